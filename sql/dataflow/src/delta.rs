@@ -1,0 +1,32 @@
+//! Deltas: the changes of one collection in one epoch.
+//!
+//! A delta may hold duplicates and rows that cancel out; it is *consolidated* once equal rows are
+//! added up and zeros are gone. Does not order its rows.
+
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+
+/// Some rows and how often each enters (positive) or leaves (negative) the collection.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The rows.
+    pub rows: RecordBatch,
+    /// The signed multiplicity of each row; `None` means +1 for all.
+    pub diffs: Option<Arc<[i64]>>,
+}
+
+/// The changes of one collection in one epoch.
+pub type Delta = Vec<Batch>;
+
+impl Batch {
+    /// Rows that are all inserted once.
+    pub fn inserted(rows: RecordBatch) -> Batch {
+        Batch { rows, diffs: None }
+    }
+
+    /// The diff of one row.
+    pub fn diff(&self, row: usize) -> i64 {
+        self.diffs.as_ref().map_or(1, |diffs| diffs[row])
+    }
+}

@@ -1,0 +1,280 @@
+//! The one error type of the workspace: what PostgreSQL's ErrorResponse carries.
+//!
+//! Promises: a primary message in lower case that names the thing, optional detail and hint as
+//! sentences, a SQLSTATE from one exhaustive match. Does not wrap other errors: whoever catches a
+//! library's error says here what it means to the user.
+
+use std::fmt;
+
+/// The result of everything in Thalweg that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error as a client sees it (<https://www.postgresql.org/docs/16/protocol-error-fields.html>).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error(Box<Fields>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Fields {
+    state: SqlState,
+    message: String,
+    detail: Option<String>,
+    hint: Option<String>,
+    position: Option<usize>,
+}
+
+macro_rules! sql_states {
+    ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
+        /// The SQLSTATEs in use (<https://www.postgresql.org/docs/16/errcodes-appendix.html>).
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum SqlState { $($(#[$doc])* $name,)* }
+
+        impl SqlState {
+            /// The five characters of the code.
+            pub fn code(self) -> &'static str {
+                match self { $(SqlState::$name => $code,)* }
+            }
+
+            /// The state with this code, if it is one of ours.
+            pub fn from_code(code: &str) -> Option<SqlState> {
+                match code { $($code => Some(SqlState::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+sql_states! {
+    /// A notice, no error.
+    SuccessfulCompletion = "00000",
+    /// A warning, no error.
+    Warning = "01000",
+    /// The client broke the protocol.
+    ProtocolViolation = "08P01",
+    /// The other side of a connection cannot be reached.
+    ConnectionFailure = "08006",
+    /// A broker or server refused the connection.
+    ConnectionRefused = "08001",
+    /// The construct is not supported.
+    FeatureNotSupported = "0A000",
+    /// A scalar subquery gave more than one row.
+    CardinalityViolation = "21000",
+    /// A string is longer than its type allows.
+    StringTruncation = "22001",
+    /// A number does not fit its type.
+    NumericOutOfRange = "22003",
+    /// A date or time does not fit its type.
+    DatetimeOverflow = "22008",
+    /// Division by zero.
+    DivisionByZero = "22012",
+    /// A date or time field has an impossible value.
+    InvalidDatetimeFormat = "22007",
+    /// A parameter has a value outside of what is allowed.
+    InvalidParameter = "22023",
+    /// Text is not a value of its type.
+    InvalidTextRepresentation = "22P02",
+    /// Binary data is not a value of its type.
+    InvalidBinaryRepresentation = "22P03",
+    /// A line of a file or of COPY data is malformed.
+    BadCopyFileFormat = "22P04",
+    /// A byte sequence is not valid in the encoding.
+    CharacterNotInRepertoire = "22021",
+    /// A null where none is allowed.
+    NotNullViolation = "23502",
+    /// A transaction that failed takes no more statements.
+    InFailedTransaction = "25P02",
+    /// The statement cannot run inside a transaction block.
+    ActiveTransaction = "25001",
+    /// There is no transaction to end.
+    NoActiveTransaction = "25P01",
+    /// A prepared statement of that name does not exist.
+    InvalidStatementName = "26000",
+    /// The user may not connect so.
+    InvalidAuthorization = "28000",
+    /// Other objects depend on this one.
+    DependentObjectsStillExist = "2BP01",
+    /// A portal of that name does not exist.
+    InvalidCursorName = "34000",
+    /// A schema of that name does not exist.
+    InvalidSchemaName = "3F000",
+    /// A serialization failure; try again.
+    SerializationFailure = "40001",
+    /// The text is not a statement.
+    SyntaxError = "42601",
+    /// The name of a column is ambiguous.
+    AmbiguousColumn = "42702",
+    /// No such column.
+    UndefinedColumn = "42703",
+    /// An object (a collation, a type, a source) does not exist.
+    UndefinedObject = "42704",
+    /// The object exists already.
+    DuplicateObject = "42710",
+    /// A column of that name exists already.
+    DuplicateColumn = "42701",
+    /// An alias is used twice.
+    DuplicateAlias = "42712",
+    /// Ungrouped columns or misplaced aggregates.
+    GroupingError = "42803",
+    /// The operands have types that do not go together.
+    DatatypeMismatch = "42804",
+    /// The object is not of the kind that the statement needs.
+    WrongObjectType = "42809",
+    /// No such function or operator.
+    UndefinedFunction = "42883",
+    /// More than one function fits.
+    AmbiguousFunction = "42725",
+    /// Types cannot be coerced.
+    CannotCoerce = "42846",
+    /// No such table, view or source.
+    UndefinedTable = "42P01",
+    /// A parameter $n does not exist.
+    UndefinedParameter = "42P02",
+    /// A relation of that name exists already.
+    DuplicateTable = "42P07",
+    /// A column reference that is not valid where it stands.
+    InvalidColumnReference = "42P10",
+    /// A parameter's type cannot be inferred.
+    IndeterminateDatatype = "42P18",
+    /// The definition of an object does not hold together.
+    InvalidObjectDefinition = "42P17",
+    /// Too many rows, too deep an expression: a limit of ours.
+    ProgramLimitExceeded = "54000",
+    /// The statement is too deeply nested.
+    StatementTooComplex = "54001",
+    /// The object is not in a state that allows this.
+    ObjectNotInPrerequisiteState = "55000",
+    /// A lock (of a data folder, say) is held by somebody else.
+    LockNotAvailable = "55P03",
+    /// The client cancelled the statement.
+    QueryCanceled = "57014",
+    /// The server is stopping.
+    AdminShutdown = "57P01",
+    /// The server does not take connections yet.
+    CannotConnectNow = "57P03",
+    /// Too many connections.
+    TooManyConnections = "53300",
+    /// No memory left.
+    OutOfMemory = "53200",
+    /// No disk space left.
+    DiskFull = "53100",
+    /// Reading or writing failed.
+    IoError = "58030",
+    /// A file is missing.
+    UndefinedFile = "58P01",
+    /// A defect of ours.
+    InternalError = "XX000",
+    /// What the disk holds is damaged.
+    DataCorrupted = "XX001",
+}
+
+impl Error {
+    /// An error with its primary message: lower case, no full stop, the thing named.
+    pub fn new(state: SqlState, message: impl Into<String>) -> Error {
+        let message = message.into();
+        Error(Box::new(Fields { state, message, detail: None, hint: None, position: None }))
+    }
+
+    /// Something that cannot happen, did.
+    pub fn internal(message: impl Into<String>) -> Error {
+        Error::new(SqlState::InternalError, message)
+    }
+
+    /// A construct that Thalweg does not support: `what` names it.
+    pub fn unsupported(what: impl fmt::Display) -> Error {
+        Error::new(SqlState::FeatureNotSupported, format!("{what} is not supported"))
+    }
+
+    /// Adds the detail, whole sentences.
+    pub fn detail(mut self, detail: impl Into<String>) -> Error {
+        self.0.detail = Some(detail.into());
+        self
+    }
+
+    /// Adds the hint, whole sentences.
+    pub fn hint(mut self, hint: impl Into<String>) -> Error {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the place in the statement's text, in characters from 1.
+    pub fn at(mut self, position: usize) -> Error {
+        self.0.position = Some(position);
+        self
+    }
+
+    /// The SQLSTATE.
+    pub fn state(&self) -> SqlState {
+        self.0.state
+    }
+
+    /// The primary message.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The detail, if any.
+    pub fn detail_text(&self) -> Option<&str> {
+        self.0.detail.as_deref()
+    }
+
+    /// The hint, if any.
+    pub fn hint_text(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// The place in the statement's text, in characters from 1, if known.
+    pub fn position(&self) -> Option<usize> {
+        self.0.position
+    }
+
+    /// This error as DataFusion carries it through a plan; [`Error::from_datafusion`] gets it back.
+    pub fn into_datafusion(self) -> datafusion::error::DataFusionError {
+        datafusion::error::DataFusionError::External(Box::new(self))
+    }
+
+    /// The error inside a DataFusion error: ours if it carries one, else what DataFusion says.
+    pub fn from_datafusion(error: &datafusion::error::DataFusionError) -> Error {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        while let Some(inner) = cause {
+            if let Some(ours) = inner.downcast_ref::<Error>() {
+                return ours.clone();
+            }
+            if let Some(datafusion::error::DataFusionError::External(boxed)) = inner.downcast_ref()
+                && let Some(ours) = boxed.downcast_ref::<Error>()
+            {
+                return ours.clone();
+            }
+            if let Some(arrow::error::ArrowError::ExternalError(boxed)) = inner.downcast_ref()
+                && let Some(ours) = boxed.downcast_ref::<Error>()
+            {
+                return ours.clone();
+            }
+            if let Some(arrow::error::ArrowError::DivideByZero) = inner.downcast_ref() {
+                return Error::new(SqlState::DivisionByZero, "division by zero");
+            }
+            if let Some(arrow::error::ArrowError::ArithmeticOverflow(_)) = inner.downcast_ref() {
+                return Error::new(SqlState::NumericOutOfRange, "value out of range");
+            }
+            cause = inner.source();
+        }
+        Error::internal(error.strip_backtrace())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<arrow::error::ArrowError> for Error {
+    fn from(error: arrow::error::ArrowError) -> Error {
+        Error::from_datafusion(&datafusion::error::DataFusionError::from(error))
+    }
+}
+
+impl From<datafusion::error::DataFusionError> for Error {
+    fn from(error: datafusion::error::DataFusionError) -> Error {
+        Error::from_datafusion(&error)
+    }
+}

@@ -1,0 +1,63 @@
+//! Durable state behind one narrow trait.
+//!
+//! A [`Store`] is a set of named trees of byte strings. One thread alone writes it; what lies
+//! between two [`Store::flush`] calls becomes durable together or not at all, across trees.
+//! Values carry a CRC and a format version (added and checked here, not by callers). Knows nothing
+//! of what the bytes mean.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+
+/// Where the engine keeps what must survive.
+pub trait Store: Send + Sync + std::fmt::Debug {
+    /// Puts or (with `None`) removes keys of a tree. Not durable before [`Store::flush`].
+    fn write(&self, tree: Tree, changes: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<()>;
+
+    /// Makes everything written so far durable, atomically.
+    fn flush(&self) -> Result<()>;
+
+    /// One value.
+    fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Vec<u8>>>;
+
+    /// All entries whose key starts with `prefix`, in key order, handed one at a time to `each`.
+    /// Not a snapshot: call it when nobody writes.
+    fn scan(&self, tree: Tree, prefix: &[u8], each: &mut dyn FnMut(&[u8], Vec<u8>) -> Result<()>) -> Result<()>;
+
+    /// Bytes on disk.
+    fn size(&self) -> u64;
+}
+
+/// The trees of the state database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Tree {
+    /// Manifests by generation, and the format version.
+    Manifest,
+    /// Chunks of the append-only log of changes: key = (checkpoint, n), big endian.
+    Log,
+    /// Chunks of the bases: key = (arrangement, shard, checkpoint, n), big endian.
+    Base,
+}
+
+/// The write-ahead log of cuts: a store of its own, appended by its own thread.
+pub trait CutLog: Send + Sync + std::fmt::Debug {
+    /// Appends a record; `durable` is called, on the log's thread, once this record and all before
+    /// it are durable (or with the error that makes the log unusable). Records appended meanwhile
+    /// share one flush.
+    fn append(&self, epoch: u64, record: Vec<u8>, durable: Box<dyn FnOnce(Result<()>) + Send>);
+
+    /// Drops the records of all epochs below this one (in the background).
+    fn truncate_below(&self, epoch: u64);
+
+    /// All records from this epoch on, in order.
+    fn read_from(&self, epoch: u64) -> Result<Vec<(u64, Vec<u8>)>>;
+}
+
+/// Both databases of one data folder, and the lock on it.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    /// The state.
+    pub store: Arc<dyn Store>,
+    /// The cuts.
+    pub cuts: Arc<dyn CutLog>,
+}

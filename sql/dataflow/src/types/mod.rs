@@ -1,0 +1,178 @@
+//! The types: PostgreSQL's, each with its Arrow layout, its text and its binary form.
+//!
+//! One table (docs/model.md) says how each type is stored, compared and printed. Casts, COPY,
+//! parameters, the CSV decoder, the wire and the engine's state all go through here, so that a
+//! value means the same everywhere. Does not know SQL expressions.
+
+use std::collections::HashMap;
+
+use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
+use serde::{Deserialize, Serialize};
+
+/// The key in a field's metadata under which its PostgreSQL type's name stands.
+pub const TYPE_KEY: &str = "thalweg.type";
+
+/// A PostgreSQL type with its modifier.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum PgType {
+    /// boolean: Arrow Boolean.
+    Bool,
+    /// smallint: Int16.
+    Int2,
+    /// integer: Int32.
+    Int4,
+    /// bigint: Int64.
+    Int8,
+    /// real: Float32.
+    Float4,
+    /// double precision: Float64.
+    Float8,
+    /// numeric(p,s) with p <= 38: Decimal128(p,s). Unconstrained numeric: Binary, the
+    /// order-preserving form of [`numeric::Numeric`], which keeps each value's own display scale.
+    Numeric(Option<(u8, i8)>),
+    /// text: Utf8.
+    Text,
+    /// varchar(n): Utf8.
+    Varchar(Option<u32>),
+    /// bytea: Binary (its metadata tells it from numeric).
+    Bytea,
+    /// date: Date32.
+    Date,
+    /// timestamp: Timestamp(Microsecond, None).
+    Timestamp,
+    /// timestamptz: Timestamp(Microsecond, "UTC").
+    Timestamptz,
+    /// interval: Interval(MonthDayNano); always whole microseconds.
+    Interval,
+    /// oid, regclass and the like of the catalog tables: UInt32.
+    Oid,
+}
+
+impl PgType {
+    /// The Arrow layout.
+    pub fn arrow(&self) -> DataType {
+        match self {
+            PgType::Bool => DataType::Boolean,
+            PgType::Int2 => DataType::Int16,
+            PgType::Int4 => DataType::Int32,
+            PgType::Int8 => DataType::Int64,
+            PgType::Float4 => DataType::Float32,
+            PgType::Float8 => DataType::Float64,
+            PgType::Numeric(Some((precision, scale))) => DataType::Decimal128(*precision, *scale),
+            PgType::Numeric(None) | PgType::Bytea => DataType::Binary,
+            PgType::Text | PgType::Varchar(_) => DataType::Utf8,
+            PgType::Date => DataType::Date32,
+            PgType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
+            PgType::Timestamptz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            PgType::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
+            PgType::Oid => DataType::UInt32,
+        }
+    }
+
+    /// A field of this type: the Arrow layout, and the type's name in the metadata.
+    pub fn field(&self, name: impl Into<String>, nullable: bool) -> Field {
+        Field::new(name, self.arrow(), nullable).with_metadata(self.metadata())
+    }
+
+    /// The metadata that marks a field as this type.
+    pub fn metadata(&self) -> HashMap<String, String> {
+        HashMap::from([(TYPE_KEY.to_string(), self.name())])
+    }
+
+    /// The type of a field: what its metadata says if that agrees with its layout, else the one
+    /// that its layout suggests (Binary without metadata is bytea; UInt64 and the like, which the
+    /// engine never makes, count as the nearest that holds them).
+    pub fn of(field: &Field) -> PgType {
+        if let Some(name) = field.metadata().get(TYPE_KEY)
+            && let Some(named) = PgType::parse(name)
+            && named.arrow() == *field.data_type()
+        {
+            return named;
+        }
+        PgType::of_arrow(field.data_type())
+    }
+
+    /// The type that a layout without metadata suggests.
+    pub fn of_arrow(layout: &DataType) -> PgType {
+        match layout {
+            DataType::Boolean => PgType::Bool,
+            DataType::Int8 | DataType::Int16 | DataType::UInt8 => PgType::Int2,
+            DataType::Int32 | DataType::UInt16 => PgType::Int4,
+            DataType::UInt32 => PgType::Oid,
+            DataType::Int64 | DataType::UInt64 => PgType::Int8,
+            DataType::Float16 | DataType::Float32 => PgType::Float4,
+            DataType::Float64 => PgType::Float8,
+            DataType::Decimal128(precision, scale) => PgType::Numeric(Some((*precision, *scale))),
+            DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => PgType::Bytea,
+            DataType::Date32 | DataType::Date64 => PgType::Date,
+            DataType::Timestamp(_, None) => PgType::Timestamp,
+            DataType::Timestamp(_, Some(_)) => PgType::Timestamptz,
+            DataType::Interval(_) | DataType::Duration(_) => PgType::Interval,
+            _ => PgType::Text,
+        }
+    }
+
+    /// What `format_type` prints: `character varying(20)`, `timestamp with time zone`.
+    pub fn name(&self) -> String {
+        match self {
+            PgType::Bool => "boolean".into(),
+            PgType::Int2 => "smallint".into(),
+            PgType::Int4 => "integer".into(),
+            PgType::Int8 => "bigint".into(),
+            PgType::Float4 => "real".into(),
+            PgType::Float8 => "double precision".into(),
+            PgType::Numeric(None) => "numeric".into(),
+            PgType::Numeric(Some((precision, scale))) => format!("numeric({precision},{scale})"),
+            PgType::Text => "text".into(),
+            PgType::Varchar(None) => "character varying".into(),
+            PgType::Varchar(Some(length)) => format!("character varying({length})"),
+            PgType::Bytea => "bytea".into(),
+            PgType::Date => "date".into(),
+            PgType::Timestamp => "timestamp without time zone".into(),
+            PgType::Timestamptz => "timestamp with time zone".into(),
+            PgType::Interval => "interval".into(),
+            PgType::Oid => "oid".into(),
+        }
+    }
+
+    /// The type with this name; every spelling of PostgreSQL's for it (`int8`, `timestamptz`,
+    /// `numeric(10,2)`, `varchar(20)`, `decimal`), any case.
+    pub fn parse(name: &str) -> Option<PgType> {
+        let lower = name.trim().to_ascii_lowercase();
+        let (base, modifiers) = match lower.split_once('(') {
+            Some((base, rest)) => (base.trim().to_string(), rest.split_once(')').map(|(inside, after)| (inside.to_string(), after.trim().to_string()))),
+            None => (lower, None),
+        };
+        let numbers: Vec<i64> = match &modifiers {
+            Some((inside, _)) => inside.split(',').map(|number| number.trim().parse().ok()).collect::<Option<_>>()?,
+            None => Vec::new(),
+        };
+        let full = match &modifiers {
+            Some((_, after)) if !after.is_empty() => format!("{base} {after}"),
+            _ => base,
+        };
+        Some(match (full.as_str(), numbers.as_slice()) {
+            ("boolean" | "bool", []) => PgType::Bool,
+            ("smallint" | "int2", []) => PgType::Int2,
+            ("integer" | "int" | "int4", []) => PgType::Int4,
+            ("bigint" | "int8", []) => PgType::Int8,
+            ("real" | "float4", []) => PgType::Float4,
+            ("double precision" | "float8" | "float" | "double", []) => PgType::Float8,
+            ("numeric" | "decimal" | "dec", []) => PgType::Numeric(None),
+            ("numeric" | "decimal" | "dec", [precision @ 1..=38]) => PgType::Numeric(Some((*precision as u8, 0))),
+            ("numeric" | "decimal" | "dec", [precision @ 1..=38, scale]) if *scale >= 0 && scale <= precision => {
+                PgType::Numeric(Some((*precision as u8, *scale as i8)))
+            }
+            ("text", []) => PgType::Text,
+            ("character varying" | "varchar", []) => PgType::Varchar(None),
+            ("character varying" | "varchar", [length @ 1..=10_485_760]) => PgType::Varchar(Some(*length as u32)),
+            ("bytea", []) => PgType::Bytea,
+            ("date", []) => PgType::Date,
+            ("timestamp" | "timestamp without time zone", []) => PgType::Timestamp,
+            ("timestamptz" | "timestamp with time zone", []) => PgType::Timestamptz,
+            ("interval", []) => PgType::Interval,
+            ("oid", []) => PgType::Oid,
+            _ => return None,
+        })
+    }
+}
