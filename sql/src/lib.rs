@@ -1,1 +1,4 @@
 //! Placeholder.
+
+pub mod batch;
+pub mod planner;

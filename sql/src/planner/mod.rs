@@ -1,0 +1,153 @@
+//! The planner: from a parsed query to a typed logical plan, and from there to a dataflow.
+//!
+//! One binder gives SQL one meaning, PostgreSQL's: names, types, coercions, output names and
+//! errors are decided here, once, for batch queries and for views. DataFusion gets expressions
+//! whose types fit already and never chooses any. Steps: [`Planner::bind`] (text positions and
+//! names end there), then either [`Planner::lower`] for a view or `crate::batch::execute` for a
+//! query. Reads no clock: `now()` is what [`Settings`] says, so a prepared statement is bound again
+//! at each execution.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::sqlparser::ast::Query;
+use thalweg_dataflow::Result;
+use thalweg_dataflow::plan::{Plan, RelationId};
+use thalweg_dataflow::scan::Scan;
+use thalweg_dataflow::source::{Offsets, Source};
+use thalweg_dataflow::types::PgType;
+
+/// What a name in FROM means to one statement.
+#[derive(Clone)]
+pub enum Relation {
+    /// A source: batch queries read it from `start` to its end.
+    Source {
+        /// Its oid.
+        id: RelationId,
+        /// Its name.
+        name: String,
+        /// Its columns.
+        schema: SchemaRef,
+        /// The open source.
+        source: Arc<dyn Source>,
+        /// Where it starts, as CREATE SOURCE resolved it.
+        start: Offsets,
+    },
+    /// A materialized view: batch queries read it from the statement's snapshot.
+    View {
+        /// Its oid.
+        id: RelationId,
+        /// Its name.
+        name: String,
+        /// Its columns.
+        schema: SchemaRef,
+    },
+    /// An external table: batch queries only.
+    Files {
+        /// Its name.
+        name: String,
+        /// The opened files.
+        scan: Arc<dyn Scan>,
+    },
+    /// A system table (`thalweg.*`, `pg_catalog.*`, `information_schema.*`): batch queries only.
+    Virtual(Arc<dyn TableProvider>),
+}
+
+impl fmt::Debug for Relation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Relation::Source { name, .. } => write!(f, "Source {name}"),
+            Relation::View { name, .. } => write!(f, "View {name}"),
+            Relation::Files { name, .. } => write!(f, "Files {name}"),
+            Relation::Virtual(_) => write!(f, "Virtual"),
+        }
+    }
+}
+
+/// The catalog as one statement sees it.
+pub trait Resolver: Send + Sync {
+    /// What this name means; without a schema the search path decides. `None`: no such relation.
+    fn relation(&self, schema: Option<&str>, name: &str) -> Result<Option<Relation>>;
+}
+
+/// The settings of a session that give a statement its meaning.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `TimeZone`: an IANA name, `UTC` or a fixed offset.
+    pub zone: String,
+    /// The statement's clock reading, microseconds since 1970 UTC: `now()`.
+    pub now: i64,
+    /// `current_user`.
+    pub user: String,
+    /// `current_database()`.
+    pub database: String,
+    /// `current_schema()`.
+    pub schema: String,
+    /// `version()`.
+    pub version: String,
+    /// Whether the query defines a view: what depends on the clock or on the session is then
+    /// refused by name.
+    pub view: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            zone: "UTC".into(),
+            now: 0,
+            user: "thalweg".into(),
+            database: "thalweg".into(),
+            schema: "public".into(),
+            version: "PostgreSQL 15.0 (Thalweg)".into(),
+            view: false,
+        }
+    }
+}
+
+/// A query with every name and type settled.
+#[derive(Debug, Clone)]
+pub struct Bound {
+    /// The plan; its scans stand for [`Relation`]s and get their rows at execution.
+    pub plan: LogicalPlan,
+    /// The output: PostgreSQL's column names, duplicates possible, and types in the metadata.
+    pub schema: SchemaRef,
+    /// The types of `$1`, `$2`, ...
+    pub parameters: Vec<PgType>,
+    /// The sources and views it reads, each once, in order of appearance.
+    pub reads: Vec<RelationId>,
+}
+
+/// Binds and lowers. Stateless.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Planner;
+
+impl Planner {
+    /// Binds a query. `parameters` holds the types the client declared for `$n`; what it left open
+    /// is inferred. Errors carry PostgreSQL's SQLSTATE and wording and, where known, the position.
+    pub fn bind(&self, query: &Query, resolver: &dyn Resolver, settings: &Settings, parameters: &[Option<PgType>]) -> Result<Bound> {
+        let _ = (query, resolver, settings, parameters);
+        Err(thalweg_dataflow::Error::internal("not there yet"))
+    }
+
+    /// The dataflow of a view over this query. Everything that the engine cannot keep up to date
+    /// is refused by name: 0A000, the construct, a hint.
+    pub fn lower(&self, bound: &Bound) -> Result<Plan> {
+        let _ = bound;
+        Err(thalweg_dataflow::Error::internal("not there yet"))
+    }
+}
+
+/// The lines of `EXPLAIN MATERIALIZED VIEW`: the dataflow as a tree. `name` gives a relation's
+/// name, `shared` tells whether an operator's state is shared with other views.
+pub fn explain_view(plan: &Plan, name: &dyn Fn(RelationId) -> String, shared: &dyn Fn(&Plan) -> bool) -> Vec<String> {
+    let _ = (name, shared);
+    vec![plan.to_string()]
+}
+
+/// The lines of `EXPLAIN` of a query.
+pub fn explain_query(bound: &Bound) -> Vec<String> {
+    bound.plan.display_indent().to_string().lines().map(str::to_string).collect()
+}
