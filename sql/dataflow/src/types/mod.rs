@@ -4,10 +4,30 @@
 //! parameters, the CSV decoder, the wire and the engine's state all go through here, so that a
 //! value means the same everywhere. Does not know SQL expressions.
 
+mod binary;
+mod builder;
+mod cast;
+mod catalog;
+pub mod datetime;
+mod float;
+pub mod numeric;
+mod parse;
+mod text;
+
 use std::collections::HashMap;
 
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use serde::{Deserialize, Serialize};
+
+pub use binary::{read_binary, write_binary};
+pub use builder::{ColumnBuilder, FieldFault, numeric_at, validate_text};
+pub use cast::{CastContext, assign, cast, castable};
+pub use catalog::ALL;
+pub use datetime::{Interval, Zone};
+pub use float::{write_f32, write_f64};
+pub use numeric::Numeric;
+pub use parse::parse_text;
+pub use text::{TextStyle, TextWriter, normalize, write_text};
 
 /// The key in a field's metadata under which its PostgreSQL type's name stands.
 pub const TYPE_KEY: &str = "thalweg.type";
@@ -103,7 +123,9 @@ impl PgType {
             DataType::Float16 | DataType::Float32 => PgType::Float4,
             DataType::Float64 => PgType::Float8,
             DataType::Decimal128(precision, scale) => PgType::Numeric(Some((*precision, *scale))),
-            DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => PgType::Bytea,
+            DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+                PgType::Bytea
+            }
             DataType::Date32 | DataType::Date64 => PgType::Date,
             DataType::Timestamp(_, None) => PgType::Timestamp,
             DataType::Timestamp(_, Some(_)) => PgType::Timestamptz,
@@ -140,7 +162,10 @@ impl PgType {
     pub fn parse(name: &str) -> Option<PgType> {
         let lower = name.trim().to_ascii_lowercase();
         let (base, modifiers) = match lower.split_once('(') {
-            Some((base, rest)) => (base.trim().to_string(), rest.split_once(')').map(|(inside, after)| (inside.to_string(), after.trim().to_string()))),
+            Some((base, rest)) => (
+                base.trim().to_string(),
+                rest.split_once(')').map(|(inside, after)| (inside.to_string(), after.trim().to_string())),
+            ),
             None => (lower, None),
         };
         let numbers: Vec<i64> = match &modifiers {

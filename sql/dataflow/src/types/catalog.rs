@@ -1,0 +1,166 @@
+//! What PostgreSQL's catalog says of each type: oids, names, sizes, categories.
+//!
+//! The numbers are those of pg_type in every PostgreSQL. Knows no catalog tables.
+
+use super::PgType;
+
+impl PgType {
+    /// The oid of the type (pg_type.oid).
+    pub fn oid(&self) -> u32 {
+        match self {
+            PgType::Bool => 16,
+            PgType::Bytea => 17,
+            PgType::Int8 => 20,
+            PgType::Int2 => 21,
+            PgType::Int4 => 23,
+            PgType::Text => 25,
+            PgType::Oid => 26,
+            PgType::Float4 => 700,
+            PgType::Float8 => 701,
+            PgType::Varchar(_) => 1043,
+            PgType::Date => 1082,
+            PgType::Timestamp => 1114,
+            PgType::Timestamptz => 1184,
+            PgType::Interval => 1186,
+            PgType::Numeric(_) => 1700,
+        }
+    }
+
+    /// The oid of the type's array (pg_type.typarray).
+    pub fn array_oid(&self) -> u32 {
+        match self {
+            PgType::Bool => 1000,
+            PgType::Bytea => 1001,
+            PgType::Int8 => 1016,
+            PgType::Int2 => 1005,
+            PgType::Int4 => 1007,
+            PgType::Text => 1009,
+            PgType::Oid => 1028,
+            PgType::Float4 => 1021,
+            PgType::Float8 => 1022,
+            PgType::Varchar(_) => 1015,
+            PgType::Date => 1182,
+            PgType::Timestamp => 1115,
+            PgType::Timestamptz => 1185,
+            PgType::Interval => 1187,
+            PgType::Numeric(_) => 1231,
+        }
+    }
+
+    /// The type with this oid, without modifier.
+    pub fn from_oid(oid: u32) -> Option<PgType> {
+        ALL.iter().find(|data_type| data_type.oid() == oid).cloned()
+    }
+
+    /// The type with this oid and modifier (pg_attribute.atttypmod); -1 is none.
+    pub fn from_oid_and_typmod(oid: u32, typmod: i32) -> Option<PgType> {
+        let plain = PgType::from_oid(oid)?;
+        if typmod < 4 {
+            return Some(plain);
+        }
+        let inner = (typmod - 4) as u32;
+        Some(match plain {
+            PgType::Varchar(_) => PgType::Varchar(Some(inner)),
+            PgType::Numeric(_) => match (inner >> 16, inner & 0x7FF) {
+                (precision @ 1..=38, scale) if scale <= precision => {
+                    PgType::Numeric(Some((precision as u8, scale as i8)))
+                }
+                _ => PgType::Numeric(None),
+            },
+            other => other,
+        })
+    }
+
+    /// The modifier as pg_attribute.atttypmod and RowDescription hold it; -1 is none.
+    pub fn typmod(&self) -> i32 {
+        match self {
+            PgType::Varchar(Some(length)) => *length as i32 + 4,
+            PgType::Numeric(Some((precision, scale))) => {
+                ((i32::from(*precision) << 16) | (i32::from(*scale) & 0x7FF)) + 4
+            }
+            _ => -1,
+        }
+    }
+
+    /// The bytes of a value (pg_type.typlen); -1 where they vary.
+    pub fn size(&self) -> i16 {
+        match self {
+            PgType::Bool => 1,
+            PgType::Int2 => 2,
+            PgType::Int4 | PgType::Float4 | PgType::Date | PgType::Oid => 4,
+            PgType::Int8 | PgType::Float8 | PgType::Timestamp | PgType::Timestamptz => 8,
+            PgType::Interval => 16,
+            PgType::Numeric(_) | PgType::Text | PgType::Varchar(_) | PgType::Bytea => -1,
+        }
+    }
+
+    /// The internal name (pg_type.typname): `int8`, `timestamptz`.
+    pub fn short_name(&self) -> &'static str {
+        match self {
+            PgType::Bool => "bool",
+            PgType::Int2 => "int2",
+            PgType::Int4 => "int4",
+            PgType::Int8 => "int8",
+            PgType::Float4 => "float4",
+            PgType::Float8 => "float8",
+            PgType::Numeric(_) => "numeric",
+            PgType::Text => "text",
+            PgType::Varchar(_) => "varchar",
+            PgType::Bytea => "bytea",
+            PgType::Date => "date",
+            PgType::Timestamp => "timestamp",
+            PgType::Timestamptz => "timestamptz",
+            PgType::Interval => "interval",
+            PgType::Oid => "oid",
+        }
+    }
+
+    /// The category letter (pg_type.typcategory).
+    pub fn category(&self) -> char {
+        match self {
+            PgType::Bool => 'B',
+            PgType::Int2 | PgType::Int4 | PgType::Int8 | PgType::Float4 | PgType::Float8 => 'N',
+            PgType::Numeric(_) | PgType::Oid => 'N',
+            PgType::Text | PgType::Varchar(_) => 'S',
+            PgType::Bytea => 'U',
+            PgType::Date | PgType::Timestamp | PgType::Timestamptz => 'D',
+            PgType::Interval => 'T',
+        }
+    }
+
+    /// Whether it is the preferred type of its category (pg_type.typispreferred).
+    pub fn is_preferred(&self) -> bool {
+        matches!(
+            self,
+            PgType::Bool | PgType::Float8 | PgType::Oid | PgType::Text | PgType::Timestamptz | PgType::Interval
+        )
+    }
+
+    /// The type without its modifier.
+    pub fn base(&self) -> PgType {
+        match self {
+            PgType::Numeric(_) => PgType::Numeric(None),
+            PgType::Varchar(_) => PgType::Varchar(None),
+            other => other.clone(),
+        }
+    }
+}
+
+/// Every type, without modifiers.
+pub const ALL: &[PgType] = &[
+    PgType::Bool,
+    PgType::Bytea,
+    PgType::Int8,
+    PgType::Int2,
+    PgType::Int4,
+    PgType::Text,
+    PgType::Oid,
+    PgType::Float4,
+    PgType::Float8,
+    PgType::Varchar(None),
+    PgType::Date,
+    PgType::Timestamp,
+    PgType::Timestamptz,
+    PgType::Interval,
+    PgType::Numeric(None),
+];
