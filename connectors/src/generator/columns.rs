@@ -77,7 +77,7 @@ impl Events {
     ) -> Result<Vec<ArrayRef>, ArrowError> {
         let rows = to.saturating_sub(from) as usize;
         let mut builders: Vec<Builder> = columns.iter().map(|column| Builder::new(*column, rows)).collect();
-        let mut at = from;
+        let mut at = if columns.is_empty() { to } else { from };
         while at < to {
             let slice = self.slice(at, to);
             at += slice.events.len() as u64;

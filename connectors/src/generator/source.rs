@@ -133,7 +133,9 @@ impl Drop for GeneratorReader {
 /// A bucket that fills at the rate and holds one second's worth.
 struct Pace {
     rate: Rate,
-    /// Events up to here are due whatever the time.
+    /// Events up to here are due whatever the time: they were handed out before.
+    floor: i64,
+    /// Events up to here were due at `since`.
     due: i64,
     since: Instant,
 }
@@ -144,11 +146,12 @@ impl Pace {
         let Rate::Events { count, every } = self.rate else { return i64::MAX };
         let burst = events_in(count, every, Duration::from_secs(1)).max(1);
         let due = self.due.saturating_add(events_in(count, every, now - self.since));
-        if due - at > burst {
+        let most = at.max(self.floor).saturating_add(burst);
+        if due > most {
             // The reader was held up: what it missed by more than a second is not made up for.
-            self.due = at + burst;
+            self.due = most;
             self.since = now;
-            return self.due;
+            return most;
         }
         due
     }
@@ -205,7 +208,7 @@ impl ReaderThread {
             boundaries: boundaries.into_iter(),
             boundary: -1,
             batch_rows: i64::try_from(request.batch_rows.max(1)).unwrap_or(i64::MAX),
-            pace: Pace { rate: config.rate, due, since: Instant::now() },
+            pace: Pace { rate: config.rate, floor: due, due, since: Instant::now() },
         }
     }
 
