@@ -74,3 +74,5 @@ impl Connectors for Registry {
         options::redact(options)
     }
 }
+
+pub mod kafka;
