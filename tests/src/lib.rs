@@ -1,1 +1,5 @@
-//! Placeholder.
+//! Whole-system tests: a real server, real clients, real brokers.
+//!
+//! The library holds what several test binaries share; the tests lie in `tests/`.
+
+pub mod server;

@@ -123,6 +123,10 @@ sql_states! {
     AmbiguousFunction = "42725",
     /// Types cannot be coerced.
     CannotCoerce = "42846",
+    /// A portal of that name exists already.
+    DuplicateCursor = "42P03",
+    /// A prepared statement of that name exists already.
+    DuplicatePreparedStatement = "42P05",
     /// No such table, view or source.
     UndefinedTable = "42P01",
     /// A parameter $n does not exist.

@@ -1,0 +1,276 @@
+//! One client: from its first packet to its last, and the simple protocol.
+//!
+//! Promises: every message is answered in order; an error ends the statement (extended protocol:
+//! everything up to Sync) and never the connection, unless the client broke the protocol (08P01)
+//! or the server stops (57P01). Memory is bounded by one message, one batch and one output buffer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pgwire::messages::startup::{Authentication, BackendKeyData, ParameterStatus, SecretKey};
+use thalweg_dataflow::types::{TextStyle, Zone};
+use thalweg_dataflow::{Error, SqlState};
+use thalweg_sql::database::Database;
+use thalweg_sql::session::{Outcome, Prepared, Session, Startup};
+use tokio::net::TcpStream;
+
+use super::attend::{Ended, Wire};
+use super::backend::{Output, Plain};
+use super::cancel::{Connections, Seat};
+use super::cursor::Cursor;
+use super::extended::{Portal, Statements};
+use super::frontend::{Frame, Input, Message};
+use super::rows::description;
+use super::startup::{Greeting, greet};
+use crate::shutdown::Shutdown;
+
+/// How long a client may take to say who it is (PostgreSQL's authentication_timeout).
+const GREETING_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long the last words to a client may take.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What every connection of a server shares.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// The database, once it is open.
+    pub(crate) database: std::sync::OnceLock<Database>,
+    /// Who is connected.
+    pub(crate) connections: Arc<Connections>,
+    /// The server's end.
+    pub(crate) shutdown: Shutdown,
+}
+
+/// Why a message was not answered to its end.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// An error for the client.
+    Error(Error),
+    /// The connection ends.
+    Ended(Ended),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Error(error)
+    }
+}
+
+impl From<Ended> for Stop {
+    fn from(ended: Ended) -> Stop {
+        Stop::Ended(ended)
+    }
+}
+
+/// A client with its session.
+pub(crate) struct Connection {
+    pub(super) wire: Wire,
+    pub(super) session: Session,
+    pub(super) statements: Statements,
+    pub(super) portals: HashMap<String, Portal>,
+    /// An extended query failed: everything up to Sync is ignored.
+    skipping: bool,
+}
+
+/// Serves one client until it leaves or the server stops.
+pub(crate) async fn serve(socket: TcpStream, shared: Arc<Shared>) {
+    // Answers are flushed whole: waiting for more to send would only delay them.
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!("no TCP_NODELAY: {error}");
+    }
+    let (reader, writer) = socket.into_split();
+    let (mut input, mut output) = (Input::new(reader), Output::new(writer));
+    let greeting = tokio::select! {
+        greeting = tokio::time::timeout(GREETING_TIMEOUT, greet(&mut input, &mut output)) => greeting,
+        () = shared.shutdown.wait() => return,
+    };
+    let opened = match greeting {
+        Err(_) | Ok(Ok(Greeting::Gone)) => return,
+        Ok(Ok(Greeting::Cancel { id, secret })) => return shared.connections.cancel(id, secret),
+        Ok(Ok(Greeting::Session(startup))) => open(&shared, startup),
+        Ok(Err(error)) => Err(error),
+    };
+    let (mut session, seat) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return refuse(output, &error).await,
+    };
+    // A session that just began has its receiver; a closed one in its place would only be silent.
+    let notices = session.take_notices().unwrap_or_else(|| tokio::sync::mpsc::channel(1).1);
+    let wire = Wire { input, output, notices, cancel: session.cancel_handle(), shutdown: shared.shutdown.clone() };
+    let statements = Statements::default();
+    let mut connection = Connection { wire, session, statements, portals: HashMap::new(), skipping: false };
+    seat.cancel_by(connection.session.cancel_handle());
+    connection.welcome(&seat);
+    let ended = connection.run().await;
+    connection.farewell(ended).await;
+}
+
+fn open(shared: &Shared, startup: Startup) -> Result<(Session, Seat), Error> {
+    let Some(database) = shared.database.get() else {
+        return Err(Error::new(SqlState::CannotConnectNow, "the database system is starting up"));
+    };
+    let seat = shared.connections.sit()?;
+    Ok((database.session(startup), seat))
+}
+
+async fn refuse(mut output: Output, error: &Error) {
+    output.fatal(error);
+    // The client may be gone already; there is nobody else to tell.
+    let _ = tokio::time::timeout(FAREWELL_TIMEOUT, output.flush()).await;
+}
+
+/// How the loop over messages ended.
+enum Last {
+    /// The client said goodbye or left.
+    Gone,
+    /// It broke the protocol.
+    Broken(Error),
+    /// The server stops.
+    Stopping,
+}
+
+impl Connection {
+    fn welcome(&mut self, seat: &Seat) {
+        let output = &mut self.wire.output;
+        output.message(&Authentication::Ok);
+        for (name, value) in self.session.parameter_changes() {
+            output.message(&ParameterStatus::new(name.to_string(), value));
+        }
+        output.message(&BackendKeyData::new(seat.id, SecretKey::I32(seat.secret)));
+        self.wire.drain_notices();
+        self.ready();
+    }
+
+    async fn farewell(self, last: Last) {
+        let error = match last {
+            Last::Gone => return,
+            Last::Broken(error) => error,
+            Last::Stopping => {
+                Error::new(SqlState::AdminShutdown, "terminating connection due to administrator command")
+            }
+        };
+        refuse(self.wire.output, &error).await;
+    }
+
+    async fn run(&mut self) -> Last {
+        loop {
+            let frame = match self.next().await {
+                Ok(Some(frame)) => frame,
+                Ok(None) | Err(Stop::Ended(Ended::Gone)) => return Last::Gone,
+                Err(Stop::Ended(Ended::Stopping)) => return Last::Stopping,
+                Err(Stop::Error(error)) if error.state() == SqlState::ConnectionFailure => return Last::Gone,
+                Err(Stop::Error(error)) => return Last::Broken(error),
+            };
+            let simple = frame.kind == b'Q';
+            let message = match Message::decode(frame) {
+                Err(error) if error.state() == SqlState::ProtocolViolation => return Last::Broken(error),
+                Ok(Message::Terminate) => return Last::Gone,
+                other => other,
+            };
+            let answered = match message {
+                Ok(message) => self.answer(message).await,
+                Err(error) => Err(Stop::Error(error)),
+            };
+            match answered {
+                Ok(()) => {}
+                Err(Stop::Ended(Ended::Gone)) => return Last::Gone,
+                Err(Stop::Ended(Ended::Stopping)) => return Last::Stopping,
+                Err(Stop::Error(error)) => self.fail(&error, simple),
+            }
+        }
+    }
+
+    /// The next message; before waiting for it, what is buffered is sent.
+    async fn next(&mut self) -> Result<Option<Frame>, Stop> {
+        loop {
+            if !self.wire.input.has_frame() || self.wire.output.is_full() {
+                self.wire.flush().await?;
+            }
+            let Wire { input, output, notices, shutdown, .. } = &mut self.wire;
+            tokio::select! {
+                biased;
+                () = shutdown.wait() => return Err(Stop::Ended(Ended::Stopping)),
+                frame = input.next() => return Ok(frame?),
+                Some(notice) = notices.recv() => output.notice(&notice),
+            }
+        }
+    }
+
+    async fn answer(&mut self, message: Message) -> Result<(), Stop> {
+        if self.skipping && !matches!(message, Message::Sync | Message::Query(_)) {
+            return Ok(());
+        }
+        match message {
+            Message::Query(text) => {
+                self.skipping = false;
+                self.query(&text).await?;
+                self.ready();
+            }
+            Message::Parse { name, text, types } => self.parse(name, &text, &types).await?,
+            Message::Bind(bind) => self.bind(bind)?,
+            Message::Describe(target, name) => self.describe(target, &name)?,
+            Message::Execute { portal, limit } => self.execute(&portal, limit).await?,
+            Message::Close(target, name) => self.close(target, &name),
+            Message::Sync => {
+                self.skipping = false;
+                self.ready();
+            }
+            Message::FunctionCall => return Err(Error::unsupported("the function call protocol").into()),
+            Message::Flush | Message::Copy | Message::Terminate => {}
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, error: &Error, simple: bool) {
+        self.wire.drain_notices();
+        self.wire.output.error(error);
+        self.session.fail_block();
+        if simple {
+            self.ready();
+        } else {
+            self.skipping = true;
+        }
+    }
+
+    /// ReadyForQuery, and before it the settings that clients are told about and that changed.
+    pub(super) fn ready(&mut self) {
+        for (name, value) in self.session.parameter_changes() {
+            self.wire.output.message(&ParameterStatus::new(name.to_string(), value));
+        }
+        let status = self.session.transaction_status();
+        self.portals.retain(|_, portal| portal.survives(status));
+        self.wire.output.ready(status);
+    }
+
+    async fn query(&mut self, text: &str) -> Result<(), Stop> {
+        self.statements.remove("");
+        self.portals.remove("");
+        let statements = self.session.parse(text)?;
+        if statements.is_empty() {
+            self.wire.output.plain(Plain::EmptyQuery);
+            return Ok(());
+        }
+        for statement in statements {
+            let prepared = Prepared { statement, parameters: Vec::new(), columns: None };
+            match self.wire.attend(self.session.execute(&prepared, Vec::new())).await?? {
+                Outcome::Rows { schema, rows, tag } => {
+                    self.wire.output.message(&description(&schema, &[]));
+                    let mut cursor = Cursor::new(&schema, rows, tag, &[], self.text_style());
+                    let (sent, _) = cursor.send(&mut self.wire, 0).await?;
+                    self.wire.output.complete(&cursor.tag(sent));
+                }
+                Outcome::Done(tag) => self.wire.output.complete(&tag),
+                Outcome::Empty => self.wire.output.plain(Plain::EmptyQuery),
+            }
+        }
+        Ok(())
+    }
+
+    /// How the session wants values printed.
+    pub(super) fn text_style(&self) -> TextStyle {
+        // The session has checked its zone; UTC is what it starts with.
+        let zone = Zone::parse(self.session.zone()).unwrap_or(Zone::Utc);
+        TextStyle { zone, ..TextStyle::default() }
+    }
+}
