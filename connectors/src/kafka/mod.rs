@@ -9,12 +9,16 @@ mod client;
 mod commit;
 mod control;
 mod include;
+#[cfg(test)]
+mod mock_tests;
 mod native;
 mod options;
 mod partition;
 pub mod payload;
 mod properties;
 mod reader;
+#[cfg(test)]
+mod testing;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
