@@ -145,6 +145,8 @@ sql_states! {
     StatementTooComplex = "54001",
     /// The object is not in a state that allows this.
     ObjectNotInPrerequisiteState = "55000",
+    /// The setting cannot be changed.
+    CantChangeRuntimeParam = "55P02",
     /// A lock (of a data folder, say) is held by somebody else.
     LockNotAvailable = "55P03",
     /// The client cancelled the statement.

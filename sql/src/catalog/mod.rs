@@ -1,0 +1,138 @@
+//! The catalog: every object a user made, as one immutable value.
+//!
+//! Promises: oids come from one counter and are never used twice; names are unique in a schema
+//! over all kinds of objects; what [`Catalog::encode`] writes, [`Catalog::decode`] reads, or it
+//! says which version wrote it. A change makes a new value: readers keep theirs. Does not know
+//! what is open or running.
+
+mod names;
+mod object;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use names::{did_you_mean, nearest};
+pub(crate) use object::{Object, ObjectData, View, ViewBody};
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use thalweg_dataflow::error::{Error, Result, SqlState};
+
+/// Where users' objects live.
+pub(crate) const PUBLIC: &str = "public";
+
+/// Schemas that are there and read-only.
+pub(crate) const SYSTEM_SCHEMAS: [&str; 3] = ["pg_catalog", "information_schema", "thalweg"];
+
+/// The first oid of an object, as in PostgreSQL.
+const FIRST_OID: u32 = 16384;
+
+/// The version of the encoding.
+const FORMAT: u32 = 1;
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Catalog {
+    format: u32,
+    /// Counts changes.
+    version: u64,
+    next_oid: u32,
+    objects: BTreeMap<u32, Object>,
+}
+
+impl Default for Catalog {
+    fn default() -> Catalog {
+        Catalog { format: FORMAT, version: 0, next_oid: FIRST_OID, objects: BTreeMap::new() }
+    }
+}
+
+impl Catalog {
+    /// Reads what [`Catalog::encode`] wrote.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Catalog> {
+        #[derive(Deserialize)]
+        struct Header {
+            format: u32,
+        }
+        let damaged = |error: serde_json::Error| {
+            Error::new(SqlState::DataCorrupted, "the catalog cannot be read").detail(error.to_string())
+        };
+        let header: Header = serde_json::from_slice(bytes).map_err(damaged)?;
+        if header.format != FORMAT {
+            return Err(Error::new(
+                SqlState::ObjectNotInPrerequisiteState,
+                format!("the catalog has format {}, this binary reads {FORMAT}", header.format),
+            )
+            .hint("Start the version of Thalweg that wrote it, or use another data folder."));
+        }
+        serde_json::from_slice(bytes).map_err(damaged)
+    }
+
+    /// The bytes that the engine makes durable.
+    pub(crate) fn encode(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self).map_err(|error| Error::internal(format!("the catalog cannot be written: {error}")))
+    }
+
+    /// How often it was changed.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// An oid that nothing ever had.
+    pub(crate) fn allocate(&mut self) -> u32 {
+        let oid = self.next_oid;
+        self.next_oid += 1;
+        oid
+    }
+
+    /// Adds or replaces an object.
+    pub(crate) fn put(&mut self, object: Object) {
+        self.version += 1;
+        self.objects.insert(object.oid, object);
+    }
+
+    /// Removes an object.
+    pub(crate) fn remove(&mut self, oid: u32) -> Option<Object> {
+        self.version += 1;
+        self.objects.remove(&oid)
+    }
+
+    /// The object with this oid.
+    pub(crate) fn get(&self, oid: u32) -> Option<&Object> {
+        self.objects.get(&oid)
+    }
+
+    /// All objects, by oid.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = &Object> {
+        self.objects.values()
+    }
+
+    /// The object of this name; without a schema the first of `path` that has it.
+    pub(crate) fn find(&self, schema: Option<&str>, name: &str, path: &[String]) -> Option<&Object> {
+        let named = |schema: &str| self.objects.values().find(|object| object.name == name && object.schema == schema);
+        match schema {
+            Some(schema) => named(schema),
+            None => path.iter().find_map(|schema| named(schema)),
+        }
+    }
+
+    /// The objects whose definition reads this one, nearest first.
+    pub(crate) fn dependants(&self, oid: u32) -> Vec<&Object> {
+        self.objects.values().filter(|object| object.reads().contains(&oid)).collect()
+    }
+
+    /// All that goes when these go: dependants after what they depend on, the given ones left out.
+    pub(crate) fn closure(&self, oids: &[u32]) -> Vec<u32> {
+        let mut all: Vec<u32> = oids.to_vec();
+        let mut at = 0;
+        while at < all.len() {
+            for dependant in self.dependants(all[at]) {
+                if !all.contains(&dependant.oid) {
+                    all.push(dependant.oid);
+                }
+            }
+            at += 1;
+        }
+        all.split_off(oids.len())
+    }
+}

@@ -1,0 +1,235 @@
+//! The statements Thalweg knows, as the parser hands them on.
+//!
+//! Names are folded as PostgreSQL folds them; options have lower-case names and values as written.
+//! Queries stay sqlparser's. Holds no resolved object: the catalog is not asked here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast;
+use thalweg_dataflow::source::{Column, FormatDefinition, Meta};
+use thalweg_dataflow::types::PgType;
+
+/// A statement with its text. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Statement {
+    text: Arc<str>,
+    kind: Arc<Kind>,
+}
+
+impl Statement {
+    pub(crate) fn new(text: &str, kind: Kind) -> Statement {
+        Statement { text: text.into(), kind: Arc::new(kind) }
+    }
+
+    /// The text of this statement alone, without its semicolon.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether there is nothing in it (only white space and comments).
+    pub fn is_empty(&self) -> bool {
+        matches!(*self.kind, Kind::Empty)
+    }
+
+    /// What it is.
+    pub(crate) fn kind(&self) -> &Kind {
+        &self.kind
+    }
+}
+
+/// Every statement there is.
+#[derive(Debug)]
+pub(crate) enum Kind {
+    /// Nothing.
+    Empty,
+    /// SELECT, VALUES, TABLE, WITH.
+    Query(Box<ast::Query>),
+    /// CREATE SOURCE.
+    CreateSource(CreateSource),
+    /// CREATE MATERIALIZED VIEW.
+    CreateView(CreateView),
+    /// CREATE EXTERNAL TABLE.
+    CreateExternalTable(CreateExternalTable),
+    /// DROP.
+    Drop(Drop),
+    /// SHOW.
+    Show(Show),
+    /// EXPLAIN.
+    Explain(Explain),
+    /// SET.
+    Set(Set),
+    /// RESET name, or all.
+    Reset(Option<String>),
+    /// BEGIN, START TRANSACTION; the word is the command tag.
+    Begin(&'static str),
+    /// COMMIT, END.
+    Commit,
+    /// ROLLBACK, ABORT.
+    Rollback,
+    /// SET TRANSACTION ..., SET SESSION CHARACTERISTICS ...: accepted, every read is a snapshot.
+    SetTransaction,
+    /// DISCARD ALL and its kin; the command tag.
+    Discard(&'static str),
+    /// DEALLOCATE name, or all.
+    Deallocate(Option<String>),
+}
+
+/// A name that may have a schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Name {
+    /// The schema, if written.
+    pub(crate) schema: Option<String>,
+    /// The object.
+    pub(crate) name: String,
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(schema) = &self.schema {
+            write!(f, "{schema}.")?;
+        }
+        f.write_str(&self.name)
+    }
+}
+
+/// WITH and OPTIONS.
+pub(crate) type Options = BTreeMap<String, String>;
+
+/// CREATE SOURCE.
+#[derive(Debug)]
+pub(crate) struct CreateSource {
+    /// IF NOT EXISTS.
+    pub(crate) if_not_exists: bool,
+    /// Its name.
+    pub(crate) name: Name,
+    /// The columns.
+    pub(crate) columns: Vec<Column>,
+    /// INCLUDE.
+    pub(crate) includes: Vec<(Meta, String)>,
+    /// WITH.
+    pub(crate) options: Options,
+    /// FORMAT ... ENCODE.
+    pub(crate) format: Option<FormatDefinition>,
+}
+
+/// CREATE MATERIALIZED VIEW.
+#[derive(Debug)]
+pub(crate) struct CreateView {
+    /// OR REPLACE.
+    pub(crate) or_replace: bool,
+    /// IF NOT EXISTS.
+    pub(crate) if_not_exists: bool,
+    /// Its name.
+    pub(crate) name: Name,
+    /// Names for its columns, from the left.
+    pub(crate) columns: Vec<String>,
+    /// The query.
+    pub(crate) query: Box<ast::Query>,
+    /// The query as it was written.
+    pub(crate) text: String,
+    /// WITH.
+    pub(crate) options: Options,
+}
+
+/// CREATE EXTERNAL TABLE.
+#[derive(Debug)]
+pub(crate) struct CreateExternalTable {
+    /// IF NOT EXISTS.
+    pub(crate) if_not_exists: bool,
+    /// Its name.
+    pub(crate) name: Name,
+    /// The columns, if declared.
+    pub(crate) columns: Vec<Column>,
+    /// STORED AS, upper case.
+    pub(crate) stored_as: String,
+    /// LOCATION.
+    pub(crate) location: String,
+    /// OPTIONS.
+    pub(crate) options: Options,
+}
+
+/// What kind of object a statement names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ObjectKind {
+    /// SOURCE.
+    Source,
+    /// MATERIALIZED VIEW.
+    View,
+    /// TABLE, EXTERNAL TABLE.
+    Table,
+}
+
+impl ObjectKind {
+    /// As in messages.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            ObjectKind::Source => "source",
+            ObjectKind::View => "materialized view",
+            ObjectKind::Table => "table",
+        }
+    }
+
+    /// As in command tags.
+    pub(crate) fn tag(self) -> &'static str {
+        match self {
+            ObjectKind::Source => "SOURCE",
+            ObjectKind::View => "MATERIALIZED VIEW",
+            ObjectKind::Table => "TABLE",
+        }
+    }
+}
+
+/// DROP.
+#[derive(Debug)]
+pub(crate) struct Drop {
+    /// What.
+    pub(crate) kind: ObjectKind,
+    /// IF EXISTS.
+    pub(crate) if_exists: bool,
+    /// Which.
+    pub(crate) names: Vec<Name>,
+    /// CASCADE.
+    pub(crate) cascade: bool,
+}
+
+/// SHOW.
+#[derive(Debug)]
+pub(crate) enum Show {
+    /// SHOW SOURCES, MATERIALIZED VIEWS, TABLES.
+    Objects(ObjectKind),
+    /// SHOW CREATE ...
+    Create(ObjectKind, Name),
+    /// SHOW ALL.
+    All,
+    /// SHOW name.
+    Setting(String),
+}
+
+/// EXPLAIN.
+#[derive(Debug)]
+pub(crate) enum Explain {
+    /// Of a query.
+    Query(Box<ast::Query>),
+    /// Of a view that exists.
+    View(Name),
+    /// Of a view as it would be.
+    CreateView(Box<ast::Query>),
+}
+
+/// SET.
+#[derive(Debug)]
+pub(crate) struct Set {
+    /// The setting's name, lower case.
+    pub(crate) name: String,
+    /// SET LOCAL: until the end of the transaction.
+    pub(crate) local: bool,
+    /// The value; `None`: DEFAULT.
+    pub(crate) value: Option<String>,
+}
+
+/// A column's declaration before INCLUDE and the like are told apart.
+pub(crate) fn column(name: String, data_type: PgType, not_null: bool) -> Column {
+    Column { name, data_type, not_null }
+}

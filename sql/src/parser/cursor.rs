@@ -1,0 +1,495 @@
+//! A place in the tokens of one statement, and the small phrases all statements share.
+//!
+//! Every failure is a syntax error at the token where it was noticed. Reads no statement itself.
+
+use datafusion::sql::sqlparser::ast::Query;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
+use thalweg_dataflow::error::{Error, Result, SqlState};
+use thalweg_dataflow::types::PgType;
+
+use super::MAX_DEPTH;
+use super::ast::{Name, Options};
+use super::source_text::{DIALECT, Piece, SourceText};
+
+/// PostgreSQL's reserved words: no name unless quoted.
+const RESERVED: &[&str] = &[
+    "all",
+    "analyse",
+    "analyze",
+    "and",
+    "any",
+    "array",
+    "as",
+    "asc",
+    "asymmetric",
+    "both",
+    "case",
+    "cast",
+    "check",
+    "collate",
+    "column",
+    "constraint",
+    "create",
+    "current_catalog",
+    "current_date",
+    "current_role",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "default",
+    "deferrable",
+    "desc",
+    "distinct",
+    "do",
+    "else",
+    "end",
+    "except",
+    "false",
+    "fetch",
+    "for",
+    "foreign",
+    "from",
+    "grant",
+    "group",
+    "having",
+    "in",
+    "initially",
+    "intersect",
+    "into",
+    "lateral",
+    "leading",
+    "limit",
+    "localtime",
+    "localtimestamp",
+    "not",
+    "null",
+    "offset",
+    "on",
+    "only",
+    "or",
+    "order",
+    "placing",
+    "primary",
+    "references",
+    "returning",
+    "select",
+    "session_user",
+    "some",
+    "symmetric",
+    "table",
+    "then",
+    "to",
+    "trailing",
+    "true",
+    "union",
+    "unique",
+    "user",
+    "using",
+    "variadic",
+    "when",
+    "where",
+    "window",
+    "with",
+];
+
+/// The longest name, in bytes; longer ones are cut as PostgreSQL cuts them.
+const MAX_NAME: usize = 63;
+
+/// See the module.
+pub(crate) struct Cursor<'a> {
+    text: &'a SourceText<'a>,
+    tokens: Vec<TokenWithSpan>,
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// At the first token.
+    pub(crate) fn new(text: &'a SourceText<'a>, piece: Piece) -> Cursor<'a> {
+        Cursor { text, tokens: piece.tokens, at: 0 }
+    }
+
+    fn eof() -> TokenWithSpan {
+        TokenWithSpan { token: Token::EOF, span: Span::empty() }
+    }
+
+    /// The next token; EOF at the end.
+    pub(crate) fn peek(&self) -> TokenWithSpan {
+        self.tokens.get(self.at).cloned().unwrap_or_else(Self::eof)
+    }
+
+    /// Takes the next token.
+    pub(crate) fn next(&mut self) -> TokenWithSpan {
+        let token = self.peek();
+        self.at += 1;
+        token
+    }
+
+    /// A syntax error at the next token.
+    pub(crate) fn unexpected<T>(&self) -> Result<T> {
+        Err(self.text.syntax_error(&self.peek()))
+    }
+
+    /// This error, at the next token.
+    pub(crate) fn error_here(&self, error: Error) -> Error {
+        self.text.at(error, &self.peek())
+    }
+
+    /// Whether the token `ahead` places on is this unquoted word.
+    fn is_word(&self, ahead: usize, word: &str) -> bool {
+        matches!(self.tokens.get(self.at + ahead).map(|token| &token.token),
+            Some(Token::Word(found)) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
+    }
+
+    /// Whether these words come next.
+    pub(crate) fn sees(&self, words: &str) -> bool {
+        words.split(' ').enumerate().all(|(ahead, word)| self.is_word(ahead, word))
+    }
+
+    /// Takes these words if all of them come next.
+    pub(crate) fn takes(&mut self, words: &str) -> bool {
+        let seen = self.sees(words);
+        if seen {
+            self.at += words.split(' ').count();
+        }
+        seen
+    }
+
+    /// Takes these words or fails at the first that differs.
+    pub(crate) fn expect(&mut self, words: &str) -> Result<()> {
+        for word in words.split(' ') {
+            if !self.takes(word) {
+                return self.unexpected();
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes this punctuation if it comes next.
+    pub(crate) fn takes_token(&mut self, token: &Token) -> bool {
+        let seen = self.peek().token == *token;
+        self.at += usize::from(seen);
+        seen
+    }
+
+    /// Takes this punctuation or fails.
+    pub(crate) fn expect_token(&mut self, token: &Token) -> Result<()> {
+        if self.takes_token(token) { Ok(()) } else { self.unexpected() }
+    }
+
+    /// Fails unless everything was taken.
+    pub(crate) fn end(&self) -> Result<()> {
+        if self.at >= self.tokens.len() { Ok(()) } else { self.unexpected() }
+    }
+
+    /// Whether everything was taken.
+    pub(crate) fn at_end(&self) -> bool {
+        self.at >= self.tokens.len()
+    }
+
+    /// The next unquoted word in upper case, not taken.
+    pub(crate) fn word(&self) -> Option<String> {
+        match self.peek().token {
+            Token::Word(word) if word.quote_style.is_none() => Some(word.value.to_ascii_uppercase()),
+            _ => None,
+        }
+    }
+
+    /// A name: unquoted ones in lower case, reserved words refused.
+    pub(crate) fn identifier(&mut self) -> Result<String> {
+        let Token::Word(word) = self.peek().token else { return self.unexpected() };
+        let folded = if word.quote_style.is_some() {
+            word.value
+        } else {
+            let lower = word.value.to_lowercase();
+            if RESERVED.binary_search(&lower.as_str()).is_ok() {
+                return self.unexpected();
+            }
+            lower
+        };
+        if folded.is_empty() {
+            return Err(self.error_here(Error::new(SqlState::SyntaxError, "zero-length delimited identifier")));
+        }
+        self.at += 1;
+        Ok(cut(folded))
+    }
+
+    /// `name` or `schema.name`; a leading `thalweg.public.` names the database.
+    pub(crate) fn name(&mut self) -> Result<Name> {
+        let first = self.identifier()?;
+        if !self.takes_token(&Token::Period) {
+            return Ok(Name { schema: None, name: first });
+        }
+        let second = self.identifier()?;
+        if !self.takes_token(&Token::Period) {
+            return Ok(Name { schema: Some(first), name: second });
+        }
+        let third = self.identifier()?;
+        if first != "thalweg" {
+            let whole = format!("cross-database references are not implemented: \"{first}.{second}.{third}\"");
+            return Err(Error::new(SqlState::FeatureNotSupported, whole));
+        }
+        Ok(Name { schema: Some(second), name: third })
+    }
+
+    /// Names separated by commas.
+    pub(crate) fn names(&mut self) -> Result<Vec<Name>> {
+        let mut names = vec![self.name()?];
+        while self.takes_token(&Token::Comma) {
+            names.push(self.name()?);
+        }
+        Ok(names)
+    }
+
+    /// A string constant.
+    pub(crate) fn string(&mut self) -> Result<String> {
+        let text = match self.peek().token {
+            Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text) | Token::UnicodeStringLiteral(text) => {
+                text
+            }
+            Token::DollarQuotedString(text) => text.value,
+            _ => return self.unexpected(),
+        };
+        self.at += 1;
+        Ok(text)
+    }
+
+    /// A value of SET or WITH: a string, number or word; `None` if there is none here.
+    pub(crate) fn value(&mut self) -> Option<String> {
+        if let Ok(text) = self.string() {
+            return Some(text);
+        }
+        let sign = match self.peek().token {
+            Token::Minus => "-",
+            Token::Plus => "+",
+            _ => "",
+        };
+        let start = self.at;
+        self.at += usize::from(!sign.is_empty());
+        let value = match self.peek().token {
+            Token::Number(digits, _) => format!("{}{digits}", if sign == "-" { sign } else { "" }),
+            Token::Word(word) if sign.is_empty() && word.quote_style.is_some() => word.value,
+            Token::Word(word) if sign.is_empty() => word.value.to_lowercase(),
+            _ => {
+                self.at = start;
+                return None;
+            }
+        };
+        self.at += 1;
+        Some(value)
+    }
+
+    /// A dotted option name, lower case; a string constant is taken as it is, in lower case.
+    fn option_name(&mut self) -> Result<String> {
+        if let Ok(text) = self.string() {
+            return Ok(text.to_lowercase());
+        }
+        let mut name = String::new();
+        loop {
+            let Token::Word(word) = self.peek().token else { return self.unexpected() };
+            name.push_str(&word.value.to_lowercase());
+            self.at += 1;
+            let separator = match self.peek().token {
+                Token::Period => '.',
+                Token::Minus => '-',
+                _ => return Ok(name),
+            };
+            name.push(separator);
+            self.at += 1;
+        }
+    }
+
+    /// `( name = 'value', ... )`; `=` may be missing where `equals` is false.
+    pub(crate) fn options(&mut self, equals: bool) -> Result<Options> {
+        let mut options = Options::new();
+        self.expect_token(&Token::LParen)?;
+        if self.takes_token(&Token::RParen) {
+            return Ok(options);
+        }
+        loop {
+            let place = self.peek();
+            let name = self.option_name()?;
+            if !self.takes_token(&Token::Eq) && equals {
+                return self.unexpected();
+            }
+            let Some(value) = self.value() else { return self.unexpected() };
+            if options.contains_key(&name) {
+                let error = Error::new(SqlState::SyntaxError, format!("option \"{name}\" provided more than once"));
+                return Err(self.text.at(error, &place));
+            }
+            options.insert(name, value);
+            if !self.takes_token(&Token::Comma) {
+                break;
+            }
+        }
+        self.expect_token(&Token::RParen)?;
+        Ok(options)
+    }
+
+    /// Runs sqlparser over the rest; it stands where sqlparser stopped.
+    fn with_sqlparser<T>(
+        &mut self,
+        read: impl FnOnce(&mut Parser<'_>) -> Result<T, datafusion::sql::sqlparser::parser::ParserError>,
+    ) -> Result<T> {
+        let rest = self.tokens.get(self.at..).unwrap_or_default();
+        let mut parser =
+            Parser::new(&DIALECT).with_recursion_limit(MAX_DEPTH * 4).with_tokens_with_locations(rest.to_vec());
+        let read = read(&mut parser).map_err(|error| self.text.parser_error(&error, rest))?;
+        self.at += parser.index();
+        Ok(read)
+    }
+
+    /// A type of a column.
+    pub(crate) fn data_type(&mut self) -> Result<PgType> {
+        let place = self.peek();
+        if !matches!(place.token, Token::Word(_)) {
+            return self.unexpected();
+        }
+        let start = self.at;
+        let parsed = self.with_sqlparser(|parser| parser.parse_data_type())?;
+        let written = parsed.to_string();
+        if let Some(known) = PgType::parse(&written).filter(|known| *known != PgType::Oid) {
+            return Ok(known);
+        }
+        self.at = start;
+        let lower = written.to_lowercase();
+        let base = lower.split(['(', '[']).next().unwrap_or(&lower).trim();
+        let error = if PgType::parse(base).is_some() || UNSUPPORTED_TYPES.contains(&base) {
+            Error::new(SqlState::FeatureNotSupported, format!("type {lower} is not supported")).hint(
+                "Supported are boolean, smallint, integer, bigint, real, double precision, numeric up to 38 digits, text, varchar, bytea, date, timestamp, timestamptz and interval.",
+            )
+        } else {
+            Error::new(SqlState::UndefinedObject, format!("type \"{lower}\" does not exist"))
+        };
+        Err(self.text.at(error, &place))
+    }
+
+    /// Whether a query starts here.
+    pub(crate) fn starts_query(&self) -> bool {
+        match self.peek().token {
+            Token::LParen => true,
+            Token::Word(word) => {
+                matches!(word.keyword, Keyword::SELECT | Keyword::VALUES | Keyword::TABLE | Keyword::WITH)
+                    && word.quote_style.is_none()
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the parenthesis here opens a query.
+    pub(crate) fn starts_parenthesised_query(&self) -> bool {
+        let inside = self.tokens[self.at.min(self.tokens.len())..].iter().find(|token| token.token != Token::LParen);
+        matches!(inside.map(|token| &token.token), Some(Token::Word(word))
+            if matches!(word.keyword, Keyword::SELECT | Keyword::VALUES | Keyword::TABLE | Keyword::WITH))
+    }
+
+    /// A query.
+    pub(crate) fn query(&mut self) -> Result<Box<Query>> {
+        if !self.starts_query() {
+            return self.unexpected();
+        }
+        self.with_sqlparser(|parser| parser.parse_query())
+    }
+
+    /// A query that ends before the token at `end`, with its text.
+    pub(crate) fn query_until(&mut self, end: usize) -> Result<(Box<Query>, String)> {
+        let tail = self.tokens.split_off(end);
+        let start = self.peek();
+        let query = self.query();
+        let read_all = self.at >= self.tokens.len();
+        let last = self.tokens.last().cloned().unwrap_or_else(Self::eof);
+        if query.is_ok() && !read_all {
+            return self.unexpected();
+        }
+        self.tokens.extend(tail);
+        let query = query?;
+        let text = &self.text.sql()[self.text.byte(start.span.start)..self.text.byte(last.span.end)];
+        Ok((query, text.to_string()))
+    }
+
+    /// Where `WITH (...)`, `WITH DATA` or `WITH NO DATA` at the end of the statement starts; the
+    /// statement's end if there is none.
+    pub(crate) fn trailing_with(&self) -> usize {
+        let count = self.tokens.len();
+        let word_at = |at: usize, word: &str| at > self.at && self.is_word(at - self.at, word);
+        if count > self.at + 3 && word_at(count - 1, "DATA") {
+            let with = if word_at(count - 2, "NO") { count - 3 } else { count - 2 };
+            return if word_at(with, "WITH") { with } else { count };
+        }
+        if self.tokens.last().is_none_or(|last| last.token != Token::RParen) {
+            return count;
+        }
+        let mut depth = 0_usize;
+        for at in (self.at..count).rev() {
+            match self.tokens[at].token {
+                Token::RParen => depth += 1,
+                Token::LParen => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                return if at > self.at && word_at(at - 1, "WITH") { at - 1 } else { count };
+            }
+        }
+        count
+    }
+}
+
+/// Types PostgreSQL has and Thalweg has not.
+const UNSUPPORTED_TYPES: &[&str] = &[
+    "json",
+    "jsonb",
+    "uuid",
+    "char",
+    "character",
+    "bpchar",
+    "time",
+    "time without time zone",
+    "time with time zone",
+    "timetz",
+    "xml",
+    "inet",
+    "cidr",
+    "macaddr",
+    "money",
+    "bit",
+    "bit varying",
+    "varbit",
+    "point",
+    "line",
+    "box",
+    "path",
+    "polygon",
+    "circle",
+    "tsvector",
+    "tsquery",
+    "name",
+    "oid",
+    "regclass",
+    "serial",
+    "bigserial",
+    "smallserial",
+    "int4range",
+    "int8range",
+    "numrange",
+    "tsrange",
+    "tstzrange",
+    "daterange",
+    "\"char\"",
+];
+
+fn cut(mut name: String) -> String {
+    if name.len() > MAX_NAME {
+        let mut end = MAX_NAME;
+        while !name.is_char_boundary(end) {
+            end -= 1;
+        }
+        name.truncate(end);
+    }
+    name
+}
+
+/// Whether a word cannot be a name unless quoted.
+pub(crate) fn is_reserved(word: &str) -> bool {
+    RESERVED.binary_search(&word).is_ok()
+}

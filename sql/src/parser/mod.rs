@@ -1,0 +1,110 @@
+//! From text to statements.
+//!
+//! Queries are read by sqlparser in PostgreSQL's dialect; what is Thalweg's own (sources,
+//! materialized views, external tables, SHOW, SET, ...) is read here over the same tokens.
+//! Promises: a syntax error is PostgreSQL's 42601 with its place; what PostgreSQL knows and
+//! Thalweg does not is refused by its name (0A000); no depth of nesting crashes. Asks no catalog.
+
+mod ast;
+mod cursor;
+mod ddl;
+mod source_text;
+mod utility;
+
+#[cfg(test)]
+mod tests;
+
+pub use ast::Statement;
+pub(crate) use ast::{CreateExternalTable, CreateSource, CreateView, Drop, Explain, Kind, Name, ObjectKind, Set, Show};
+
+use datafusion::sql::sqlparser::ast::Query;
+use datafusion::sql::sqlparser::tokenizer::Token;
+use thalweg_dataflow::error::{Error, Result};
+
+use cursor::Cursor;
+pub(crate) use cursor::is_reserved;
+use source_text::{Piece, SourceText, too_deep};
+
+/// The deepest nesting (parentheses, subqueries, CASE) that is followed.
+const MAX_DEPTH: usize = 120;
+
+/// The most operators in a row in one statement: a chain of n operators is a tree of depth n.
+const MAX_OPERATORS: usize = 2_000;
+
+/// The longest text of a request, in bytes.
+const MAX_TEXT: usize = 16 << 20;
+
+/// Reads all statements of a text; of an empty text, one that is [`Statement::is_empty`].
+pub fn parse(sql: &str) -> Result<Vec<Statement>> {
+    if sql.len() > MAX_TEXT {
+        return Err(Error::new(thalweg_dataflow::error::SqlState::ProgramLimitExceeded, "the statement is too long")
+            .detail(format!("It has {} bytes, the limit is {MAX_TEXT}.", sql.len())));
+    }
+    let text = SourceText::new(sql);
+    let pieces = text.pieces()?;
+    if pieces.is_empty() {
+        return Ok(vec![Statement::new("", Kind::Empty)]);
+    }
+    pieces.into_iter().map(|piece| statement(&text, piece)).collect()
+}
+
+/// Reads the query of a view again, from the text that the catalog holds.
+pub(crate) fn parse_query(sql: &str) -> Result<Box<Query>> {
+    let statements = parse(sql)?;
+    let [only] = statements.as_slice() else {
+        return Err(Error::internal("a stored query is not one statement"));
+    };
+    match only.kind() {
+        Kind::Query(query) => Ok(query.clone()),
+        _ => Err(Error::internal("a stored query is no query")),
+    }
+}
+
+fn statement(text: &SourceText<'_>, piece: Piece) -> Result<Statement> {
+    check_depth(&piece)?;
+    let written = &text.sql()[piece.start..piece.end];
+    let mut cursor = Cursor::new(text, piece);
+    let kind = if cursor.starts_query() { Kind::Query(cursor.query()?) } else { utility::statement(&mut cursor)? };
+    cursor.end()?;
+    Ok(Statement::new(written, kind))
+}
+
+/// Refuses what would overflow the stack of whoever walks the tree after us.
+fn check_depth(piece: &Piece) -> Result<()> {
+    let (mut depth, mut operators) = (0_usize, 0_usize);
+    for token in &piece.tokens {
+        match &token.token {
+            Token::LParen | Token::LBracket => depth += 1,
+            Token::RParen | Token::RBracket => depth = depth.saturating_sub(1),
+            Token::Comma if depth == 0 => operators = 0,
+            Token::Comma => {}
+            token if is_operator(token) => operators += 1,
+            _ => {}
+        }
+        if depth > MAX_DEPTH || operators > MAX_OPERATORS {
+            return Err(too_deep());
+        }
+    }
+    Ok(())
+}
+
+fn is_operator(token: &Token) -> bool {
+    match token {
+        Token::Word(word) => {
+            word.quote_style.is_none()
+                && ["AND", "OR", "NOT", "UNION", "EXCEPT", "INTERSECT", "JOIN", "COLLATE"]
+                    .iter()
+                    .any(|operator| word.value.eq_ignore_ascii_case(operator))
+        }
+        Token::Plus
+        | Token::Minus
+        | Token::Mul
+        | Token::Div
+        | Token::Mod
+        | Token::Caret
+        | Token::StringConcat
+        | Token::DoubleColon => true,
+        Token::Eq | Token::Neq | Token::Lt | Token::Gt | Token::LtEq | Token::GtEq => true,
+        _ => false,
+    }
+}

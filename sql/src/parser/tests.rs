@@ -1,0 +1,204 @@
+//! Text in, what was read out: every statement of Thalweg's own, and every error's words.
+
+use super::*;
+
+/// The debug form of the one statement in the text, on one line.
+fn read(sql: &str) -> String {
+    match parse(sql) {
+        Ok(statements) => {
+            statements.iter().map(|statement| format!("{:?}", statement.kind())).collect::<Vec<_>>().join("; ")
+        }
+        Err(error) => {
+            let place = error.position().map_or(String::new(), |position| format!(" @{position}"));
+            format!("{} {}{place}", error.state().code(), error.message())
+        }
+    }
+}
+
+#[test]
+fn the_issue_s_source_is_read_whole() {
+    let text = read(
+        "CREATE SOURCE events (event_time timestamptz, price numeric(10,2) NOT NULL, n double precision, \"Q\" varchar(20), INCLUDE key AS k)
+         INCLUDE offset INCLUDE timestamp AS written
+         WITH (connector='kafka', Topic='ecomm_test', properties.bootstrap.server='127.0.0.1:9092', scan.startup.mode = earliest, n=-3)
+         FORMAT PLAIN ENCODE CSV (without_header='true', delimiter=',');",
+    );
+    assert_eq!(
+        text,
+        "CreateSource(CreateSource { if_not_exists: false, name: Name { schema: None, name: \"events\" }, columns: [\
+         Column { name: \"event_time\", data_type: Timestamptz, not_null: false }, \
+         Column { name: \"price\", data_type: Numeric(Some((10, 2))), not_null: true }, \
+         Column { name: \"n\", data_type: Float8, not_null: false }, \
+         Column { name: \"Q\", data_type: Varchar(Some(20)), not_null: false }], \
+         includes: [(Key, \"k\"), (Offset, \"offset\"), (Timestamp, \"written\")], \
+         options: {\"connector\": \"kafka\", \"n\": \"-3\", \"properties.bootstrap.server\": \"127.0.0.1:9092\", \
+         \"scan.startup.mode\": \"earliest\", \"topic\": \"ecomm_test\"}, \
+         format: Some(FormatDefinition { format: \"PLAIN\", encode: \"CSV\", options: {\"delimiter\": \",\", \"without_header\": \"true\"} }) })"
+    );
+}
+
+#[test]
+fn a_source_may_leave_its_columns_to_the_connector() {
+    assert_eq!(
+        read("create source IF NOT EXISTS public.g with (connector = 'generator', rate = 'max')"),
+        "CreateSource(CreateSource { if_not_exists: true, name: Name { schema: Some(\"public\"), name: \"g\" }, columns: [], includes: [], \
+         options: {\"connector\": \"generator\", \"rate\": \"max\"}, format: None })"
+    );
+}
+
+fn view(sql: &str) -> (String, String, Vec<String>, Vec<(String, String)>) {
+    let statements = parse(sql).unwrap();
+    match statements[0].kind() {
+        Kind::CreateView(view) => (
+            view.query.to_string(),
+            view.text.clone(),
+            view.columns.clone(),
+            view.options.clone().into_iter().collect(),
+        ),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_view_keeps_its_query_as_written() {
+    let (query, text, columns, options) = view(
+        "CREATE MATERIALIZED VIEW v (a, b) AS select  x,\n y from t -- why\n where x > 1 WITH (on_error = 'fail');",
+    );
+    assert_eq!(query, "SELECT x, y FROM t WHERE x > 1");
+    assert_eq!(text, "select  x,\n y from t -- why\n where x > 1");
+    assert_eq!(columns, ["a", "b"]);
+    assert_eq!(options, [("on_error".to_string(), "fail".to_string())]);
+}
+
+#[test]
+fn a_view_may_end_in_with_data_or_in_a_parenthesis() {
+    assert_eq!(view("create or replace materialized view v as select 1 with data").0, "SELECT 1");
+    assert_eq!(
+        view("create materialized view v as select * from t where x in (1, 2)").0,
+        "SELECT * FROM t WHERE x IN (1, 2)"
+    );
+    assert_eq!(
+        view("create materialized view v with (on_error='fail') as with w as (select 1) select * from w").3.len(),
+        1
+    );
+    assert_eq!(read("create materialized view v as select 1 with no data"), "0A000 WITH NO DATA is not supported");
+}
+
+#[test]
+fn external_tables_take_their_clauses_in_any_order() {
+    let expected = "CreateExternalTable(CreateExternalTable { if_not_exists: false, name: Name { schema: None, name: \"history\" }, columns: [], \
+                    stored_as: \"CSV\", location: \"2019-Nov.csv\", options: {\"format.has_header\": \"true\"} })";
+    assert_eq!(
+        read(
+            "CREATE EXTERNAL TABLE history STORED AS CSV LOCATION '2019-Nov.csv' OPTIONS ('format.has_header' 'true')"
+        ),
+        expected
+    );
+    assert_eq!(
+        read("CREATE EXTERNAL TABLE history OPTIONS (format.has_header = true) LOCATION '2019-Nov.csv' STORED AS csv"),
+        expected
+    );
+    assert_eq!(read("CREATE EXTERNAL TABLE t STORED AS CSV"), "42601 syntax error at end of input @38");
+}
+
+#[test]
+fn drop_show_explain_and_set() {
+    for (sql, expected) in [
+        (
+            "drop materialized view if exists a, public.b cascade",
+            "Drop(Drop { kind: View, if_exists: true, names: [Name { schema: None, name: \"a\" }, Name { schema: Some(\"public\"), name: \"b\" }], cascade: true })",
+        ),
+        (
+            "drop external table t restrict",
+            "Drop(Drop { kind: Table, if_exists: false, names: [Name { schema: None, name: \"t\" }], cascade: false })",
+        ),
+        ("show materialized views", "Show(Objects(View))"),
+        ("SHOW CREATE SOURCE s", "Show(Create(Source, Name { schema: None, name: \"s\" }))"),
+        ("show TimeZone", "Show(Setting(\"timezone\"))"),
+        ("show transaction isolation level", "Show(Setting(\"transaction_isolation\"))"),
+        ("explain materialized view v", "Explain(View(Name { schema: None, name: \"v\" }))"),
+        (
+            "set session application_name to 'psql'",
+            "Set(Set { name: \"application_name\", local: false, value: Some(\"psql\") })",
+        ),
+        (
+            "SET LOCAL TIME ZONE 'Europe/Berlin'",
+            "Set(Set { name: \"timezone\", local: true, value: Some(\"Europe/Berlin\") })",
+        ),
+        ("set time zone -3", "Set(Set { name: \"timezone\", local: false, value: Some(\"-3\") })"),
+        (
+            "set search_path = public, thalweg",
+            "Set(Set { name: \"search_path\", local: false, value: Some(\"public, thalweg\") })",
+        ),
+        ("set names 'utf8'", "Set(Set { name: \"client_encoding\", local: false, value: Some(\"utf8\") })"),
+        ("set x.y = default", "Set(Set { name: \"x.y\", local: false, value: None })"),
+        ("reset all; reset timezone", "Reset(None); Reset(Some(\"timezone\"))"),
+        (
+            "begin isolation level repeatable read, read only; start transaction; commit and no chain; abort work",
+            "Begin(\"BEGIN\"); Begin(\"START TRANSACTION\"); Commit; Rollback",
+        ),
+        ("set session characteristics as transaction read only", "SetTransaction"),
+        (
+            "discard all; deallocate prepare all; deallocate s",
+            "Discard(\"DISCARD ALL\"); Deallocate(None); Deallocate(Some(\"s\"))",
+        ),
+        (" -- nothing\n ;; /* at all */", "Empty"),
+    ] {
+        assert_eq!(read(sql), expected, "{sql}");
+    }
+}
+
+#[test]
+fn statements_are_split_with_their_texts() {
+    let statements = parse("select ';' ; ; select /* ; */ 2 -- ;\n").unwrap();
+    let texts: Vec<&str> = statements.iter().map(Statement::text).collect();
+    assert_eq!(texts, ["select ';'", "select /* ; */ 2"]);
+}
+
+#[test]
+fn syntax_errors_are_postgresql_s() {
+    for (sql, expected) in [
+        ("selct 1", "42601 syntax error at or near \"selct\" @1"),
+        ("select 1 from where", "42601 syntax error at or near \"where\" @15"),
+        ("select (1", "42601 syntax error at end of input @10"),
+        ("select 1;\nselect é, 2 + from t", "42601 syntax error at or near \"from\" @25"),
+        ("create source s (a text,) with (x='y')", "42601 syntax error at or near \")\" @25"),
+        ("create source select (a text)", "42601 syntax error at or near \"select\" @15"),
+        ("drop source a b", "42601 syntax error at or near \"b\" @15"),
+        ("create source s (a nosuch)", "42704 type \"nosuch\" does not exist @20"),
+        ("create source s (a jsonb)", "0A000 type jsonb is not supported @20"),
+        ("create source s (a text, A int)", "42701 column \"a\" specified more than once"),
+        ("create source s (a text primary key)", "0A000 PRIMARY KEY for a column is not supported @25"),
+        ("create source s (a text) with (x='1', X='2')", "42601 option \"x\" provided more than once @39"),
+        ("select 'abc", "42601 unterminated quoted string at or near \"'abc\" @8"),
+        ("create table t (a int)", "0A000 CREATE TABLE is not supported @8"),
+        ("insert into t values (1)", "0A000 INSERT is not supported @1"),
+        ("vacuum", "0A000 VACUUM is not supported @1"),
+        ("drop index i", "0A000 DROP INDEX is not supported @6"),
+        ("set jit", "42601 syntax error at end of input @8"),
+        ("explain analyze select 1", "0A000 EXPLAIN ANALYZE is not supported @9"),
+    ] {
+        assert_eq!(read(sql), expected, "{sql}");
+    }
+}
+
+#[test]
+fn every_table_of_words_is_sorted() {
+    assert!(!is_reserved("events") && is_reserved("select") && is_reserved("all") && is_reserved("with"));
+    assert_eq!(read("update t set a = 1"), "0A000 UPDATE is not supported @1");
+    assert_eq!(read("alter table t"), "0A000 ALTER is not supported @1");
+}
+
+#[test]
+fn deep_nesting_is_an_error_and_no_crash() {
+    let nested =
+        |open: &str, close: &str, count: usize| format!("select {}1{}", open.repeat(count), close.repeat(count));
+    assert_eq!(read(&nested("(", ")", 100_000)), "54001 stack depth limit exceeded");
+    assert_eq!(read(&nested("case when true then ", " end", 5_000)), "54001 stack depth limit exceeded");
+    assert_eq!(read(&nested("- ", "", 100_000)), "54001 stack depth limit exceeded");
+    assert_eq!(read(&format!("select 1{}", " + 1".repeat(100_000))), "54001 stack depth limit exceeded");
+    assert_eq!(read(&format!("select 1{}", " union select 1".repeat(50_000))), "54001 stack depth limit exceeded");
+    assert!(read(&nested("(", ")", 50)).starts_with("Query"));
+    let long_list = format!("select 1 in ({}1)", "1, ".repeat(50_000));
+    assert!(read(&long_list).starts_with("Query"));
+}

@@ -1,0 +1,299 @@
+//! SHOW, EXPLAIN, SET, transactions and the other small statements; dispatches on the first word.
+//!
+//! A statement that PostgreSQL has and Thalweg has not is refused by its name; any other first
+//! word is a syntax error.
+
+use datafusion::sql::sqlparser::tokenizer::Token;
+use thalweg_dataflow::error::{Error, Result, SqlState};
+
+use super::ast::{Explain, Kind, ObjectKind, Set, Show};
+use super::cursor::Cursor;
+use super::ddl;
+
+/// First words of PostgreSQL's other statements, with what to do instead.
+const REFUSED: &[(&str, &str)] = &[
+    (
+        "ALTER",
+        "Drop the object and create it again; CREATE OR REPLACE MATERIALIZED VIEW serves the old view until the new one is complete.",
+    ),
+    ("ANALYZE", "There is nothing to analyse: there are no planner statistics."),
+    ("CALL", ""),
+    ("CHECKPOINT", "Checkpoints are made all the time, see --checkpoint-interval."),
+    ("CLOSE", "Use a portal of the extended protocol."),
+    ("CLUSTER", ""),
+    ("COMMENT", ""),
+    ("COPY", "Data comes in by CREATE SOURCE (streams) or CREATE EXTERNAL TABLE (files)."),
+    ("DECLARE", "Use a portal of the extended protocol."),
+    ("DELETE", "Sources are append-only; data comes in by CREATE SOURCE."),
+    ("DO", ""),
+    ("EXECUTE", "Use prepared statements of the extended protocol."),
+    ("FETCH", "Use a portal of the extended protocol."),
+    ("GRANT", ""),
+    ("IMPORT", ""),
+    ("INSERT", "Data comes in by CREATE SOURCE (streams) or CREATE EXTERNAL TABLE (files)."),
+    ("LISTEN", ""),
+    ("LOAD", ""),
+    ("LOCK", "Nothing needs a lock: every statement reads one snapshot."),
+    ("MERGE", ""),
+    ("MOVE", ""),
+    ("NOTIFY", ""),
+    ("PREPARE", "Use prepared statements of the extended protocol."),
+    ("REASSIGN", ""),
+    ("REFRESH", "A materialized view is kept up to date by itself."),
+    ("REINDEX", "There are no indexes."),
+    ("RELEASE", ""),
+    ("REVOKE", ""),
+    ("SAVEPOINT", ""),
+    ("SECURITY", ""),
+    ("TRUNCATE", ""),
+    ("UNLISTEN", ""),
+    ("UPDATE", "Sources are append-only; data comes in by CREATE SOURCE."),
+    ("VACUUM", "There is nothing to vacuum: state is compacted in the background."),
+];
+
+/// Any statement but a query.
+pub(crate) fn statement(cursor: &mut Cursor<'_>) -> Result<Kind> {
+    let Some(word) = cursor.word() else { return cursor.unexpected() };
+    if let Ok(found) = REFUSED.binary_search_by_key(&word.as_str(), |(name, _)| name) {
+        let error = cursor.error_here(Error::unsupported(&word));
+        let hint = REFUSED[found].1;
+        return Err(if hint.is_empty() { error } else { error.hint(hint) });
+    }
+    match word.as_str() {
+        "CREATE" | "DROP" | "SHOW" | "EXPLAIN" | "SET" | "RESET" | "DISCARD" | "DEALLOCATE" => cursor.next(),
+        "BEGIN" | "START" | "COMMIT" | "END" | "ROLLBACK" | "ABORT" => return transaction(cursor),
+        _ => return cursor.unexpected(),
+    };
+    match word.as_str() {
+        "CREATE" => ddl::create(cursor),
+        "DROP" => ddl::drop(cursor),
+        "SHOW" => show(cursor).map(Kind::Show),
+        "EXPLAIN" => explain(cursor).map(Kind::Explain),
+        "SET" => set(cursor),
+        "RESET" => reset(cursor),
+        "DISCARD" => discard(cursor),
+        _ => deallocate(cursor),
+    }
+}
+
+fn transaction(cursor: &mut Cursor<'_>) -> Result<Kind> {
+    if cursor.takes("START TRANSACTION") {
+        return transaction_modes(cursor, Kind::Begin("START TRANSACTION"));
+    }
+    let begins = cursor.takes("BEGIN");
+    let commits = !begins && (cursor.takes("COMMIT") || cursor.takes("END"));
+    if !begins && !commits && !cursor.takes("ROLLBACK") && !cursor.takes("ABORT") {
+        cursor.next();
+        return cursor.unexpected();
+    }
+    let _ = cursor.takes("WORK") || cursor.takes("TRANSACTION");
+    if begins {
+        return transaction_modes(cursor, Kind::Begin("BEGIN"));
+    }
+    if cursor.sees("TO") {
+        return Err(Error::unsupported("ROLLBACK TO SAVEPOINT"));
+    }
+    if cursor.sees("PREPARED") {
+        return Err(Error::unsupported("a prepared transaction"));
+    }
+    if cursor.takes("AND CHAIN") {
+        return Err(Error::unsupported("AND CHAIN"));
+    }
+    cursor.takes("AND NO CHAIN");
+    Ok(if commits { Kind::Commit } else { Kind::Rollback })
+}
+
+/// Isolation levels and access modes: all are accepted, every transaction reads one snapshot.
+fn transaction_modes(cursor: &mut Cursor<'_>, kind: Kind) -> Result<Kind> {
+    const MODES: [&str; 8] = [
+        "ISOLATION LEVEL SERIALIZABLE",
+        "ISOLATION LEVEL REPEATABLE READ",
+        "ISOLATION LEVEL READ COMMITTED",
+        "ISOLATION LEVEL READ UNCOMMITTED",
+        "READ WRITE",
+        "READ ONLY",
+        "NOT DEFERRABLE",
+        "DEFERRABLE",
+    ];
+    while !cursor.at_end() {
+        if !MODES.iter().any(|mode| cursor.takes(mode)) {
+            return cursor.unexpected();
+        }
+        cursor.takes_token(&Token::Comma);
+    }
+    Ok(kind)
+}
+
+fn show(cursor: &mut Cursor<'_>) -> Result<Show> {
+    if cursor.takes("SOURCES") {
+        return Ok(Show::Objects(ObjectKind::Source));
+    }
+    if cursor.takes("MATERIALIZED VIEWS") {
+        return Ok(Show::Objects(ObjectKind::View));
+    }
+    if cursor.takes("TABLES") || cursor.takes("EXTERNAL TABLES") {
+        return Ok(Show::Objects(ObjectKind::Table));
+    }
+    if cursor.takes("CREATE") {
+        let kind = if cursor.takes("SOURCE") {
+            ObjectKind::Source
+        } else if cursor.takes("MATERIALIZED VIEW") {
+            ObjectKind::View
+        } else if cursor.takes("EXTERNAL TABLE") || cursor.takes("TABLE") {
+            ObjectKind::Table
+        } else {
+            return cursor.unexpected();
+        };
+        return Ok(Show::Create(kind, cursor.name()?));
+    }
+    if cursor.takes("ALL") {
+        return Ok(Show::All);
+    }
+    if cursor.takes("TIME ZONE") {
+        return Ok(Show::Setting("timezone".into()));
+    }
+    if cursor.takes("TRANSACTION ISOLATION LEVEL") {
+        return Ok(Show::Setting("transaction_isolation".into()));
+    }
+    if cursor.takes("SESSION AUTHORIZATION") {
+        return Ok(Show::Setting("session_authorization".into()));
+    }
+    setting_name(cursor).map(Show::Setting)
+}
+
+fn setting_name(cursor: &mut Cursor<'_>) -> Result<String> {
+    let name = cursor.name()?;
+    Ok(name.to_string().to_lowercase())
+}
+
+fn explain(cursor: &mut Cursor<'_>) -> Result<Explain> {
+    if cursor.sees("ANALYZE") || cursor.sees("ANALYSE") {
+        return Err(cursor.error_here(Error::unsupported("EXPLAIN ANALYZE")));
+    }
+    cursor.takes("VERBOSE");
+    if cursor.peek().token == Token::LParen && !cursor.starts_parenthesised_query() {
+        explain_options(cursor)?;
+    }
+    if cursor.takes("MATERIALIZED VIEW") {
+        return cursor.name().map(Explain::View);
+    }
+    if cursor.takes("CREATE") {
+        return match ddl::create(cursor)? {
+            Kind::CreateView(view) => Ok(Explain::CreateView(view.query)),
+            _ => {
+                Err(Error::unsupported("EXPLAIN of this statement")
+                    .hint("EXPLAIN knows queries and materialized views."))
+            }
+        };
+    }
+    cursor.query().map(Explain::Query)
+}
+
+fn explain_options(cursor: &mut Cursor<'_>) -> Result<()> {
+    cursor.expect_token(&Token::LParen)?;
+    loop {
+        let place = cursor.word();
+        match place.as_deref() {
+            Some("VERBOSE" | "COSTS" | "SETTINGS" | "SUMMARY") => cursor.next(),
+            Some(other) => return Err(cursor.error_here(Error::unsupported(format!("EXPLAIN ({other})")))),
+            None => return cursor.unexpected(),
+        };
+        if !matches!(cursor.peek().token, Token::Comma | Token::RParen) && cursor.value().is_none() {
+            return cursor.unexpected();
+        }
+        if cursor.takes_token(&Token::RParen) {
+            return Ok(());
+        }
+        cursor.expect_token(&Token::Comma)?;
+    }
+}
+
+fn set(cursor: &mut Cursor<'_>) -> Result<Kind> {
+    if cursor.takes("SESSION CHARACTERISTICS AS TRANSACTION") || cursor.takes("TRANSACTION") {
+        return transaction_modes(cursor, Kind::SetTransaction);
+    }
+    if cursor.sees("SESSION AUTHORIZATION") || cursor.sees("ROLE") {
+        return Err(cursor.error_here(Error::unsupported("changing the role of a session")));
+    }
+    if cursor.sees("CONSTRAINTS") {
+        return Err(cursor.error_here(Error::unsupported("SET CONSTRAINTS")));
+    }
+    let local = cursor.takes("LOCAL");
+    if !local {
+        cursor.takes("SESSION");
+    }
+    if cursor.takes("TIME ZONE") {
+        return time_zone(cursor, local);
+    }
+    if cursor.takes("NAMES") {
+        let value = if cursor.takes("DEFAULT") || cursor.at_end() { None } else { Some(cursor.string()?) };
+        return Ok(Kind::Set(Set { name: "client_encoding".into(), local, value }));
+    }
+    let name = setting_name(cursor)?;
+    if !cursor.takes("TO") {
+        cursor.expect_token(&Token::Eq)?;
+    }
+    if cursor.takes("DEFAULT") {
+        return Ok(Kind::Set(Set { name, local, value: None }));
+    }
+    let mut values = Vec::new();
+    loop {
+        match cursor.value() {
+            Some(value) => values.push(value),
+            None => return cursor.unexpected(),
+        }
+        if !cursor.takes_token(&Token::Comma) {
+            break;
+        }
+    }
+    if values.len() > 1 && !["search_path", "datestyle"].contains(&name.as_str()) {
+        return Err(Error::new(SqlState::InvalidParameter, format!("SET {name} takes only one argument")));
+    }
+    Ok(Kind::Set(Set { name, local, value: Some(values.join(", ")) }))
+}
+
+fn time_zone(cursor: &mut Cursor<'_>, local: bool) -> Result<Kind> {
+    let value = if cursor.takes("LOCAL") || cursor.takes("DEFAULT") {
+        None
+    } else {
+        cursor.takes("INTERVAL");
+        match cursor.value() {
+            Some(value) => Some(value),
+            None => return cursor.unexpected(),
+        }
+    };
+    Ok(Kind::Set(Set { name: "timezone".into(), local, value }))
+}
+
+fn reset(cursor: &mut Cursor<'_>) -> Result<Kind> {
+    if cursor.takes("ALL") {
+        return Ok(Kind::Reset(None));
+    }
+    if cursor.takes("TIME ZONE") {
+        return Ok(Kind::Reset(Some("timezone".into())));
+    }
+    setting_name(cursor).map(Some).map(Kind::Reset)
+}
+
+fn discard(cursor: &mut Cursor<'_>) -> Result<Kind> {
+    for (word, tag) in [
+        ("ALL", "DISCARD ALL"),
+        ("PLANS", "DISCARD PLANS"),
+        ("SEQUENCES", "DISCARD SEQUENCES"),
+        ("TEMP", "DISCARD TEMP"),
+        ("TEMPORARY", "DISCARD TEMP"),
+    ] {
+        if cursor.takes(word) {
+            return Ok(Kind::Discard(tag));
+        }
+    }
+    cursor.unexpected()
+}
+
+fn deallocate(cursor: &mut Cursor<'_>) -> Result<Kind> {
+    cursor.takes("PREPARE");
+    if cursor.takes("ALL") {
+        return Ok(Kind::Deallocate(None));
+    }
+    cursor.identifier().map(Some).map(Kind::Deallocate)
+}

@@ -1,0 +1,376 @@
+//! One connection's session: parse, prepare, execute, and what must outlive a statement.
+//!
+//! Promises: after an error inside a transaction block nothing but its end is accepted (25P02);
+//! a statement that is cancelled or runs into `statement_timeout` ends with 57014, its stream
+//! too; notices arrive while a statement runs. Does not know the wire: the server frames what
+//! comes out of here. Not `Clone`: one session belongs to one connection.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arrow::datatypes::SchemaRef;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::scalar::ScalarValue;
+use parking_lot::Mutex;
+use thalweg_dataflow::engine::Snapshot;
+use thalweg_dataflow::error::{Error, Result, SqlState};
+use thalweg_dataflow::types::PgType;
+use tokio::sync::{mpsc, watch};
+
+use crate::database::{DATABASE, Database, Published};
+use crate::guard::Guard;
+use crate::parser::{self, Kind, Statement};
+use crate::settings::SessionSettings;
+use crate::statement;
+
+/// The most notices that wait for a connection to send them; further ones are dropped.
+const NOTICE_QUEUE: usize = 1024;
+
+/// What a client says when it connects.
+#[derive(Debug, Clone, Default)]
+pub struct Startup {
+    /// The user's name.
+    pub user: String,
+    /// The database's name as asked for; any connects to `thalweg`.
+    pub database: String,
+    /// The other startup parameters: settings (`TimeZone`, `application_name`, ...).
+    pub parameters: Vec<(String, String)>,
+}
+
+/// How bad a notice is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// `INFO`.
+    Info,
+    /// `NOTICE`.
+    Notice,
+    /// `WARNING`.
+    Warning,
+}
+
+impl Severity {
+    /// The word on the wire.
+    pub fn word(self) -> &'static str {
+        match self {
+            Severity::Info => "INFO",
+            Severity::Notice => "NOTICE",
+            Severity::Warning => "WARNING",
+        }
+    }
+}
+
+/// A NoticeResponse.
+#[derive(Debug, Clone)]
+pub struct Notice {
+    /// How bad.
+    pub severity: Severity,
+    /// SQLSTATE (00000 for a plain notice), message, detail, hint.
+    pub fields: Error,
+}
+
+/// What ReadyForQuery says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransactionStatus {
+    /// `I`: no block.
+    Idle,
+    /// `T`: in a block.
+    InBlock,
+    /// `E`: in a block that failed.
+    Failed,
+}
+
+/// How the CommandComplete of rows is worded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowsTag {
+    /// `SELECT n`.
+    Select,
+    /// `SHOW`.
+    Show,
+    /// `EXPLAIN`.
+    Explain,
+}
+
+impl RowsTag {
+    /// The tag after so many rows.
+    pub fn complete(self, rows: u64) -> String {
+        match self {
+            RowsTag::Select => format!("SELECT {rows}"),
+            RowsTag::Show => "SHOW".into(),
+            RowsTag::Explain => "EXPLAIN".into(),
+        }
+    }
+}
+
+/// What a statement gave.
+pub enum Outcome {
+    /// Rows.
+    Rows {
+        /// Their columns, types by `PgType::of`.
+        schema: SchemaRef,
+        /// The rows. Errors carry ours (`Error::from`). Dropping it ends the statement.
+        rows: SendableRecordBatchStream,
+        /// The tag to close them with.
+        tag: RowsTag,
+    },
+    /// No rows: the command tag.
+    Done(String),
+    /// There was no statement (EmptyQueryResponse).
+    Empty,
+}
+
+impl std::fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Outcome::Rows { schema, tag, .. } => {
+                f.debug_struct("Rows").field("schema", schema).field("tag", tag).finish()
+            }
+            Outcome::Done(tag) => f.debug_tuple("Done").field(tag).finish(),
+            Outcome::Empty => f.write_str("Empty"),
+        }
+    }
+}
+
+/// A statement whose parameters and columns are known. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// The statement.
+    pub statement: Statement,
+    /// The type of each parameter `$1`, `$2`, ...
+    pub parameters: Vec<PgType>,
+    /// The columns it will give; `None`: it gives no rows.
+    pub columns: Option<SchemaRef>,
+}
+
+/// The running statement's cancel switch, if one runs.
+type Slot = Arc<Mutex<Option<watch::Sender<bool>>>>;
+
+/// Cancels what a session runs, from anywhere. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct CancelHandle(Slot);
+
+impl CancelHandle {
+    /// Cancels the running statement, if any; it ends with 57014.
+    pub fn cancel(&self) {
+        if let Some(running) = &*self.0.lock() {
+            running.send_replace(true);
+        }
+    }
+}
+
+/// A block, if one is open.
+#[derive(Debug, Clone)]
+pub(crate) struct Block {
+    /// What every read of the block sees; pinned by the first.
+    pub(crate) view: Option<View>,
+    /// `now()` of the block.
+    pub(crate) now: i64,
+}
+
+/// What one statement reads: data and catalog of one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct View {
+    /// The data.
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// The catalog.
+    pub(crate) published: Arc<Published>,
+}
+
+/// One connection's session.
+#[derive(Debug)]
+pub struct Session {
+    pub(crate) database: Database,
+    pub(crate) settings: SessionSettings,
+    pub(crate) user: String,
+    pub(crate) block: Option<Block>,
+    failed: Arc<AtomicBool>,
+    running: Slot,
+    notices: mpsc::Sender<Notice>,
+    received: Option<mpsc::Receiver<Notice>>,
+    told: BTreeMap<&'static str, String>,
+}
+
+impl Session {
+    pub(crate) fn new(database: Database, startup: Startup) -> Session {
+        let (notices, received) = mpsc::channel(NOTICE_QUEUE);
+        let mut session = Session {
+            settings: SessionSettings::new(&startup.user),
+            database,
+            user: startup.user,
+            block: None,
+            failed: Arc::new(AtomicBool::new(false)),
+            running: Slot::default(),
+            notices,
+            received: Some(received),
+            told: BTreeMap::new(),
+        };
+        if startup.database != DATABASE && !startup.database.is_empty() {
+            let text = format!("database \"{}\" does not exist, connected to \"{DATABASE}\"", startup.database);
+            session.notice(Error::new(SqlState::SuccessfulCompletion, text));
+        }
+        for (name, value) in &startup.parameters {
+            if let Err(error) = session.settings.set_at_start(name, value) {
+                session.warning(error);
+            }
+        }
+        session
+    }
+
+    /// The receiver of this session's notices; there is one, `None` when it was taken already.
+    /// To be drained while [`Session::execute`] and its stream run.
+    pub fn take_notices(&mut self) -> Option<mpsc::Receiver<Notice>> {
+        self.received.take()
+    }
+
+    /// Cancels what this session runs, from another connection.
+    pub fn cancel_handle(&self) -> CancelHandle {
+        CancelHandle(self.running.clone())
+    }
+
+    /// What ReadyForQuery is to say.
+    pub fn transaction_status(&self) -> TransactionStatus {
+        match (&self.block, self.failed.load(Ordering::Acquire)) {
+            (None, _) => TransactionStatus::Idle,
+            (Some(_), false) => TransactionStatus::InBlock,
+            (Some(_), true) => TransactionStatus::Failed,
+        }
+    }
+
+    /// The settings to send as ParameterStatus: those that changed since the last call; at the
+    /// first call all.
+    pub fn parameter_changes(&mut self) -> Vec<(&'static str, String)> {
+        let mut changes = self.settings.reported();
+        changes.retain(|(name, value)| self.told.get(name) != Some(value));
+        self.told.extend(changes.iter().cloned());
+        changes
+    }
+
+    /// The zone in which timestamptz is printed.
+    pub fn zone(&self) -> &str {
+        self.settings.zone()
+    }
+
+    /// Reads the statements of a text.
+    pub fn parse(&self, sql: &str) -> Result<Vec<Statement>> {
+        parser::parse(sql).map_err(|error| self.fail(error))
+    }
+
+    /// Settles the types of a statement's parameters and of its columns. `parameter_types` holds
+    /// what the client declared for `$1`, `$2`, ...
+    pub async fn prepare(&self, statement: Statement, parameter_types: &[Option<PgType>]) -> Result<Prepared> {
+        self.admit(statement.kind()).map_err(|error| self.fail(error))?;
+        let described = statement::describe(self, &statement, parameter_types).await;
+        let (parameters, columns) = described.map_err(|error| self.fail(error))?;
+        Ok(Prepared { statement, parameters, columns })
+    }
+
+    /// Runs a statement. Errors of its rows arrive in their stream.
+    pub async fn execute(&mut self, prepared: &Prepared, parameters: Vec<ScalarValue>) -> Result<Outcome> {
+        let kind = prepared.statement.kind();
+        self.admit(kind).map_err(|error| self.fail(error))?;
+        let (switch, cancelled) = watch::channel(false);
+        *self.running.lock() = Some(switch);
+        let guard = Guard::new(cancelled, self.settings.statement_timeout(), self.failed.clone());
+        let mut stop = guard.clone();
+        let outcome = if matches!(kind, Kind::CreateView(_)) {
+            // It watches the guard itself, to take away what it has begun.
+            statement::execute(self, prepared, parameters, &guard).await
+        } else {
+            tokio::select! {
+                biased;
+                error = stop.stopped() => Err(error),
+                outcome = statement::execute(self, prepared, parameters, &guard) => outcome,
+            }
+        };
+        match outcome {
+            Ok(Outcome::Rows { schema, rows, tag }) => Ok(Outcome::Rows { schema, rows: guard.watch(rows), tag }),
+            Ok(done) => Ok(done),
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    /// Refuses everything but the end of a block that failed.
+    fn admit(&self, kind: &Kind) -> Result<()> {
+        if self.transaction_status() == TransactionStatus::Failed
+            && !matches!(kind, Kind::Commit | Kind::Rollback | Kind::Empty)
+        {
+            return Err(Error::new(
+                SqlState::InFailedTransaction,
+                "current transaction is aborted, commands ignored until end of transaction block",
+            ));
+        }
+        Ok(())
+    }
+
+    /// An error fails the block it happens in.
+    fn fail(&self, error: Error) -> Error {
+        self.failed.store(true, Ordering::Release);
+        error
+    }
+
+    /// BEGIN.
+    pub(crate) fn begin(&mut self) {
+        if self.block.is_some() {
+            self.warning(Error::new(SqlState::ActiveTransaction, "there is already a transaction in progress"));
+            return;
+        }
+        self.failed.store(false, Ordering::Release);
+        self.settings.begin();
+        self.block = Some(Block { view: None, now: now() });
+    }
+
+    /// COMMIT or ROLLBACK; the command tag.
+    pub(crate) fn end(&mut self, commit: bool) -> &'static str {
+        let failed = self.failed.swap(false, Ordering::AcqRel);
+        if self.block.take().is_none() {
+            self.warning(Error::new(SqlState::NoActiveTransaction, "there is no transaction in progress"));
+            return if commit { "COMMIT" } else { "ROLLBACK" };
+        }
+        let committed = commit && !failed;
+        self.settings.end(committed);
+        if committed { "COMMIT" } else { "ROLLBACK" }
+    }
+
+    /// Sends a NOTICE.
+    pub(crate) fn notice(&self, fields: Error) {
+        // A connection that does not read its notices loses them, not its statements.
+        let _ = self.notices.try_send(Notice { severity: Severity::Notice, fields });
+    }
+
+    /// Sends a WARNING.
+    pub(crate) fn warning(&self, fields: Error) {
+        let _ = self.notices.try_send(Notice { severity: Severity::Warning, fields });
+    }
+
+    /// The data and the catalog that a statement reads now.
+    pub(crate) fn view(&mut self) -> View {
+        let pinned = self.block.as_ref().and_then(|block| block.view.clone());
+        let view = pinned.unwrap_or_else(|| self.fresh_view());
+        if let Some(block) = &mut self.block {
+            block.view = Some(view.clone());
+        }
+        view
+    }
+
+    /// As [`Session::view`], pinning nothing: to describe a statement.
+    pub(crate) fn peek_view(&self) -> View {
+        let pinned = self.block.as_ref().and_then(|block| block.view.clone());
+        pinned.unwrap_or_else(|| self.fresh_view())
+    }
+
+    fn fresh_view(&self) -> View {
+        // The catalog first: a relation it names is then at most newer in the data.
+        let published = self.database.published();
+        View { snapshot: Arc::new(self.database.0.engine.snapshot()), published }
+    }
+
+    /// The clock reading of the statement: the block's, if one is open.
+    pub(crate) fn now(&self) -> i64 {
+        self.block.as_ref().map_or_else(now, |block| block.now)
+    }
+}
+
+/// Microseconds since 1970 UTC.
+fn now() -> i64 {
+    chrono::Utc::now().timestamp_micros()
+}

@@ -1,0 +1,68 @@
+//! CREATE SOURCE: checked against the outside world, its start resolved, then in the catalog.
+//!
+//! Promises: what the connector refuses leaves nothing behind. Reads no row.
+
+use thalweg_dataflow::error::{Error, Result};
+use thalweg_dataflow::source::{Column, SourceDefinition};
+use thalweg_dataflow::types::PgType;
+
+use super::{already_exists, creation_schema, refuse_in_block, skipping};
+use crate::catalog::{Object, ObjectData};
+use crate::parser::CreateSource;
+use crate::session::{Outcome, Session};
+
+/// See the module.
+pub(crate) async fn run(session: &mut Session, create: &CreateSource) -> Result<Outcome> {
+    refuse_in_block(session, "CREATE SOURCE")?;
+    let schema = creation_schema(&create.name)?;
+    let name = create.name.name.clone();
+    let database = session.database.clone();
+    let _turn = database.0.ddl.lock().await;
+    if database.published().catalog.find(Some(&schema), &name, &[]).is_some() {
+        if !create.if_not_exists {
+            return Err(already_exists(&name));
+        }
+        session.notice(skipping(&name));
+        return Ok(Outcome::Done("CREATE SOURCE".into()));
+    }
+    let mut definition = SourceDefinition {
+        name: name.clone(),
+        columns: create.columns.clone(),
+        includes: create.includes.clone(),
+        options: create.options.clone(),
+        format: create.format.clone(),
+        start: Default::default(),
+    };
+    let connectors = database.0.connectors.clone();
+    let (source, definition) = tokio::task::spawn_blocking(move || {
+        let source = connectors.create_source(&definition)?;
+        definition.start = source.start()?;
+        Ok::<_, Error>((source, definition))
+    })
+    .await
+    .map_err(|error| Error::internal(format!("the connector broke off: {error}")))??;
+
+    let mut next = (*database.published()).clone();
+    let oid = next.catalog.allocate();
+    let columns = columns_of(&source.schema());
+    let object = Object { oid, schema, name, columns, data: ObjectData::Source(definition.clone()) };
+    let relation = object.relation();
+    next.catalog.put(object);
+    next.sources.insert(oid, source.clone());
+    database.0.engine.add_source(relation, source, definition.start).await?;
+    if let Err(error) = database.publish(next).await {
+        database.0.engine.remove(vec![relation]).await?;
+        return Err(error);
+    }
+    Ok(Outcome::Done("CREATE SOURCE".into()))
+}
+
+/// The columns that a schema declares.
+pub(crate) fn columns_of(schema: &arrow::datatypes::Schema) -> Vec<Column> {
+    let column = |field: &std::sync::Arc<arrow::datatypes::Field>| Column {
+        name: field.name().clone(),
+        data_type: PgType::of(field),
+        not_null: !field.is_nullable(),
+    };
+    schema.fields().iter().map(column).collect()
+}

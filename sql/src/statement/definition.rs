@@ -1,0 +1,87 @@
+//! The statement that would make an object again.
+//!
+//! Promises: what it prints parses, and makes the same object (secrets apart, which are `***`).
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use thalweg_dataflow::source::{Column, Connectors, Meta, SourceDefinition};
+
+use crate::catalog::{Object, ObjectData};
+
+/// See the module.
+pub(crate) fn create_statement(object: &Object, connectors: &dyn Connectors) -> String {
+    let name = quoted(&object.name);
+    match &object.data {
+        ObjectData::Source(definition) => source(&name, definition, connectors),
+        ObjectData::View(view) => {
+            let names: Vec<String> = object.columns.iter().map(|column| quoted(&column.name)).collect();
+            format!("CREATE MATERIALIZED VIEW {name} ({}) AS\n{}", names.join(", "), view.body.text)
+        }
+        ObjectData::Files(definition) => {
+            let mut text =
+                format!("CREATE EXTERNAL TABLE {name} (\n{}\n)", column_lines(&definition.columns).join(",\n"));
+            // Writing into a String cannot fail.
+            let _ = write!(text, "\nSTORED AS {}\nLOCATION {}", definition.stored_as, literal(&definition.location));
+            let options = connectors.redact(&definition.options);
+            if !options.is_empty() {
+                let list: Vec<String> =
+                    options.iter().map(|(name, value)| format!("{} {}", literal(name), literal(value))).collect();
+                let _ = write!(text, "\nOPTIONS ({})", list.join(", "));
+            }
+            text
+        }
+    }
+}
+
+fn source(name: &str, definition: &SourceDefinition, connectors: &dyn Connectors) -> String {
+    let mut text = format!("CREATE SOURCE {name}");
+    let lines = column_lines(&definition.columns);
+    if !lines.is_empty() {
+        let _ = write!(text, " (\n{}\n)", lines.join(",\n"));
+    }
+    for (meta, column) in &definition.includes {
+        let word = match meta {
+            Meta::Key => "key",
+            Meta::Partition => "partition",
+            Meta::Offset => "offset",
+            Meta::Timestamp => "timestamp",
+        };
+        let _ = write!(text, "\nINCLUDE {word} AS {}", quoted(column));
+    }
+    let _ = write!(text, "\nWITH ({})", options(&connectors.redact(&definition.options)));
+    if let Some(format) = &definition.format {
+        let _ = write!(text, "\nFORMAT {} ENCODE {}", format.format, format.encode);
+        if !format.options.is_empty() {
+            let _ = write!(text, " ({})", options(&format.options));
+        }
+    }
+    text
+}
+
+fn options(options: &BTreeMap<String, String>) -> String {
+    let list: Vec<String> = options.iter().map(|(name, value)| format!("{name} = {}", literal(value))).collect();
+    list.join(", ")
+}
+
+fn column_lines(columns: &[Column]) -> Vec<String> {
+    let line = |column: &Column| {
+        let not_null = if column.not_null { " NOT NULL" } else { "" };
+        format!("  {} {}{not_null}", quoted(&column.name), column.data_type.name())
+    };
+    columns.iter().map(line).collect()
+}
+
+/// A string constant.
+pub(crate) fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// A name, quoted if it needs to be: PostgreSQL's `quote_ident`.
+pub(crate) fn quoted(name: &str) -> String {
+    let mut characters = name.chars();
+    let plain = characters.next().is_some_and(|first| first.is_ascii_lowercase() || first == '_')
+        && characters.all(|character| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '_')
+        && !crate::parser::is_reserved(name);
+    if plain { name.to_string() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+}

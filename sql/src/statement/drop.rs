@@ -1,0 +1,99 @@
+//! DROP SOURCE, MATERIALIZED VIEW, TABLE.
+//!
+//! Promises: all names of one statement go or none; dependants are 2BP01 or, with CASCADE, go too
+//! and are named in a notice. Words as PostgreSQL words them.
+
+use thalweg_dataflow::error::{Error, Result, SqlState};
+
+use super::refuse_in_block;
+use crate::catalog::{Catalog, Object, did_you_mean};
+use crate::parser::{Drop, Name, ObjectKind};
+use crate::session::{Outcome, Session};
+
+/// See the module.
+pub(crate) async fn run(session: &mut Session, drop: &Drop) -> Result<Outcome> {
+    let tag = format!("DROP {}", drop.kind.tag());
+    refuse_in_block(session, &tag)?;
+    let database = session.database.clone();
+    let _turn = database.0.ddl.lock().await;
+    let current = database.published();
+    let mut oids = Vec::new();
+    for name in &drop.names {
+        match find(session, &current.catalog, drop.kind, name) {
+            Ok(object) if !oids.contains(&object.oid) => oids.push(object.oid),
+            Ok(_) => {}
+            Err(error) if drop.if_exists && error.state() == SqlState::UndefinedTable => {
+                let text = format!("{} \"{}\" does not exist, skipping", drop.kind.word(), name.name);
+                session.notice(Error::new(SqlState::SuccessfulCompletion, text));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let dependants = current.catalog.closure(&oids);
+    if !dependants.is_empty() && !drop.cascade {
+        return Err(restricted(&current.catalog, &oids, &dependants));
+    }
+    if !dependants.is_empty() {
+        session.notice(cascades(&current.catalog, &dependants));
+    }
+    let mut next = (*current).clone();
+    let mut relations = Vec::new();
+    for oid in oids.iter().chain(&dependants) {
+        relations.extend(next.catalog.remove(*oid).iter().flat_map(Object::relations));
+        next.sources.remove(oid);
+        next.files.remove(oid);
+    }
+    if !oids.is_empty() {
+        database.publish(next).await?;
+        database.0.engine.remove(relations).await?;
+    }
+    Ok(Outcome::Done(tag))
+}
+
+/// The object of this kind and name.
+pub(crate) fn find<'a>(session: &Session, catalog: &'a Catalog, kind: ObjectKind, name: &Name) -> Result<&'a Object> {
+    let path = session.settings.search_path();
+    let Some(object) = catalog.find(name.schema.as_deref(), &name.name, &path) else {
+        let error = Error::new(SqlState::UndefinedTable, format!("{} \"{name}\" does not exist", kind.word()));
+        let candidates = catalog.objects().filter(|object| object.kind() == kind).map(|object| object.name.as_str());
+        return Err(did_you_mean(error, kind.word(), &name.name, candidates));
+    };
+    if object.kind() != kind {
+        let article = if object.kind() == ObjectKind::Table { "an external" } else { "a" };
+        return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a {}", object.name, kind.word()))
+            .hint(format!("Use DROP {} to remove {article} {}.", object.kind().tag(), object.kind().word())));
+    }
+    Ok(object)
+}
+
+fn spoken(catalog: &Catalog, oid: u32) -> String {
+    catalog.get(oid).map_or_else(String::new, |object| format!("{} {}", object.kind().word(), object.name))
+}
+
+fn restricted(catalog: &Catalog, oids: &[u32], dependants: &[u32]) -> Error {
+    let message = match oids {
+        [only] => format!("cannot drop {} because other objects depend on it", spoken(catalog, *only)),
+        _ => "cannot drop desired object(s) because other objects depend on them".to_string(),
+    };
+    let gone: Vec<u32> = oids.iter().chain(dependants).copied().collect();
+    let mut lines = Vec::new();
+    for dependant in dependants {
+        let reads = catalog.get(*dependant).map(Object::reads).unwrap_or_default();
+        for read in reads.iter().filter(|read| gone.contains(read)) {
+            lines.push(format!("{} depends on {}", spoken(catalog, *dependant), spoken(catalog, *read)));
+        }
+    }
+    Error::new(SqlState::DependentObjectsStillExist, message)
+        .detail(lines.join("\n"))
+        .hint("Use DROP ... CASCADE to drop the dependent objects too.")
+}
+
+fn cascades(catalog: &Catalog, dependants: &[u32]) -> Error {
+    let lines: Vec<String> =
+        dependants.iter().map(|oid| format!("drop cascades to {}", spoken(catalog, *oid))).collect();
+    match lines.as_slice() {
+        [only] => Error::new(SqlState::SuccessfulCompletion, only),
+        _ => Error::new(SqlState::SuccessfulCompletion, format!("drop cascades to {} other objects", lines.len()))
+            .detail(lines.join("\n")),
+    }
+}

@@ -1,0 +1,59 @@
+//! CREATE EXTERNAL TABLE: files that batch queries scan.
+//!
+//! Promises: the columns, declared or inferred, are fixed at CREATE. The engine never sees it.
+
+use std::sync::Arc;
+
+use thalweg_dataflow::error::{Error, Result};
+use thalweg_dataflow::scan::Scan;
+use thalweg_dataflow::source::FileDefinition;
+
+use super::create_source::columns_of;
+use super::{already_exists, creation_schema, refuse_in_block, skipping};
+use crate::catalog::{Object, ObjectData};
+use crate::database::Database;
+use crate::parser::CreateExternalTable;
+use crate::session::{Outcome, Session};
+
+const TAG: &str = "CREATE EXTERNAL TABLE";
+
+/// See the module.
+pub(crate) async fn run(session: &mut Session, create: &CreateExternalTable) -> Result<Outcome> {
+    refuse_in_block(session, TAG)?;
+    let schema = creation_schema(&create.name)?;
+    let name = create.name.name.clone();
+    let database = session.database.clone();
+    let _turn = database.0.ddl.lock().await;
+    if database.published().catalog.find(Some(&schema), &name, &[]).is_some() {
+        if !create.if_not_exists {
+            return Err(already_exists(&name));
+        }
+        session.notice(skipping(&name));
+        return Ok(Outcome::Done(TAG.into()));
+    }
+    let mut definition = FileDefinition {
+        name: name.clone(),
+        columns: create.columns.clone(),
+        stored_as: create.stored_as.clone(),
+        location: create.location.clone(),
+        options: create.options.clone(),
+    };
+    let scan = open(&database, definition.clone()).await?;
+    definition.columns = columns_of(&scan.schema());
+    let mut next = (*database.published()).clone();
+    let oid = next.catalog.allocate();
+    let columns = definition.columns.clone();
+    next.catalog.put(Object { oid, schema, name, columns, data: ObjectData::Files(definition) });
+    next.files.insert(oid, scan);
+    database.publish(next).await?;
+    Ok(Outcome::Done(TAG.into()))
+}
+
+/// Opens the files of a definition, off the async threads.
+pub(crate) async fn open(database: &Database, definition: FileDefinition) -> Result<Arc<dyn Scan>> {
+    let connectors = database.0.connectors.clone();
+    let skipped = database.0.file_errors.of_table(&definition.name);
+    tokio::task::spawn_blocking(move || connectors.open_files(&definition, skipped))
+        .await
+        .map_err(|error| Error::internal(format!("opening the files broke off: {error}")))?
+}

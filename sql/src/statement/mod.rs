@@ -1,0 +1,152 @@
+//! Executing statements, one file a kind.
+//!
+//! [`describe`] says what a statement will give, [`execute`] gives it. Neither knows the wire.
+
+pub(crate) mod create_source;
+pub(crate) mod create_view;
+pub(crate) mod definition;
+pub(crate) mod drop;
+pub(crate) mod explain;
+pub(crate) mod external_table;
+pub(crate) mod query;
+pub(crate) mod resolve;
+pub(crate) mod show;
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, StringArray};
+use arrow::datatypes::{Fields, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::scalar::ScalarValue;
+use thalweg_dataflow::error::{Error, Result, SqlState};
+use thalweg_dataflow::types::PgType;
+
+use crate::catalog::{PUBLIC, SYSTEM_SCHEMAS};
+use crate::guard::Guard;
+use crate::parser::{Kind, Name, Set, Statement};
+use crate::session::{Outcome, Prepared, RowsTag, Session};
+
+/// The types of the parameters, and the columns if there will be rows.
+pub(crate) async fn describe(
+    session: &Session,
+    statement: &Statement,
+    types: &[Option<PgType>],
+) -> Result<(Vec<PgType>, Option<SchemaRef>)> {
+    match statement.kind() {
+        Kind::Query(query) => {
+            let view = session.peek_view();
+            let (parameters, schema) = query::describe(session, &view, query, types).await?;
+            Ok((parameters, Some(schema)))
+        }
+        Kind::Show(show) => Ok((Vec::new(), Some(show::columns(show)?))),
+        Kind::Explain(_) => Ok((Vec::new(), Some(explain::columns()))),
+        _ => Ok((Vec::new(), None)),
+    }
+}
+
+/// Runs a statement.
+pub(crate) async fn execute(
+    session: &mut Session,
+    prepared: &Prepared,
+    parameters: Vec<ScalarValue>,
+    guard: &Guard,
+) -> Result<Outcome> {
+    let done = |tag: &str| Ok(Outcome::Done(tag.to_string()));
+    match prepared.statement.kind() {
+        Kind::Empty => Ok(Outcome::Empty),
+        Kind::Query(query) => query::run(session, query, prepared, &parameters).await,
+        Kind::CreateSource(create) => create_source::run(session, create).await,
+        Kind::CreateView(create) => create_view::run(session, create, guard).await,
+        Kind::CreateExternalTable(create) => external_table::run(session, create).await,
+        Kind::Drop(drop) => drop::run(session, drop).await,
+        Kind::Show(show) => show::run(session, show),
+        Kind::Explain(explain) => explain::run(session, explain).await,
+        Kind::Set(set) => set_setting(session, set),
+        Kind::Reset(None) => {
+            session.settings.reset_all();
+            done("RESET")
+        }
+        Kind::Reset(Some(name)) => {
+            session.settings.set(name, None, false)?;
+            done("RESET")
+        }
+        Kind::Begin(tag) => {
+            session.begin();
+            done(tag)
+        }
+        Kind::Commit => done(session.end(true)),
+        Kind::Rollback => done(session.end(false)),
+        Kind::SetTransaction => done("SET"),
+        Kind::Discard(tag) => {
+            if *tag == "DISCARD ALL" {
+                refuse_in_block(session, "DISCARD ALL")?;
+                session.settings.reset_all();
+            }
+            done(tag)
+        }
+        // Prepared statements live with the wire; the server closes what the client names.
+        Kind::Deallocate(None) => done("DEALLOCATE ALL"),
+        Kind::Deallocate(Some(name)) => {
+            Err(Error::new(SqlState::InvalidStatementName, format!("prepared statement \"{name}\" does not exist")))
+        }
+    }
+}
+
+fn set_setting(session: &mut Session, set: &Set) -> Result<Outcome> {
+    session.settings.set(&set.name, set.value.as_deref(), set.local)?;
+    if set.local && session.block.is_none() {
+        session.warning(Error::new(SqlState::NoActiveTransaction, "SET LOCAL can only be used in transaction blocks"));
+    }
+    Ok(Outcome::Done("SET".into()))
+}
+
+/// DDL takes effect at a cut of its own and cannot be undone by ROLLBACK.
+pub(crate) fn refuse_in_block(session: &Session, what: &str) -> Result<()> {
+    if session.block.is_some() {
+        return Err(Error::new(SqlState::ActiveTransaction, format!("{what} cannot run inside a transaction block")));
+    }
+    Ok(())
+}
+
+/// The schema in which an object is to be made.
+pub(crate) fn creation_schema(name: &Name) -> Result<String> {
+    match name.schema.as_deref() {
+        None | Some(PUBLIC) => Ok(PUBLIC.into()),
+        Some(system) if SYSTEM_SCHEMAS.contains(&system) => {
+            Err(Error::unsupported(format!("creating an object in schema \"{system}\""))
+                .hint("Users' objects live in schema \"public\"."))
+        }
+        Some(other) => Err(Error::new(SqlState::InvalidSchemaName, format!("schema \"{other}\" does not exist"))),
+    }
+}
+
+/// `relation "x" already exists`.
+pub(crate) fn already_exists(name: &str) -> Error {
+    Error::new(SqlState::DuplicateTable, format!("relation \"{name}\" already exists"))
+}
+
+/// The notice of IF NOT EXISTS.
+pub(crate) fn skipping(name: &str) -> Error {
+    Error::new(SqlState::DuplicateTable, format!("relation \"{name}\" already exists, skipping"))
+}
+
+/// Text columns of these names.
+pub(crate) fn text_columns(names: &[&str]) -> SchemaRef {
+    let fields: Fields = names.iter().map(|name| PgType::Text.field(*name, true)).collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// Rows of text, column by column.
+pub(crate) fn text_rows(schema: SchemaRef, columns: Vec<Vec<Option<String>>>, tag: RowsTag) -> Result<Outcome> {
+    let arrays: Vec<ArrayRef> =
+        columns.into_iter().map(|column| Arc::new(StringArray::from(column)) as ArrayRef).collect();
+    let batch = RecordBatch::try_new(schema.clone(), arrays)?;
+    Ok(Outcome::Rows { schema: schema.clone(), rows: one_batch(schema, batch), tag })
+}
+
+/// A stream of one batch.
+pub(crate) fn one_batch(schema: SchemaRef, batch: RecordBatch) -> SendableRecordBatchStream {
+    Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::iter([Ok(batch)])))
+}

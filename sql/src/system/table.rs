@@ -1,0 +1,110 @@
+//! Small tables made of values: what the system tables are built from.
+//!
+//! Every column is nullable. Not for many rows.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, new_empty_array};
+use arrow::datatypes::{Fields, Schema, SchemaRef};
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::MemTable;
+use datafusion::scalar::ScalarValue;
+use thalweg_dataflow::error::{Error, Result};
+use thalweg_dataflow::types::PgType;
+
+/// A table under construction.
+#[derive(Debug)]
+pub(crate) struct Table {
+    schema: SchemaRef,
+    columns: Vec<Vec<ScalarValue>>,
+}
+
+impl Table {
+    /// Without rows.
+    pub(crate) fn new(columns: &[(&str, PgType)]) -> Table {
+        let fields: Fields = columns.iter().map(|(name, data_type)| data_type.field(*name, true)).collect();
+        Table { schema: Arc::new(Schema::new(fields)), columns: vec![Vec::new(); columns.len()] }
+    }
+
+    /// Adds a row; its values have the columns' layouts.
+    pub(crate) fn row<const N: usize>(&mut self, values: [ScalarValue; N]) {
+        debug_assert_eq!(N, self.columns.len());
+        for (column, value) in self.columns.iter_mut().zip(values) {
+            column.push(value);
+        }
+    }
+
+    /// The finished table.
+    pub(crate) fn finish(self) -> Result<Arc<dyn TableProvider>> {
+        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.columns.len());
+        for (field, column) in self.schema.fields().iter().zip(self.columns) {
+            let array = if column.is_empty() {
+                new_empty_array(field.data_type())
+            } else {
+                ScalarValue::iter_to_array(column)?
+            };
+            if array.data_type() != field.data_type() {
+                return Err(Error::internal(format!("system column {} holds {}", field.name(), array.data_type())));
+            }
+            arrays.push(array);
+        }
+        let rows = arrays.first().map_or(0, |array| array.len());
+        let batch = RecordBatch::try_new_with_options(
+            self.schema,
+            arrays,
+            &RecordBatchOptions::new().with_row_count(Some(rows)),
+        )?;
+        provider(batch)
+    }
+}
+
+/// A table of one batch.
+pub(crate) fn provider(batch: RecordBatch) -> Result<Arc<dyn TableProvider>> {
+    Ok(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?))
+}
+
+/// Text.
+pub(crate) fn text(value: impl Into<String>) -> ScalarValue {
+    ScalarValue::Utf8(Some(value.into()))
+}
+
+/// Text, or null.
+pub(crate) fn maybe(value: Option<impl Into<String>>) -> ScalarValue {
+    ScalarValue::Utf8(value.map(Into::into))
+}
+
+/// bigint.
+pub(crate) fn int8(value: i64) -> ScalarValue {
+    ScalarValue::Int64(Some(value))
+}
+
+/// A count as bigint.
+pub(crate) fn count(value: u64) -> ScalarValue {
+    ScalarValue::Int64(Some(i64::try_from(value).unwrap_or(i64::MAX)))
+}
+
+/// integer.
+pub(crate) fn int4(value: i32) -> ScalarValue {
+    ScalarValue::Int32(Some(value))
+}
+
+/// smallint.
+pub(crate) fn int2(value: i16) -> ScalarValue {
+    ScalarValue::Int16(Some(value))
+}
+
+/// boolean.
+pub(crate) fn bool(value: bool) -> ScalarValue {
+    ScalarValue::Boolean(Some(value))
+}
+
+/// timestamptz, microseconds since 1970.
+pub(crate) fn time(value: Option<i64>) -> ScalarValue {
+    ScalarValue::TimestampMicrosecond(value, Some("UTC".into()))
+}
+
+/// bytea.
+pub(crate) fn bytes(value: Vec<u8>) -> ScalarValue {
+    ScalarValue::Binary(Some(value))
+}
