@@ -4,14 +4,27 @@
 //! effect at a cut; the catalog's bytes are durable when [`Engine::commit_catalog`] returns.
 //! Knows no names and no SQL; the catalog is opaque to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
-use crate::error::{Error, Result};
+use crate::arrangement::Pin;
+use crate::arrangement::hash::SHARDS;
+use crate::checkpoint::{Recovered, recover};
+use crate::coordinator::inbox::Inbox;
+use crate::coordinator::shared::{Published, Shared, ViewHandle};
+use crate::coordinator::{Command, Coordinator, Resources};
+use crate::cut::Cut;
+use crate::delta::{Batch, Delta};
+use crate::error::{Error, Result, SqlState};
+use crate::graph::Reading;
 use crate::plan::{Plan, RelationId};
 use crate::source::{BadRecord, Offsets, Source};
 use crate::storage::Storage;
@@ -160,71 +173,291 @@ pub struct ViewError {
 
 /// The engine.
 #[derive(Debug, Clone)]
-pub struct Engine {}
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    options: EngineOptions,
+    storage: Storage,
+    inbox: Arc<Inbox>,
+    shared: Arc<Shared>,
+    catalog: Option<Vec<u8>>,
+    /// What [`Engine::start`] takes.
+    loaded: Mutex<Option<(Recovered, VecDeque<Cut>)>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    stopped: Arc<AtomicBool>,
+}
 
 /// All views at one epoch; pinned while it is held.
 #[derive(Debug)]
-pub struct Snapshot {}
+pub struct Snapshot {
+    published: Arc<Published>,
+    shared: Arc<Shared>,
+    pin: Arc<Pin>,
+}
 
 /// The rows of a view, in no order. Dropping it ends the scan.
 pub type Rows = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 
-#[allow(unused_variables)]
+/// How often the ends of the sources are looked at, for their lag.
+const MONITOR_INTERVAL: Duration = Duration::from_secs(1);
+
+fn stopped() -> Error {
+    Error::new(SqlState::AdminShutdown, "the engine has stopped")
+}
+
 impl Engine {
     /// Opens the storage and loads the newest checkpoint. Nothing runs before [`Engine::start`].
-    pub fn open(options: EngineOptions, storage: Storage) -> Result<Engine> { Err(Error::internal("contract only")) }
+    pub fn open(options: EngineOptions, storage: Storage) -> Result<Engine> {
+        let recovered = recover(storage.store.as_ref())?;
+        let records = storage.cuts.read_from(recovered.epoch() + 1)?;
+        let cuts = records.iter().map(|(_, record)| Cut::decode(record)).collect::<Result<VecDeque<Cut>>>()?;
+        let newest = cuts.iter().rev().find_map(|cut| cut.catalog.clone());
+        let catalog = newest.or_else(|| recovered.catalog.clone());
+        let inner = Inner {
+            inbox: Arc::new(Inbox::new(options.source_queue_rows)),
+            options,
+            storage,
+            shared: Arc::new(Shared::new()),
+            catalog,
+            loaded: Mutex::new(Some((recovered, cuts))),
+            threads: Mutex::default(),
+            stopped: Arc::default(),
+        };
+        Ok(Engine { inner: Arc::new(inner) })
+    }
 
     /// The catalog's bytes as last committed; `None` in a new data folder.
-    pub fn catalog(&self) -> Option<Vec<u8>> { None }
+    pub fn catalog(&self) -> Option<Vec<u8>> {
+        self.inner.catalog.clone()
+    }
 
     /// Attaches what the catalog defines and starts: plays the cut log, then goes live. State of a
     /// relation that is not named is dropped; a view whose plan does not fit its stored state
     /// (fingerprint) or whose build was interrupted is built again.
-    pub fn start(&self, definitions: Vec<Definition>) -> Result<()> { Ok(()) }
+    pub fn start(&self, definitions: Vec<Definition>) -> Result<()> {
+        let inner = &self.inner;
+        let (recovered, cuts) =
+            inner.loaded.lock().take().ok_or_else(|| Error::internal("the engine was started before"))?;
+        let mut threads = inner.threads.lock();
+        threads.push(self.monitor()?);
+        let coordinator = Coordinator::recovered(
+            Resources {
+                options: inner.options.clone(),
+                storage: inner.storage.clone(),
+                inbox: inner.inbox.clone(),
+                shared: inner.shared.clone(),
+            },
+            &recovered,
+            cuts,
+            inner.catalog.clone().unwrap_or_default(),
+            definitions,
+        )?;
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(inner.options.workers)
+            .thread_name(|n| format!("worker-{n}"))
+            .build();
+        let pool = pool.map_err(|error| Error::internal(format!("the workers cannot be started: {error}")))?;
+        let thread =
+            std::thread::Builder::new().name("coordinator".into()).spawn(move || pool.install(|| coordinator.run()));
+        threads.push(thread.map_err(|error| Error::internal(format!("the coordinator cannot be started: {error}")))?);
+        Ok(())
+    }
+
+    /// Looks at the ends of the sources now and then.
+    fn monitor(&self) -> Result<JoinHandle<()>> {
+        let (inbox, shared, stopped) =
+            (self.inner.inbox.clone(), self.inner.shared.clone(), self.inner.stopped.clone());
+        let watch = move || {
+            while !stopped.load(Ordering::Relaxed) {
+                for (id, source) in inbox.sources() {
+                    if let Ok(end) = source.end() {
+                        shared.ends.lock().insert(id, end);
+                    }
+                }
+                std::thread::park_timeout(MONITOR_INTERVAL);
+            }
+        };
+        let thread = std::thread::Builder::new().name("monitor".into()).spawn(watch);
+        thread.map_err(|error| Error::internal(format!("the monitor cannot be started: {error}")))
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command) -> Result<T> {
+        if let Some(fatal) = &self.inner.shared.newest().fatal {
+            return Err(fatal.clone());
+        }
+        let (reply, answer) = oneshot::channel();
+        self.inner.inbox.send(command(reply));
+        answer.await.map_err(|_| stopped())?
+    }
 
     /// Adds a source. Nothing is read before a view reads it.
-    pub async fn add_source(&self, id: RelationId, source: Arc<dyn Source>, start: Offsets) -> Result<()> { Ok(()) }
+    pub async fn add_source(&self, id: RelationId, source: Arc<dyn Source>, start: Offsets) -> Result<()> {
+        self.ask(|reply| Command::AddSource { id, source, start, reply }).await
+    }
 
     /// Starts to build a view.
-    pub async fn add_view(&self, definition: ViewDefinition) -> Result<Build> { Err(Error::internal("contract only")) }
+    pub async fn add_view(&self, definition: ViewDefinition) -> Result<Build> {
+        self.ask(|reply| Command::AddView { definition, reply }).await
+    }
 
     /// Removes relations at a cut; a view that is being built is cancelled.
-    pub async fn remove(&self, ids: Vec<RelationId>) -> Result<()> { Ok(()) }
+    pub async fn remove(&self, ids: Vec<RelationId>) -> Result<()> {
+        self.ask(|reply| Command::Remove { ids, reply }).await
+    }
 
     /// Makes the catalog durable.
-    pub async fn commit_catalog(&self, bytes: Vec<u8>) -> Result<()> { Ok(()) }
+    pub async fn commit_catalog(&self, bytes: Vec<u8>) -> Result<()> {
+        self.ask(|reply| Command::CommitCatalog { bytes, reply }).await
+    }
 
     /// Pins the newest published epoch.
-    pub fn snapshot(&self) -> Snapshot { Snapshot {} }
+    pub fn snapshot(&self) -> Snapshot {
+        let (published, pin) = self.inner.shared.pin();
+        Snapshot { published, shared: self.inner.shared.clone(), pin: Arc::new(pin) }
+    }
 
     /// The state of everything.
-    pub fn status(&self) -> Status { Status::default() }
+    pub fn status(&self) -> Status {
+        let published = self.inner.shared.newest();
+        let ends = self.inner.shared.ends.lock().clone();
+        let sources = published.sources.iter().map(|(id, status)| {
+            let end = ends.get(id).cloned().unwrap_or_default();
+            (*id, SourceStatus { end, ..status.clone() })
+        });
+        let views = published.views.iter().map(|(id, handle)| (*id, view_status(handle)));
+        Status {
+            epoch: published.epoch,
+            now: published.now,
+            checkpoint: published.checkpoint,
+            sources: sources.collect(),
+            views: views.collect(),
+        }
+    }
 
-    /// Waits for the next published epoch after this one.
-    pub async fn published_after(&self, epoch: u64) -> u64 { epoch }
+    /// Waits for the next published epoch after this one; 0 if the engine is gone.
+    pub async fn published_after(&self, epoch: u64) -> u64 {
+        let mut epochs = self.inner.shared.epochs.subscribe();
+        epochs.wait_for(|newest| *newest > epoch).await.map_or(0, |newest| *newest)
+    }
 
     /// Stops: a last checkpoint, then nothing runs.
-    pub async fn stop(&self) -> Result<()> { Ok(()) }
+    pub async fn stop(&self) -> Result<()> {
+        let result = self.ask(|reply| Command::Stop { reply }).await;
+        self.inner.stopped.store(true, Ordering::Relaxed);
+        let threads: Vec<JoinHandle<()>> = std::mem::take(&mut *self.inner.threads.lock());
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                thread.thread().unpark();
+                // A thread that panicked has said so; the engine is stopping all the same.
+                let _ = thread.join();
+            }
+        });
+        joined.await.map_err(|error| Error::internal(format!("the engine's threads did not end: {error}")))?;
+        result
+    }
 }
 
-#[allow(unused_variables)]
+fn view_status(handle: &ViewHandle) -> ViewStatus {
+    ViewStatus {
+        state: handle.state.borrow().clone(),
+        rows: handle.rows.load(Ordering::Relaxed).max(0) as u64,
+        errors: handle.errors.iter().map(|errors| errors.count()).sum(),
+        memory: handle.reading.as_ref().map_or(0, |reading| reading.arrangement.memory() as u64),
+    }
+}
+
 impl Snapshot {
     /// The epoch.
-    pub fn epoch(&self) -> u64 { 0 }
+    pub fn epoch(&self) -> u64 {
+        self.published.epoch
+    }
 
     /// The clock reading of its cut, microseconds since 1970 UTC.
-    pub fn now(&self) -> i64 { 0 }
+    pub fn now(&self) -> i64 {
+        self.published.now
+    }
 
     /// The rows of a view, with the given columns of its schema (all if `None`). An error if the
     /// view is not there, is being built (55000) or has errors (theirs, with a hint).
-    pub fn scan(&self, view: RelationId, columns: Option<Vec<usize>>) -> Result<Rows> { Err(Error::internal("contract only")) }
+    pub fn scan(&self, view: RelationId, columns: Option<Vec<usize>>) -> Result<Rows> {
+        if let Some(fatal) = &self.published.fatal {
+            return Err(fatal.clone());
+        }
+        let handle = self.handle(view)?;
+        match &*handle.state.borrow() {
+            BuildState::Live => {}
+            BuildState::Building { done, .. } => return Err(being_built(*done)),
+            BuildState::Failed(error) => return Err(error.clone()),
+        }
+        if let Some((error, _, _)) = handle.errors.iter().flat_map(|errors| errors.iter()).next() {
+            return Err(error.hint("SELECT * FROM thalweg.view_errors shows the rows that fail."));
+        }
+        let reading = handle.reading.clone().ok_or_else(|| being_built(1.0))?;
+        let (pin, shard) = (self.pin.clone(), 0..SHARDS);
+        let batches = shard.flat_map(move |shard| match read_shard(&reading, shard, pin.epoch, columns.as_deref()) {
+            Ok(batches) => batches.into_iter().map(Ok).collect::<Vec<_>>(),
+            Err(error) => vec![Err(error)],
+        });
+        Ok(Box::new(batches))
+    }
 
     /// The schema of a view.
-    pub fn schema(&self, view: RelationId) -> Option<SchemaRef> { None }
+    pub fn schema(&self, view: RelationId) -> Option<SchemaRef> {
+        self.published.views.get(&view)?.reading.as_ref().map(|reading| reading.schema.clone())
+    }
 
     /// All of `thalweg.source_errors`.
-    pub fn source_errors(&self) -> Vec<SourceError> { Vec::new() }
+    pub fn source_errors(&self) -> Vec<SourceError> {
+        let log = self.shared.errors.lock();
+        let count = self.published.error_end.saturating_sub(log.first) as usize;
+        log.entries.iter().take(count).cloned().collect()
+    }
 
     /// All of `thalweg.view_errors`.
-    pub fn view_errors(&self) -> Vec<ViewError> { Vec::new() }
+    pub fn view_errors(&self) -> Vec<ViewError> {
+        let mut out = Vec::new();
+        for (view, handle) in self.published.views.iter() {
+            for (error, row, count) in handle.errors.iter().flat_map(|errors| errors.iter()) {
+                out.push(ViewError { view: *view, error, row: row.to_string(), count });
+            }
+        }
+        out
+    }
+
+    fn handle(&self, view: RelationId) -> Result<&ViewHandle> {
+        let handle = self.published.views.get(&view);
+        handle.ok_or_else(|| {
+            Error::new(SqlState::UndefinedTable, format!("materialized view {} is not in this snapshot", view.0))
+        })
+    }
+}
+
+/// The SQL layer puts the name in.
+fn being_built(done: f64) -> Error {
+    Error::new(
+        SqlState::ObjectNotInPrerequisiteState,
+        format!("materialized view is being built ({} %)", (done * 100.0) as u64),
+    )
+}
+
+fn read_shard(reading: &Reading, shard: usize, epoch: u64, columns: Option<&[usize]>) -> Result<Vec<RecordBatch>> {
+    let mut delta: Delta = reading.arrangement.read_shard(shard, epoch)?.into_iter().map(Batch::inserted).collect();
+    for map in &reading.maps {
+        let mut out = Delta::new();
+        let mut errors = Vec::new();
+        for batch in &delta {
+            map.apply(batch, &mut out, &mut errors)?;
+        }
+        delta = out;
+    }
+    delta
+        .into_iter()
+        .map(|batch| match columns {
+            Some(columns) => Ok(batch.rows.project(columns)?),
+            None => Ok(batch.rows),
+        })
+        .collect()
 }

@@ -2,9 +2,15 @@
 //!
 //! Knows no SQL text, no network and no clock but the one handed in.
 
+mod arrangement;
+mod checkpoint;
+mod coordinator;
+mod cut;
 pub mod delta;
 pub mod engine;
 pub mod error;
+mod graph;
+mod operator;
 pub mod plan;
 pub mod scan;
 pub mod source;

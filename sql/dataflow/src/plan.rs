@@ -113,7 +113,9 @@ impl Function {
             (Function::Sum, Some(PgType::Int8 | PgType::Numeric(_))) => Some(PgType::Numeric(None)),
             (Function::Sum, Some(PgType::Float4)) => Some(PgType::Float4),
             (Function::Sum, Some(PgType::Float8)) => Some(PgType::Float8),
-            (Function::Avg, Some(PgType::Int2 | PgType::Int4 | PgType::Int8 | PgType::Numeric(_))) => Some(PgType::Numeric(None)),
+            (Function::Avg, Some(PgType::Int2 | PgType::Int4 | PgType::Int8 | PgType::Numeric(_))) => {
+                Some(PgType::Numeric(None))
+            }
             (Function::Avg, Some(PgType::Float4 | PgType::Float8)) => Some(PgType::Float8),
             (Function::Sum | Function::Avg, _) => None,
             (Function::Min | Function::Max, Some(PgType::Bool | PgType::Bytea)) => None,

@@ -221,7 +221,8 @@ pub trait Connectors: Send + Sync {
 
     /// Opens files for batch queries; infers columns when none are declared. With `on_error` =
     /// `skip`, malformed lines go to `skipped`.
-    fn open_files(&self, definition: &FileDefinition, skipped: Arc<dyn BadLines>) -> Result<Arc<dyn crate::scan::Scan>>;
+    fn open_files(&self, definition: &FileDefinition, skipped: Arc<dyn BadLines>)
+    -> Result<Arc<dyn crate::scan::Scan>>;
 
     /// The definition with every secret replaced by `***`: for SHOW CREATE.
     fn redact(&self, options: &BTreeMap<String, String>) -> BTreeMap<String, String>;

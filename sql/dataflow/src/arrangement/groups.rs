@@ -1,0 +1,329 @@
+//! One shard of an arrangement: keys, each with a fixed number of state bytes and some blobs.
+//!
+//! A single writer changes it epoch by epoch, in place; readers at an older epoch get the old
+//! images from the undo lists, which go once no pinned epoch needs them. What changed since the
+//! last checkpoint is marked dirty. Does not know what the state bytes mean.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::key_table::KeyTable;
+
+/// State of variable length, `None` at first.
+pub(crate) type Blob = Option<Box<[u8]>>;
+
+/// The groups of one shard.
+#[derive(Debug, Default)]
+pub(crate) struct Groups {
+    pub(crate) keys: KeyTable,
+    /// State bytes of a group.
+    stride: usize,
+    /// Blobs of a group.
+    blob_count: usize,
+    fixed: Vec<u8>,
+    blobs: Vec<Blob>,
+    undo: VecDeque<Undo>,
+    dirty: Marks,
+}
+
+/// A set of numbers, and their list.
+#[derive(Debug, Default)]
+pub(crate) struct Marks {
+    bits: Vec<u64>,
+    list: Vec<u32>,
+}
+
+impl Marks {
+    /// Adds a number; whether it was not in yet.
+    #[inline]
+    pub(crate) fn insert(&mut self, id: u32) -> bool {
+        let word = id as usize / 64;
+        if word >= self.bits.len() {
+            self.bits.resize(word + 1 + word / 4, 0);
+        }
+        let bit = 1u64 << (id % 64);
+        if self.bits[word] & bit != 0 {
+            return false;
+        }
+        self.bits[word] |= bit;
+        self.list.push(id);
+        true
+    }
+
+    /// Empties it and gives what was in it, in the order it came.
+    pub(crate) fn take(&mut self) -> Vec<u32> {
+        let list = std::mem::take(&mut self.list);
+        for id in &list {
+            self.bits[*id as usize / 64] &= !(1 << (id % 64));
+        }
+        list
+    }
+
+    /// Whether it is empty.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn memory(&self) -> usize {
+        self.bits.capacity() * 8 + self.list.capacity() * 4
+    }
+}
+
+/// The images before one epoch of what this epoch changed.
+#[derive(Debug)]
+struct Undo {
+    epoch: u64,
+    marks: Marks,
+    entries: Vec<UndoEntry>,
+    fixed: Vec<u8>,
+    blobs: Vec<Blob>,
+}
+
+#[derive(Debug)]
+struct UndoEntry {
+    id: u32,
+    existed: bool,
+    /// The key, once the group is removed and its number may be used again.
+    key: Option<Box<[u8]>>,
+}
+
+/// A group as it was or is at some epoch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Image<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) fixed: &'a [u8],
+    pub(crate) blobs: &'a [Blob],
+}
+
+impl Groups {
+    /// An empty shard whose groups have so much state.
+    pub(crate) fn new(stride: usize, blob_count: usize) -> Groups {
+        Groups { stride, blob_count, ..Groups::default() }
+    }
+
+    /// Groups in it.
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Bytes of memory, blobs estimated.
+    pub(crate) fn memory(&self) -> usize {
+        let undo: usize =
+            self.undo.iter().map(|undo| undo.fixed.capacity() + undo.entries.capacity() * size_of::<UndoEntry>()).sum();
+        let blobs: usize =
+            self.blobs.iter().flatten().map(|blob| blob.len() + 16).sum::<usize>() + self.blobs.capacity() * 16;
+        self.keys.memory() + self.fixed.capacity() + blobs + undo + self.dirty.memory()
+    }
+
+    /// Opens the undo list of an epoch, and drops those that no reader needs: of epochs up to
+    /// `oldest`.
+    pub(crate) fn begin(&mut self, epoch: u64, oldest: u64) {
+        while self.undo.front().is_some_and(|undo| undo.epoch <= oldest && undo.epoch < epoch) {
+            self.undo.pop_front();
+        }
+        if self.undo.back().is_none_or(|undo| undo.epoch < epoch) {
+            self.undo.push_back(Undo {
+                epoch,
+                marks: Marks::default(),
+                entries: Vec::new(),
+                fixed: Vec::new(),
+                blobs: Vec::new(),
+            });
+        }
+    }
+
+    /// Drops every old image.
+    pub(crate) fn forget_epochs(&mut self) {
+        self.undo.clear();
+    }
+
+    /// The number of a key's group, made if it is new, and its old image kept: call it before every
+    /// change. [`Groups::begin`] was called for this epoch.
+    #[inline]
+    pub(crate) fn touch(&mut self, hash: u64, key: &[u8]) -> u32 {
+        let (id, new) = self.keys.insert(hash, key);
+        if new {
+            self.reset(id);
+        }
+        self.remember(id, !new);
+        id
+    }
+
+    /// Keeps the old image of an existing group.
+    #[inline]
+    pub(crate) fn remember(&mut self, id: u32, existed: bool) {
+        let Some(undo) = self.undo.back_mut() else { return };
+        if undo.marks.insert(id) {
+            let place = id as usize;
+            undo.entries.push(UndoEntry { id, existed, key: None });
+            undo.fixed.extend_from_slice(&self.fixed[place * self.stride..(place + 1) * self.stride]);
+            if self.blob_count > 0 {
+                undo.blobs.extend_from_slice(&self.blobs[place * self.blob_count..(place + 1) * self.blob_count]);
+            }
+        }
+    }
+
+    fn reset(&mut self, id: u32) {
+        let place = id as usize;
+        if self.fixed.len() < (place + 1) * self.stride {
+            if self.fixed.capacity() < (place + 1) * self.stride {
+                self.fixed.reserve_exact((self.fixed.len() / 4).max(self.stride * 8));
+            }
+            self.fixed.resize((place + 1) * self.stride, 0);
+        } else {
+            self.fixed[place * self.stride..(place + 1) * self.stride].fill(0);
+        }
+        if self.blob_count > 0 {
+            if self.blobs.len() < (place + 1) * self.blob_count {
+                self.blobs.resize((place + 1) * self.blob_count, None);
+            }
+            self.blobs[place * self.blob_count..(place + 1) * self.blob_count].fill(None);
+        }
+    }
+
+    /// The state bytes of a group.
+    #[inline]
+    pub(crate) fn fixed_mut(&mut self, id: u32) -> &mut [u8] {
+        let place = id as usize * self.stride;
+        &mut self.fixed[place..place + self.stride]
+    }
+
+    /// A blob of a group.
+    #[inline]
+    pub(crate) fn blob_mut(&mut self, id: u32, blob: usize) -> &mut Blob {
+        &mut self.blobs[id as usize * self.blob_count + blob]
+    }
+
+    fn image(&self, id: u32) -> Option<Image<'_>> {
+        let place = id as usize;
+        Some(Image {
+            key: self.keys.key(id)?,
+            fixed: &self.fixed[place * self.stride..(place + 1) * self.stride],
+            blobs: &self.blobs[place * self.blob_count..(place + 1) * self.blob_count],
+        })
+    }
+
+    /// The groups this epoch touched, each with its old and its new image, in order of touch.
+    pub(crate) fn touched(&self, epoch: u64) -> impl Iterator<Item = (u32, Option<Image<'_>>, Option<Image<'_>>)> {
+        let undo = self.undo.back().filter(|undo| undo.epoch == epoch);
+        undo.into_iter().flat_map(move |undo| {
+            undo.entries.iter().enumerate().map(move |(index, entry)| {
+                let old = entry.existed.then(|| self.undo_image(undo, index)).flatten();
+                (entry.id, old, self.image(entry.id))
+            })
+        })
+    }
+
+    fn undo_image<'a>(&'a self, undo: &'a Undo, index: usize) -> Option<Image<'a>> {
+        let entry = &undo.entries[index];
+        let key = match &entry.key {
+            Some(key) => key,
+            None => self.keys.key(entry.id)?,
+        };
+        Some(Image {
+            key,
+            fixed: &undo.fixed[index * self.stride..(index + 1) * self.stride],
+            blobs: &undo.blobs[index * self.blob_count..(index + 1) * self.blob_count],
+        })
+    }
+
+    /// Ends an epoch: what it touched is dirty; the groups for which `dead` holds are removed.
+    pub(crate) fn end(&mut self, epoch: u64, dead: impl Fn(Image<'_>) -> bool) {
+        let Some(mut undo) = self.undo.pop_back() else { return };
+        if undo.epoch == epoch {
+            for entry in &mut undo.entries {
+                self.dirty.insert(entry.id);
+                if self.image(entry.id).is_some_and(&dead) {
+                    entry.key = self.keys.key(entry.id).map(Into::into);
+                    self.keys.remove(entry.id);
+                    self.reset(entry.id);
+                }
+            }
+            undo.marks = Marks::default();
+        }
+        self.undo.push_back(undo);
+    }
+
+    /// Collects every group as of `epoch` (the present if nothing newer changed).
+    pub(crate) fn collect<'a>(&'a self, epoch: u64, out: &mut Vec<Image<'a>>) {
+        let old = self.old_images(epoch);
+        for id in 0..self.keys.limit() {
+            if old.is_empty() || !old.contains_key(&id) {
+                out.extend(self.image(id));
+            }
+        }
+        out.extend(old.into_values().flatten());
+    }
+
+    /// The image at `epoch` of every group changed since; `None`: it was not there.
+    fn old_images(&self, epoch: u64) -> BTreeMap<u32, Option<Image<'_>>> {
+        let mut images = BTreeMap::new();
+        for undo in self.undo.iter().rev().take_while(|undo| undo.epoch > epoch) {
+            for (index, entry) in undo.entries.iter().enumerate() {
+                images.insert(entry.id, entry.existed.then(|| self.undo_image(undo, index)).flatten());
+            }
+        }
+        images
+    }
+
+    /// The images at two epochs of every group that changed in between.
+    pub(crate) fn changes(&self, from: u64, to: u64) -> Vec<(Option<Image<'_>>, Option<Image<'_>>)> {
+        let new = self.old_images(to);
+        let after = |id: u32| new.get(&id).copied().unwrap_or_else(|| self.image(id));
+        self.old_images(from).into_iter().map(|(id, before)| (before, after(id))).collect()
+    }
+
+    /// Whether something changed since the last [`Groups::take_dirty`].
+    pub(crate) fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Calls `each` with what changed since the last time: the group now, or `None` if it is gone.
+    pub(crate) fn take_dirty(&mut self, mut each: impl FnMut(u32, Option<Image<'_>>)) {
+        for id in self.dirty.take() {
+            each(id, self.image(id));
+        }
+    }
+
+    /// Calls `each` with every group now, and forgets what was dirty: for a base.
+    pub(crate) fn take_all(&mut self, mut each: impl FnMut(u32, Image<'_>)) {
+        self.dirty.take();
+        for id in 0..self.keys.limit() {
+            if let Some(image) = self.image(id) {
+                each(id, image);
+            }
+        }
+    }
+
+    /// Puts a group as it was saved; [`Groups::restored`] ends loading.
+    pub(crate) fn restore(&mut self, id: u32, hash: u64, key: &[u8], fixed: &[u8], blobs: Vec<Blob>) {
+        if self.keys.key(id).is_some_and(|present| present != key) {
+            self.keys.remove(id);
+        }
+        if self.keys.key(id).is_none() {
+            self.keys.restore(hash, key, id);
+        }
+        self.reset(id);
+        self.fixed_mut(id).copy_from_slice(fixed);
+        for (blob, value) in blobs.into_iter().enumerate() {
+            *self.blob_mut(id, blob) = value;
+        }
+    }
+
+    /// Removes a group that a later change removed.
+    pub(crate) fn restore_removed(&mut self, id: u32) {
+        if self.keys.key(id).is_some() {
+            self.keys.remove(id);
+        }
+    }
+
+    /// Ends loading.
+    pub(crate) fn restored(&mut self) {
+        self.keys.restored();
+    }
+
+    /// State bytes and blobs of a group, for whoever loads.
+    pub(crate) fn shape(&self) -> (usize, usize) {
+        (self.stride, self.blob_count)
+    }
+}

@@ -1,0 +1,447 @@
+//! The coordinator: one thread that closes epochs, runs the dataflow and publishes.
+//!
+//! Everything that changes the engine passes here one at a time: batches, commands, finished
+//! builds and checkpoints. An epoch is closed as soon as the last is done and something waits; its
+//! cut goes to the log while the dataflow runs; it is published when both are done.
+
+pub(crate) mod backfill;
+pub(crate) mod inbox;
+mod relations;
+mod replay;
+pub(crate) mod shared;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use tokio::sync::{oneshot, watch};
+
+use self::backfill::{Job, Target, count};
+use self::inbox::Inbox;
+use self::shared::{Published, Shared, ViewHandle};
+use crate::checkpoint::{Checkpointer, Context, Frozen, SourceProgress};
+use crate::cut::Cut;
+use crate::engine::{Build, BuildState, EngineOptions, SourceError, SourceStatus, ViewDefinition};
+use crate::error::{Error, Result, SqlState};
+use crate::graph::{Dataflow, Frame, Inputs};
+use crate::plan::RelationId;
+use crate::source::{Offsets, Reader, Source, SourceBatch};
+use crate::storage::Storage;
+
+/// Batches with fewer rows on average are put together before they enter the dataflow.
+const SMALL_BATCH_ROWS: usize = 4096;
+
+/// The longest the coordinator sleeps.
+const IDLE: Duration = Duration::from_millis(100);
+
+/// A checkpoint waits this many times the last one's writing time after it, so that writing takes
+/// at most a quarter of the disk's and a core's time.
+const CHECKPOINT_REST: u32 = 3;
+
+/// What the coordinator is asked to do.
+pub(crate) enum Command {
+    AddSource {
+        id: RelationId,
+        source: Arc<dyn Source>,
+        start: Offsets,
+        reply: oneshot::Sender<Result<()>>,
+    },
+    AddView {
+        definition: ViewDefinition,
+        reply: oneshot::Sender<Result<Build>>,
+    },
+    Remove {
+        ids: Vec<RelationId>,
+        reply: oneshot::Sender<Result<()>>,
+    },
+    CommitCatalog {
+        bytes: Vec<u8>,
+        reply: oneshot::Sender<Result<()>>,
+    },
+    /// A build asks for a live epoch to read up to.
+    Position {
+        reply: mpsc::Sender<Target>,
+    },
+    /// A build is close behind and ready to move in.
+    Splice(Box<SplicePoint>),
+    BuildFailed {
+        view: RelationId,
+        error: Error,
+    },
+    CheckpointDone {
+        epoch: u64,
+        views: Vec<RelationId>,
+        took: Duration,
+        result: Result<()>,
+    },
+    Stop {
+        reply: oneshot::Sender<Result<()>>,
+    },
+}
+
+impl std::fmt::Debug for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Command")
+    }
+}
+
+/// A build that is ready to move in.
+#[derive(Debug)]
+pub(crate) struct SplicePoint {
+    pub(crate) job: Job,
+}
+
+/// A source the coordinator reads.
+struct SourceState {
+    source: Arc<dyn Source>,
+    start: Offsets,
+    progress: SourceProgress,
+    /// The columns its reader builds; the reader.
+    reading: Option<(Vec<usize>, Box<dyn Reader>)>,
+}
+
+/// A view on its way to being live.
+struct Building {
+    definition: ViewDefinition,
+    state: watch::Sender<BuildState>,
+    cancelled: Arc<AtomicBool>,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Its inputs are not there yet (at start: a view over a view that is being built).
+    Waiting,
+    /// Its private dataflow runs.
+    Private,
+    /// It follows the live epochs but has not met these offsets.
+    CatchingUp(Vec<(RelationId, Offsets)>),
+    /// It waits for the first checkpoint that holds it.
+    Checkpoint,
+}
+
+/// What the coordinator shares with the engine's handle.
+pub(crate) struct Resources {
+    pub(crate) options: EngineOptions,
+    pub(crate) storage: Storage,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// The coordinator's own state.
+pub(crate) struct Coordinator {
+    options: EngineOptions,
+    storage: Storage,
+    inbox: Arc<Inbox>,
+    shared: Arc<Shared>,
+    dataflow: Dataflow,
+    sources: BTreeMap<RelationId, SourceState>,
+    views: BTreeMap<RelationId, watch::Receiver<BuildState>>,
+    builds: HashMap<RelationId, Building>,
+    handles: Arc<BTreeMap<RelationId, ViewHandle>>,
+    handles_stale: bool,
+    catalog: Vec<u8>,
+    epoch: u64,
+    now: i64,
+    checkpoints: Checkpoints,
+    replay: VecDeque<Cut>,
+}
+
+/// The checkpoint's own clockwork.
+struct Checkpoints {
+    maker: Checkpointer,
+    writer: mpsc::Sender<Frozen>,
+    writing: bool,
+    due: Instant,
+    /// Another one is wanted at once: a view waits for it, or the last was partial.
+    wanted: bool,
+    /// Epochs of the newest durable one and of the one before.
+    newest: u64,
+    previous: u64,
+}
+
+/// Microseconds since 1970 UTC: the engine's only clock, read once a cut.
+fn clock() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_micros() as i64)
+}
+
+impl Coordinator {
+    /// Runs until it is told to stop.
+    pub(crate) fn run(mut self) {
+        let shared = self.shared.clone();
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.work()));
+        let error = match outcome {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error,
+            Err(_) => Error::internal("the engine's coordinator panicked"),
+        };
+        tracing::error!(%error, "the engine cannot go on");
+        let newest = shared.newest();
+        shared.publish(Published { fatal: Some(error), ..newest.as_ref().clone() });
+    }
+
+    fn work(&mut self) -> Result<()> {
+        self.replay_cuts()?;
+        self.start_waiting_builds()?;
+        loop {
+            let deadline = if self.wants_checkpoint() { self.checkpoints.due } else { Instant::now() + IDLE };
+            for command in self.inbox.wait(deadline.min(Instant::now() + IDLE)) {
+                if let Command::Stop { reply } = command {
+                    let _ = reply.send(self.stop());
+                    return Ok(());
+                }
+                self.obey(command)?;
+            }
+            self.epoch_of_waiting()?;
+            if self.wants_checkpoint() && Instant::now() >= self.checkpoints.due {
+                self.freeze()?;
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) -> Result<()> {
+        match command {
+            Command::AddSource { id, source, start, reply } => {
+                self.add_source(id, source, start, SourceProgress::default());
+                let _ = reply.send(self.empty_epoch(None));
+            }
+            Command::AddView { definition, reply } => {
+                let _ = reply.send(self.add_view(definition));
+            }
+            Command::Remove { ids, reply } => {
+                self.remove(&ids);
+                let _ = reply.send(self.empty_epoch(None));
+            }
+            Command::CommitCatalog { bytes, reply } => {
+                self.catalog = bytes.clone();
+                let _ = reply.send(self.empty_epoch(Some(bytes)));
+            }
+            Command::Position { reply } => {
+                let _ = reply.send(self.target());
+            }
+            Command::Splice(point) => self.splice(*point)?,
+            Command::BuildFailed { view, error } => self.build_failed(view, error),
+            Command::CheckpointDone { epoch, views, took, result } => self.checkpoint_done(epoch, &views, took, result),
+            Command::Stop { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Closes an epoch over what waits, if something does.
+    fn epoch_of_waiting(&mut self) -> Result<()> {
+        let active: Vec<RelationId> =
+            self.sources.iter().filter(|(_, state)| state.reading.is_some()).map(|(id, _)| *id).collect();
+        let share = self.options.epoch_max_rows / active.len().max(1);
+        let mut taken = Vec::new();
+        for id in active {
+            let batches = self.inbox.take(id, share);
+            if !batches.is_empty() {
+                taken.push((id, batches));
+            }
+        }
+        if taken.is_empty() {
+            return Ok(());
+        }
+        self.run_epoch(taken, clock(), None, true)
+    }
+
+    /// An epoch without rows: for commands that must be visible, or durable, when they return.
+    fn empty_epoch(&mut self, catalog: Option<Vec<u8>>) -> Result<()> {
+        self.run_epoch(Vec::new(), clock(), catalog, true)
+    }
+
+    /// One epoch: cut, dataflow, barrier, publication. `log`: whether the cut is new (not replayed).
+    fn run_epoch(
+        &mut self,
+        taken: Vec<(RelationId, Vec<SourceBatch>)>,
+        now: i64,
+        catalog: Option<Vec<u8>>,
+        log: bool,
+    ) -> Result<()> {
+        self.epoch += 1;
+        self.now = now.max(self.now);
+        let mut inputs = Inputs::default();
+        for (id, batches) in taken {
+            self.take_in(id, batches, &mut inputs)?;
+        }
+        let durable = if log { Some(self.log_cut(catalog)?) } else { None };
+        let frame = Frame { epoch: self.epoch, oldest: self.shared.pins.oldest(), workers: self.options.workers };
+        self.handles_stale |= self.dataflow.run(inputs, frame)?;
+        if let Some(durable) = durable {
+            durable.recv().map_err(|_| Error::internal("the cut log ended"))??;
+        }
+        self.advance_builds();
+        self.publish();
+        Ok(())
+    }
+
+    /// Counts a source's batches and makes their rows the epoch's input.
+    fn take_in(&mut self, id: RelationId, batches: Vec<SourceBatch>, inputs: &mut Inputs) -> Result<()> {
+        let Some(state) = self.sources.get_mut(&id) else { return Ok(()) };
+        let Some((columns, _)) = &state.reading else { return Ok(()) };
+        let mut rows = Vec::with_capacity(batches.len());
+        let mut errors = self.shared.errors.lock();
+        for batch in batches {
+            count(&mut state.progress, &batch);
+            for record in batch.bad {
+                errors.push(
+                    SourceError { source: id, partition: batch.partition, record },
+                    self.options.source_errors_max_rows,
+                );
+            }
+            if batch.rows.num_rows() > 0 {
+                rows.push(batch.rows);
+            }
+        }
+        drop(errors);
+        if !rows.is_empty() {
+            inputs.sources.insert(id, (columns.clone(), join_small(rows)?));
+        }
+        Ok(())
+    }
+
+    /// Appends this epoch's cut to the log; the receiver hears when it is durable.
+    fn log_cut(&self, catalog: Option<Vec<u8>>) -> Result<mpsc::Receiver<Result<()>>> {
+        let positions = self.sources.iter().filter(|(_, state)| state.reading.is_some());
+        let sources = positions.map(|(id, state)| (*id, state.progress.offsets.clone())).collect();
+        let cut = Cut { epoch: self.epoch, now: self.now, sources, catalog };
+        let (sender, receiver) = mpsc::channel();
+        self.storage.cuts.append(self.epoch, cut.encode()?, Box::new(move |result| drop(sender.send(result))));
+        Ok(receiver)
+    }
+
+    fn publish(&mut self) {
+        if std::mem::take(&mut self.handles_stale) {
+            self.handles = Arc::new(self.views.iter().map(|(id, state)| (*id, self.handle(*id, state))).collect());
+        }
+        let sources = self.sources.iter().map(|(id, state)| (*id, self.source_status(*id, state))).collect();
+        self.shared.publish(Published {
+            epoch: self.epoch,
+            now: self.now,
+            checkpoint: self.checkpoints.newest,
+            views: self.handles.clone(),
+            sources: Arc::new(sources),
+            error_end: self.shared.errors.lock().end(),
+            fatal: None,
+        });
+    }
+
+    fn handle(&self, id: RelationId, state: &watch::Receiver<BuildState>) -> ViewHandle {
+        let node = self.dataflow.views().get(&id);
+        let rows =
+            node.and_then(|node| self.dataflow.node(*node).ok()).map(|node| node.rows.clone()).unwrap_or_default();
+        ViewHandle {
+            reading: node.and_then(|node| self.dataflow.reading(*node)),
+            state: state.clone(),
+            errors: self.dataflow.errors(id),
+            rows,
+        }
+    }
+
+    fn source_status(&self, id: RelationId, state: &SourceState) -> SourceStatus {
+        let progress = &state.progress;
+        let (stalled, failed) = self.inbox.trouble(id);
+        SourceStatus {
+            offsets: progress.offsets.clone(),
+            end: Offsets::new(),
+            rows: progress.rows,
+            errors: progress.errors,
+            headers: progress.headers,
+            tombstones: progress.tombstones,
+            bytes: progress.bytes,
+            stalled: failed.or(stalled),
+            active: state.reading.is_some(),
+        }
+    }
+
+    fn wants_checkpoint(&self) -> bool {
+        !self.checkpoints.writing && self.epoch > self.checkpoints.newest
+            || self.checkpoints.wanted && !self.checkpoints.writing
+    }
+
+    /// Freezes a checkpoint and hands it to the writer.
+    fn freeze(&mut self) -> Result<()> {
+        let frozen = self.frozen()?;
+        self.checkpoints.wanted = frozen.partial;
+        self.checkpoints.writing = true;
+        self.checkpoints.due = Instant::now() + self.options.checkpoint_interval;
+        self.checkpoints.writer.send(frozen).map_err(|_| Error::internal("the checkpoint writer ended"))
+    }
+
+    fn frozen(&mut self) -> Result<Frozen> {
+        let errors = self.shared.errors.lock();
+        let context = Context {
+            epoch: self.epoch,
+            now: self.now,
+            catalog: &self.catalog,
+            sources: self.sources.iter().map(|(id, state)| (*id, state.progress.clone())).collect(),
+            first_error: errors.first,
+            errors: &errors.entries,
+        };
+        self.checkpoints.maker.freeze(&self.dataflow, &context)
+    }
+
+    fn checkpoint_done(&mut self, epoch: u64, views: &[RelationId], took: Duration, result: Result<()>) {
+        self.checkpoints.writing = false;
+        let rest = Instant::now() + took * CHECKPOINT_REST;
+        self.checkpoints.due = if self.checkpoints.wanted { Instant::now() } else { self.checkpoints.due.max(rest) };
+        match result {
+            Ok(()) => {
+                self.checkpoints.previous = std::mem::replace(&mut self.checkpoints.newest, epoch);
+                self.storage.cuts.truncate_below(self.checkpoints.previous + 1);
+                for state in self.sources.values().filter(|state| state.reading.is_some()) {
+                    state.source.progress(&state.progress.offsets);
+                }
+                self.views_saved(views);
+            }
+            Err(error) => {
+                tracing::error!(%error, "a checkpoint could not be written; the next one writes everything");
+                self.checkpoints.maker.failed();
+            }
+        }
+    }
+
+    /// Stops all readers and writes a last checkpoint.
+    fn stop(&mut self) -> Result<()> {
+        for (id, state) in &mut self.sources {
+            self.inbox.close(*id);
+            state.reading = None;
+        }
+        for build in self.builds.values() {
+            build.cancelled.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+        while self.checkpoints.writing {
+            for command in self.inbox.wait(Instant::now() + IDLE) {
+                if let Command::CheckpointDone { epoch, views, took, result } = command {
+                    self.checkpoint_done(epoch, &views, took, result);
+                }
+            }
+        }
+        loop {
+            let frozen = self.frozen()?;
+            let partial = frozen.partial;
+            frozen.write(self.storage.store.as_ref())?;
+            if !partial {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Puts small batches together.
+fn join_small(rows: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
+    let total: usize = rows.iter().map(RecordBatch::num_rows).sum();
+    if rows.len() > 1 && total / rows.len() < SMALL_BATCH_ROWS {
+        let schema = rows[0].schema();
+        return Ok(vec![concat_batches(&schema, &rows)?]);
+    }
+    Ok(rows)
+}
+
+/// Refuses what needs a view that is not there.
+fn not_there(id: RelationId) -> Error {
+    Error::new(SqlState::UndefinedTable, format!("relation {} is not in the dataflow", id.0))
+}

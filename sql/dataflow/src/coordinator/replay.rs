@@ -1,0 +1,187 @@
+//! Start: the newest checkpoint, then the same cuts again, then live.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use super::inbox::Inbox;
+use super::shared::ErrorLog;
+use super::{Checkpoints, Command, Coordinator, Resources};
+use crate::checkpoint::{Checkpointer, Frozen, Recovered};
+use crate::cut::Cut;
+use crate::engine::Definition;
+use crate::error::Result;
+use crate::graph::Dataflow;
+use crate::plan::RelationId;
+use crate::source::{Offsets, SourceBatch};
+use crate::storage::Store;
+
+/// The offsets at which a source's batches must end: those of the cuts to be replayed.
+pub(super) fn boundaries(cuts: &VecDeque<Cut>, id: RelationId) -> BTreeMap<i32, Vec<i64>> {
+    let mut boundaries: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
+    for cut in cuts {
+        for (partition, offset) in
+            cut.sources.iter().filter(|(source, _)| *source == id).flat_map(|(_, offsets)| offsets)
+        {
+            let list = boundaries.entry(*partition).or_default();
+            if list.last().is_none_or(|last| last < offset) {
+                list.push(*offset);
+            }
+        }
+    }
+    boundaries
+}
+
+impl Coordinator {
+    /// A coordinator that goes on from a checkpoint and these cuts.
+    pub(crate) fn recovered(
+        resources: Resources,
+        recovered: &Recovered,
+        cuts: VecDeque<Cut>,
+        catalog: Vec<u8>,
+        definitions: Vec<Definition>,
+    ) -> Result<Coordinator> {
+        let Resources { options, storage, inbox, shared } = resources;
+        let (writer, frozen) = mpsc::channel();
+        start_writer(storage.store.clone(), inbox.clone(), frozen)?;
+        let newest = recovered.epoch();
+        let checkpoints = Checkpoints {
+            maker: Checkpointer::default(),
+            writer,
+            writing: false,
+            due: Instant::now(),
+            wanted: false,
+            newest,
+            previous: newest,
+        };
+        let mut coordinator = Coordinator {
+            options,
+            storage,
+            inbox,
+            shared,
+            dataflow: Dataflow::default(),
+            sources: BTreeMap::new(),
+            views: BTreeMap::new(),
+            builds: HashMap::new(),
+            handles: Arc::default(),
+            handles_stale: true,
+            catalog,
+            epoch: newest,
+            now: recovered.now(),
+            checkpoints,
+            replay: cuts,
+        };
+        coordinator.attach(recovered, definitions)?;
+        Ok(coordinator)
+    }
+
+    fn attach(&mut self, recovered: &Recovered, definitions: Vec<Definition>) -> Result<()> {
+        let mut progress = recovered.sources();
+        for definition in definitions {
+            match definition {
+                Definition::Source { id, source, start } => {
+                    self.add_source(id, source, start, progress.remove(&id).unwrap_or_default())
+                }
+                Definition::View(view) => {
+                    let added = self.dataflow.add_view(view.id, &view.plan, &|_| None);
+                    let held = added
+                        .ok()
+                        .and_then(|node| self.dataflow.node(node).ok())
+                        .is_some_and(|node| recovered.holds(view.id, &node.fingerprint));
+                    if held {
+                        self.restored_view(view.id);
+                    } else {
+                        self.dataflow.remove_view(view.id);
+                        self.waiting_view(view);
+                    }
+                }
+            }
+        }
+        // A view that is gone from the dataflow may have left nodes nobody names.
+        self.dataflow.sweep();
+        let (maker, first, entries) = recovered.load(self.storage.store.as_ref(), &mut self.dataflow)?;
+        self.dataflow.settled();
+        self.checkpoints.maker = maker;
+        *self.shared.errors.lock() = ErrorLog { first, entries };
+        for id in self.sources.keys().copied().collect::<Vec<_>>() {
+            self.follow(id);
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Plays the cuts that are newer than the checkpoint: the same epochs again.
+    pub(super) fn replay_cuts(&mut self) -> Result<()> {
+        let mut waiting: HashMap<RelationId, VecDeque<SourceBatch>> = HashMap::new();
+        while let Some(cut) = self.replay.pop_front() {
+            let mut taken = Vec::new();
+            for (id, until) in &cut.sources {
+                if self.sources.get(id).is_some_and(|state| state.reading.is_some()) {
+                    let batches = self.batches_until(*id, until, waiting.entry(*id).or_default())?;
+                    taken.push((*id, batches));
+                }
+            }
+            self.epoch = cut.epoch - 1;
+            self.run_epoch(taken, cut.now, None, false)?;
+        }
+        // What the readers gave beyond the last cut is the first live epoch.
+        let rest: Vec<(RelationId, Vec<SourceBatch>)> = waiting
+            .into_iter()
+            .map(|(id, batches)| (id, batches.into()))
+            .filter(|(_, batches): &(_, Vec<_>)| !batches.is_empty())
+            .collect();
+        if !rest.is_empty() {
+            self.run_epoch(rest, super::clock(), None, true)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a source's batches up to these offsets; readers end batches there.
+    fn batches_until(
+        &self,
+        id: RelationId,
+        until: &Offsets,
+        waiting: &mut VecDeque<SourceBatch>,
+    ) -> Result<Vec<SourceBatch>> {
+        let mut at = self.sources.get(&id).map(|state| state.progress.offsets.clone()).unwrap_or_default();
+        let mut taken = Vec::new();
+        let behind = |at: &Offsets| until.iter().any(|(partition, end)| at.get(partition).copied().unwrap_or(0) < *end);
+        while behind(&at) {
+            waiting.extend(self.inbox.take(id, self.options.epoch_max_rows));
+            let before = taken.len();
+            let mut kept = VecDeque::with_capacity(waiting.len());
+            for batch in waiting.drain(..) {
+                if until.get(&batch.partition).is_some_and(|end| batch.end <= *end) {
+                    at.insert(batch.partition, batch.end);
+                    taken.push(batch);
+                } else {
+                    kept.push_back(batch);
+                }
+            }
+            *waiting = kept;
+            if taken.len() == before {
+                if let (_, Some(error)) = self.inbox.trouble(id) {
+                    return Err(error);
+                }
+                self.inbox.wait_for_batch(Duration::from_millis(50));
+            }
+        }
+        Ok(taken)
+    }
+}
+
+/// The thread that writes checkpoints, the only one that writes the store.
+fn start_writer(store: Arc<dyn Store>, inbox: Arc<Inbox>, frozen: mpsc::Receiver<Frozen>) -> Result<()> {
+    let write = move || {
+        while let Ok(frozen) = frozen.recv() {
+            let (epoch, views) = (frozen.epoch, frozen.views.iter().copied().collect());
+            let started = Instant::now();
+            let result = frozen.write(store.as_ref());
+            inbox.send(Command::CheckpointDone { epoch, views, took: started.elapsed(), result });
+        }
+    };
+    let spawned = std::thread::Builder::new().name("checkpoint".into()).spawn(write);
+    spawned
+        .map(drop)
+        .map_err(|error| crate::Error::internal(format!("the checkpoint thread cannot be started: {error}")))
+}

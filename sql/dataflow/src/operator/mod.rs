@@ -1,0 +1,10 @@
+//! The operators: small, synchronous, total. Each takes deltas and gives deltas; what fails on a
+//! row goes beside, as an error with the row's diff.
+//!
+//! State lives in arrangements only. No operator reads a clock or does I/O.
+
+pub(crate) mod errors;
+pub(crate) mod map;
+pub(crate) mod reduce;
+
+pub(crate) use errors::{ErrorChange, Errors, row_text};
