@@ -4,6 +4,7 @@
 //! `match` here. Transports (`kafka`, `file`, `generator`) and formats (`format`) do not know each
 //! other's insides. Knows no SQL.
 
+pub mod format;
 pub mod generator;
 pub mod options;
 

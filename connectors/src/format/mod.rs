@@ -1,0 +1,3 @@
+//! Formats: bytes to rows. Know no transport.
+
+pub mod csv;
