@@ -67,6 +67,12 @@ sql_states! {
     DivisionByZero = "22012",
     /// A date or time field has an impossible value.
     InvalidDatetimeFormat = "22007",
+    /// A time zone's offset is beyond what is allowed.
+    InvalidTimeZoneDisplacement = "22009",
+    /// A field of an interval does not fit.
+    IntervalFieldOverflow = "22015",
+    /// A power that is not defined.
+    InvalidPowerArgument = "2201F",
     /// A parameter has a value outside of what is allowed.
     InvalidParameter = "22023",
     /// Text is not a value of its type.

@@ -174,7 +174,8 @@ fn fit(array: &StringArray, length: u32, explicit: bool) -> Result<ArrayRef> {
 }
 
 fn beyond(to: &PgType) -> Error {
-    Error::new(SqlState::NumericOutOfRange, format!("{} out of range", to.name()))
+    let name = if *to == PgType::Oid { "OID".to_string() } else { to.name() };
+    Error::new(SqlState::NumericOutOfRange, format!("{name} out of range"))
 }
 
 /// Casts between the integers, oid, and to the floats.

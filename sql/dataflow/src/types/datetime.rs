@@ -33,7 +33,7 @@ pub const DATE_NEG_INFINITY: i32 = i32::MIN;
 /// The first day: 4714-11-24 BC, PostgreSQL's Julian day 0.
 pub(super) const FIRST_DAY: i64 = -2_440_588;
 /// The day after the last date, 5874897-12-31.
-const END_DAY: i64 = 2_145_042_541;
+const END_DAY: i64 = 2_145_042_906;
 
 /// A day of the proleptic Gregorian calendar; year 0 is 1 BC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,4 +201,81 @@ fn push_fraction(micros: u64, out: &mut String) {
 fn push_two(value: u64, out: &mut String) {
     out.push((b'0' + (value / 10 % 10) as u8) as char);
     out.push((b'0' + (value % 10) as u8) as char);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    #[test]
+    fn calendar_agrees_with_chrono() {
+        use chrono::Datelike;
+        for days in (-300_000..300_000).step_by(7) {
+            let civil = civil_from_days(days);
+            let date = chrono::DateTime::from_timestamp(days * 86_400, 0).expect("in range");
+            assert_eq!((civil.year, civil.month, civil.day), (i64::from(date.year()), date.month(), date.day()));
+            assert_eq!(days_from_civil(civil), days);
+        }
+    }
+
+    #[test]
+    fn printed_times_read_back() {
+        let mut random = StdRng::seed_from_u64(31);
+        let zones =
+            ["UTC", "Europe/Berlin", "America/St_Johns", "Asia/Kathmandu", "Australia/Lord_Howe", "+3", "GMT-08:00"];
+        for _ in 0..50_000 {
+            let zone = Zone::parse(zones[random.random_range(0..zones.len())]).expect("a zone");
+            let micros = match random.random_range(0..3) {
+                0 => random.random_range(FIRST_DAY * DAY + DAY..i64::MAX - DAY),
+                1 => random.random_range(-4_000_000_000i64..8_000_000_000) * SECOND,
+                _ => random.random_range(1_500_000_000i64..1_700_000_000) * SECOND + random.random_range(0..SECOND),
+            };
+            let mut text = String::new();
+            write_timestamptz(micros, &zone, &mut text);
+            assert_eq!(parse_timestamptz(&text, &Zone::Utc), Ok(micros), "{text}");
+            text.clear();
+            write_timestamp(micros, &mut text);
+            assert_eq!(parse_timestamp(&text), Ok(micros), "{text}");
+            text.clear();
+            let days = micros.div_euclid(DAY) as i32;
+            write_date(days, &mut text);
+            assert_eq!(parse_date(&text), Ok(days), "{text}");
+        }
+    }
+
+    #[test]
+    fn printed_intervals_read_back() {
+        let mut random = StdRng::seed_from_u64(32);
+        for _ in 0..50_000 {
+            let small = |random: &mut StdRng| if random.random() { random.random_range(-40..40) } else { 0 };
+            let micros = match random.random_range(0..3) {
+                0 => 0,
+                1 => random.random_range(-DAY..DAY),
+                _ => random.random_range(i64::MIN / 1000..i64::MAX / 1000),
+            };
+            let interval = Interval { months: small(&mut random), days: small(&mut random), micros };
+            let mut text = String::new();
+            interval.write_to(&mut text);
+            assert_eq!(Interval::parse(&text), Ok(interval), "{text}");
+            assert_eq!(Interval::from_arrow(interval.to_arrow()), interval);
+        }
+    }
+
+    #[test]
+    fn fast_timestamps_are_the_general_ones() {
+        for text in ["2019-11-01 00:00:00 UTC", "1999-12-31T23:59:59Z", "2020-02-29 12:34:56", "0001-01-01 00:00:00+00"]
+        {
+            let fast = parse_utc_timestamp(text.as_bytes());
+            // A second space keeps the general way from using the fast one.
+            let general = parse_timestamptz(&text.replacen([' ', 'T'], "  ", 1), &Zone::Utc);
+            assert_eq!(fast, general.ok(), "{text}");
+            assert!(fast.is_some());
+        }
+        for text in ["2019-02-29 00:00:00", "2019-11-01 24:00:00", "2019-11-01 00:00:0x", "2019-11-01 00:00:00 PST", ""]
+        {
+            assert_eq!(parse_utc_timestamp(text.as_bytes()), None, "{text}");
+        }
+    }
 }

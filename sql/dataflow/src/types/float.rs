@@ -11,7 +11,9 @@ pub fn write_f64(value: f64, extra_float_digits: i32, out: &mut String) {
         return;
     }
     if extra_float_digits > 0 {
-        push_exponential(&format!("{value:e}"), 15, out);
+        let exact = |digits: usize| format!("{value:.digits$e}");
+        let same = |text: &str| text.parse() == Ok(value);
+        push_exponential(&shortest(format!("{value:e}"), f64::MANTISSA_DIGITS, exact, same), 15, out);
     } else {
         let digits = (15 + extra_float_digits).max(1) as usize;
         push_general(&format!("{value:.*e}", digits - 1), digits as i32, out);
@@ -24,11 +26,59 @@ pub fn write_f32(value: f32, extra_float_digits: i32, out: &mut String) {
         return;
     }
     if extra_float_digits > 0 {
-        push_exponential(&format!("{value:e}"), 6, out);
+        let exact = |digits: usize| format!("{value:.digits$e}");
+        let same = |text: &str| text.parse() == Ok(value);
+        push_exponential(&shortest(format!("{value:e}"), f32::MANTISSA_DIGITS, exact, same), 6, out);
     } else {
         let digits = (6 + extra_float_digits).max(1) as usize;
         push_general(&format!("{value:.*e}", digits - 1), digits as i32, out);
     }
+}
+
+/// PostgreSQL's choice among the shortest digits: none that lie between two floats, and the even
+/// one of two that are equally near. `exact` rounds to some digits behind the first, `same` tells
+/// whether a text reads back as the value.
+fn shortest(text: String, bits: u32, exact: impl Fn(usize) -> String, same: impl Fn(&str) -> bool) -> String {
+    let most = if bits == f32::MANTISSA_DIGITS { 8 } else { 16 };
+    if lies_on_boundary(&text, bits) {
+        let inside = (0..=most).map(&exact).find(|text| same(text) && !lies_on_boundary(text, bits));
+        return inside.unwrap_or(text);
+    }
+    let digits = text.bytes().take_while(|byte| *byte != b'e').filter(u8::is_ascii_digit).count();
+    if digits < most {
+        return text;
+    }
+    let even = exact(digits - 1);
+    if same(&even) { even } else { text }
+}
+
+/// Whether a decimal lies exactly between two neighbouring floats of so many bits. Such digits read
+/// back only thanks to the rule of ties to even, on which PostgreSQL does not rely.
+fn lies_on_boundary(scientific: &str, mantissa_bits: u32) -> bool {
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
+    let (mut digits, mut places, mut point) = (0u128, 0i32, false);
+    for byte in mantissa.bytes() {
+        match byte {
+            b'.' => point = true,
+            b'0'..=b'9' => {
+                digits = digits * 10 + u128::from(byte - b'0');
+                places += i32::from(point);
+            }
+            _ => {}
+        }
+    }
+    // The number is digits * 5^power * 2^power: only its odd part matters.
+    let power = exponent.parse::<i32>().unwrap_or(0) - places;
+    let odd = match power {
+        _ if digits == 0 => return false,
+        0..=24 => digits.checked_mul(5u128.pow(power as u32)),
+        -24..0 => {
+            let divisor = 5u128.pow(power.unsigned_abs());
+            (digits % divisor == 0).then(|| digits / divisor)
+        }
+        _ => None,
+    };
+    odd.is_some_and(|odd| 128 - odd.leading_zeros() - odd.trailing_zeros() == mantissa_bits + 1)
 }
 
 fn push_special(value: f64, out: &mut String) -> bool {

@@ -11,6 +11,8 @@ mod catalog;
 pub mod datetime;
 mod float;
 pub mod numeric;
+#[cfg(test)]
+mod oracle;
 mod parse;
 mod text;
 

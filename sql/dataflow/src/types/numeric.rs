@@ -468,3 +468,121 @@ impl std::hash::Hash for Numeric {
         canonical_bytes(&bytes).hash(state);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    /// Any kind of number: small, long, huge, tiny, with zeros at either end.
+    fn any(random: &mut StdRng) -> Numeric {
+        match random.random_range(0..40) {
+            0 => return Numeric::NAN,
+            1 => return Numeric::INFINITY,
+            2 => return Numeric::NEG_INFINITY,
+            3 => return Numeric::from_i128(0, random.random_range(0..5)),
+            _ => {}
+        }
+        let digits = match random.random_range(0..10) {
+            0 => random.random_range(30..200),
+            1..4 => random.random_range(10..40),
+            _ => random.random_range(1..10),
+        };
+        let mut text = String::from(if random.random() { "-" } else { "" });
+        let dense = random.random();
+        for _ in 0..digits {
+            let digit = if dense || random.random_ratio(1, 3) { random.random_range(0..10) } else { 0 };
+            text.push((b'0' + digit) as char);
+        }
+        let exponent =
+            if random.random_ratio(1, 10) { random.random_range(-300..300) } else { random.random_range(-6..4) };
+        text.push_str(&format!("e{exponent}"));
+        Numeric::parse(&text).expect("a number")
+    }
+
+    fn bytes(number: &Numeric) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        number.encode(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn bytes_sort_as_numbers() {
+        let mut random = StdRng::seed_from_u64(11);
+        for _ in 0..50_000 {
+            let left = any(&mut random);
+            let right = match random.random_range(0..4) {
+                0 if left.is_finite() => left.trunc_to(left.scale() + random.random_range(0..200)).expect("in range"),
+                1 => left.add(&Numeric::from_i128(1, random.random_range(0..40))).expect("in range"),
+                _ => any(&mut random),
+            };
+            let (left_bytes, right_bytes) = (bytes(&left), bytes(&right));
+            let (left_key, right_key) = (canonical_bytes(&left_bytes), canonical_bytes(&right_bytes));
+            assert_eq!(left_key.cmp(&right_key), left.cmp(&right), "{left} and {right}");
+            if left != right {
+                assert_eq!(left_bytes.cmp(&right_bytes), left.cmp(&right), "{left} and {right}");
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_and_text_keep_the_number() {
+        let mut random = StdRng::seed_from_u64(12);
+        for _ in 0..50_000 {
+            let number = any(&mut random);
+            let text = number.to_string();
+            assert_eq!(Numeric::parse(&text).expect("its own text").to_string(), text);
+            let encoded = bytes(&number);
+            assert_eq!(Numeric::decode(&encoded).expect("its own bytes").to_string(), text);
+            let canonical = Numeric::decode(&canonical_bytes(&encoded)).expect("its own key");
+            assert_eq!(canonical, number);
+            assert_eq!(bytes(&canonical), canonical_bytes(&encoded).as_ref());
+        }
+    }
+
+    #[test]
+    fn damaged_bytes_are_errors_not_panics() {
+        let mut random = StdRng::seed_from_u64(13);
+        for _ in 0..50_000 {
+            let mut encoded = bytes(&any(&mut random));
+            let at = random.random_range(0..encoded.len());
+            match random.random_range(0..3) {
+                0 => encoded[at] = random.random(),
+                1 => encoded.truncate(at),
+                _ => encoded.push(random.random()),
+            }
+            let _ = canonical_bytes(&encoded);
+            if let Ok(number) = Numeric::decode(&encoded) {
+                let _ = number.to_string();
+            }
+        }
+    }
+
+    #[test]
+    fn small_and_big_arithmetic_agree() {
+        let mut random = StdRng::seed_from_u64(14);
+        for _ in 0..20_000 {
+            let (left, right) = (any(&mut random), any(&mut random));
+            if !left.is_finite() || !right.is_finite() || right.is_zero() {
+                continue;
+            }
+            let sum = left.add(&right).expect("in range");
+            assert_eq!(sum.sub(&right).expect("in range"), left);
+            let whole = left.div_trunc(&right).expect("in range");
+            let rest = left.rem(&right).expect("in range");
+            assert_eq!(whole.mul(&right).and_then(|product| product.add(&rest)).expect("in range"), left);
+            assert!(rest.is_zero() || rest.signum() == left.signum());
+            assert!(rest.abs() < right.abs());
+        }
+    }
+
+    #[test]
+    fn limits_are_errors() {
+        let huge = Numeric::parse("9e131071").expect("the largest exponent");
+        assert_eq!(huge.add(&huge).expect_err("too many digits").state(), SqlState::NumericOutOfRange);
+        assert_eq!(huge.mul(&huge).expect_err("too many digits").state(), SqlState::NumericOutOfRange);
+        let thousand = Numeric::parse(&"9".repeat(1000)).expect("a thousand digits");
+        assert_eq!(thousand.mul(&thousand).expect("two thousand digits").to_string().len(), 2000);
+    }
+}

@@ -142,6 +142,11 @@ fn unit(word: &str) -> Option<Unit> {
     })
 }
 
+/// The units that `date_trunc` knows, if only to refuse them.
+fn truncation_unit(word: &str) -> Option<Unit> {
+    unit(word).filter(|unit| *unit <= Unit::Millennium || *unit >= Unit::Timezone)
+}
+
 fn unknown(word: &str, type_name: &str) -> Error {
     let message = format!("unit \"{}\" not recognized for type {type_name}", word.to_lowercase());
     Error::new(SqlState::InvalidParameter, message)
@@ -155,7 +160,7 @@ fn unfit(word: &str, type_name: &str) -> Error {
 /// `date_trunc` of a timestamp (`zone` absent) or of a timestamptz. Errors 22023, 0A000.
 pub fn date_trunc(word: &str, micros: i64, zone: Option<&Zone>) -> Result<i64> {
     let type_name = if zone.is_some() { "timestamp with time zone" } else { "timestamp without time zone" };
-    let unit = unit(word).ok_or_else(|| unknown(word, type_name))?;
+    let unit = truncation_unit(word).ok_or_else(|| unknown(word, type_name))?;
     if unit > Unit::Millennium {
         return Err(unfit(word, type_name));
     }
@@ -210,7 +215,7 @@ fn truncate(unit: Unit, micros: i64) -> Result<i64> {
 
 /// `date_trunc` of an interval. Errors 22023, 0A000.
 pub fn date_trunc_interval(word: &str, interval: Interval) -> Result<Interval> {
-    let unit = unit(word).ok_or_else(|| unknown(word, "interval"))?;
+    let unit = truncation_unit(word).ok_or_else(|| unknown(word, "interval"))?;
     let months = |step: i32| Interval { months: interval.months / step * step, days: 0, micros: 0 };
     let clock = |step: i64| Interval { micros: interval.micros / step * step, ..interval };
     Ok(match unit {

@@ -101,10 +101,11 @@ impl Interval {
             [b'P', rest @ ..] => parse_iso(rest),
             bytes => parse_words(bytes),
         };
-        let parts = parts.ok_or_else(syntax)?;
-        parts.interval().ok_or_else(|| {
-            Error::new(SqlState::DatetimeOverflow, format!("interval field value out of range: \"{text}\""))
-        })
+        match parts {
+            Ok(parts) => parts.interval(text),
+            Err(Fault::Syntax) => Err(syntax()),
+            Err(Fault::Overflow) => Err(field_overflow(text)),
+        }
     }
 
     /// Prints it as IntervalStyle postgres does: `1 year 2 mons 3 days -04:05:06.7`.
@@ -158,6 +159,16 @@ fn push_clock(micros: u64, out: &mut String) {
     super::push_fraction(micros % SECOND as u64, out);
 }
 
+/// Why a text is no interval.
+enum Fault {
+    Syntax,
+    Overflow,
+}
+
+fn field_overflow(text: &str) -> Error {
+    Error::new(SqlState::IntervalFieldOverflow, format!("interval field value out of range: \"{text}\""))
+}
+
 /// A number as written: an integer and a fraction in billionths, with one sign.
 #[derive(Clone, Copy)]
 struct Amount {
@@ -165,91 +176,127 @@ struct Amount {
     billionths: i64,
 }
 
-/// The parts while they are added up.
+const BILLION: i128 = 1_000_000_000;
+
+/// The parts while they are added up, and a bit for every unit that was given.
 #[derive(Default, Clone, Copy)]
 struct Parts {
     months: i128,
     days: i128,
     micros: i128,
+    seen: u32,
 }
 
+const SEEN_YEAR: u32 = 1 << 8;
+const SEEN_MONTH: u32 = 1 << 7;
+const SEEN_CLOCK: u32 = 0b111 << 2;
+
 impl Parts {
-    fn interval(self) -> Option<Interval> {
-        let narrow = |value: i128| i64::try_from(value).ok();
-        Interval::checked(narrow(self.months)?, narrow(self.days)?, narrow(self.micros)?).ok()
+    fn interval(self, text: &str) -> Result<Interval> {
+        let (Ok(days), Ok(micros)) = (i32::try_from(self.days), i64::try_from(self.micros)) else {
+            return Err(field_overflow(text));
+        };
+        let months = i64::try_from(self.months).map_err(|_| out_of_range("interval"))?;
+        Interval::checked(months, i64::from(days), micros)
     }
 
-    /// Adds an amount of a unit; `None` if there is no such unit.
-    fn add(&mut self, amount: Amount, unit: &str) -> Option<()> {
+    /// Notes units as given; a unit cannot be given twice.
+    fn see(&mut self, bits: u32) -> Result<(), Fault> {
+        if self.seen & bits != 0 {
+            return Err(Fault::Syntax);
+        }
+        self.seen |= bits;
+        Ok(())
+    }
+
+    /// Adds an amount of a unit.
+    fn add(&mut self, amount: Amount, unit: &str) -> Result<(), Fault> {
         let whole = i128::from(amount.whole);
         let fraction = i128::from(amount.billionths);
-        let billion = 1_000_000_000;
-        let day = i128::from(DAY);
         match unit {
             "us" | "usec" | "usecs" | "usecond" | "useconds" | "microsecond" | "microseconds" | "microsecon" => {
-                self.micros += whole + round(fraction, billion);
+                self.see(1)?;
+                self.add_clock(whole, fraction, 1);
             }
             "ms" | "msec" | "msecs" | "msecond" | "mseconds" | "millisecond" | "milliseconds" | "millisecon" => {
-                self.micros += whole * 1000 + round(fraction * 1000, billion);
+                self.see(2)?;
+                self.add_clock(whole, fraction, 1000);
             }
             "s" | "sec" | "secs" | "second" | "seconds" => {
-                self.micros += whole * 1_000_000 + round(fraction * 1_000_000, billion)
+                self.see(if fraction == 0 { 4 } else { 7 })?;
+                self.add_clock(whole, fraction, i128::from(SECOND));
             }
-            "m" | "min" | "mins" | "minute" | "minutes" => self.add_time(whole, fraction, 60),
-            "h" | "hr" | "hrs" | "hour" | "hours" => self.add_time(whole, fraction, 3600),
+            "m" | "min" | "mins" | "minute" | "minutes" => {
+                self.see(8)?;
+                self.add_clock(whole, fraction, 60 * i128::from(SECOND));
+            }
+            "h" | "hr" | "hrs" | "hour" | "hours" => {
+                self.see(16)?;
+                self.add_clock(whole, fraction, 3600 * i128::from(SECOND));
+            }
             "d" | "day" | "days" => {
-                self.days += whole;
-                self.micros += round(fraction * day, billion);
+                self.see(32)?;
+                self.add_days(whole, fraction);
             }
             "w" | "week" | "weeks" => {
-                self.days += whole * 7 + fraction * 7 / billion;
-                self.micros += round(fraction * 7 % billion * day, billion);
+                self.see(64)?;
+                self.add_days(whole * 7, fraction * 7);
             }
             "mon" | "mons" | "month" | "months" => {
+                self.see(SEEN_MONTH)?;
+                i32::try_from(whole).map_err(|_| Fault::Overflow)?;
                 self.months += whole;
-                self.days += fraction * 30 / billion;
-                self.micros += round(fraction * 30 % billion * day, billion);
+                self.add_days(0, fraction * 30);
             }
-            "y" | "yr" | "yrs" | "year" | "years" => self.add_years(whole, fraction, 1),
-            "dec" | "decs" | "decade" | "decades" => self.add_years(whole, fraction, 10),
-            "c" | "cent" | "century" | "centuries" => self.add_years(whole, fraction, 100),
-            "mil" | "mils" | "millennium" | "millennia" => self.add_years(whole, fraction, 1000),
-            _ => return None,
+            "y" | "yr" | "yrs" | "year" | "years" => self.add_years(whole, fraction, 1, SEEN_YEAR)?,
+            "dec" | "decs" | "decade" | "decades" => self.add_years(whole, fraction, 10, 1 << 9)?,
+            "c" | "cent" | "century" | "centuries" => self.add_years(whole, fraction, 100, 1 << 10)?,
+            "mil" | "mils" | "millennium" | "millennia" => self.add_years(whole, fraction, 1000, 1 << 11)?,
+            _ => return Err(Fault::Syntax),
         }
-        Some(())
+        Ok(())
     }
 
-    fn add_time(&mut self, whole: i128, fraction: i128, seconds: i128) {
-        let unit = seconds * i128::from(SECOND);
-        self.micros += whole * unit + round(fraction * unit, 1_000_000_000);
+    /// Adds to the clock part; a half microsecond is dropped.
+    fn add_clock(&mut self, whole: i128, billionths: i128, unit: i128) {
+        let exact = billionths * unit;
+        let rest = exact % BILLION;
+        let nudge = if rest * 2 > BILLION { 1 } else { -i128::from(rest * 2 < -BILLION) };
+        self.micros += whole * unit + exact / BILLION + nudge;
     }
 
-    /// A fraction of years is rounded to months.
-    fn add_years(&mut self, whole: i128, fraction: i128, years: i128) {
-        self.months += whole * years * 12 + round(fraction * years * 12, 1_000_000_000);
+    /// Adds days; what is left of a fraction goes to the clock part.
+    fn add_days(&mut self, whole: i128, billionths: i128) {
+        self.days += whole + billionths / BILLION;
+        self.add_clock(0, billionths % BILLION, i128::from(DAY));
+    }
+
+    /// Adds years; a fraction is rounded to months, halves to even.
+    fn add_years(&mut self, whole: i128, billionths: i128, years: i128, seen: u32) -> Result<(), Fault> {
+        self.see(seen)?;
+        let exact = billionths * years * 12;
+        let (quotient, rest) = (exact.div_euclid(BILLION), exact.rem_euclid(BILLION) * 2);
+        let up = rest > BILLION || (rest == BILLION && quotient % 2 != 0);
+        self.months += whole * years * 12 + quotient + i128::from(up);
+        Ok(())
     }
 
     fn neg(self) -> Parts {
-        Parts { months: -self.months, days: -self.days, micros: -self.micros }
+        Parts { months: -self.months, days: -self.days, micros: -self.micros, seen: self.seen }
     }
 }
 
-/// `value / divisor` to the nearest integer, halves to even.
-fn round(value: i128, divisor: i128) -> i128 {
-    let (quotient, rest) = (value.div_euclid(divisor), value.rem_euclid(divisor) * 2);
-    quotient + i128::from(rest > divisor || (rest == divisor && quotient % 2 != 0))
-}
-
-/// A number at the start: optional sign, digits, optional fraction.
-fn take_amount(bytes: &[u8]) -> Option<(Amount, bool, &[u8])> {
+/// A number at the start: optional sign, digits, optional fraction; and whether it is negative.
+fn take_amount(bytes: &[u8]) -> Result<(Amount, bool, &[u8]), Fault> {
     let (negative, mut rest) = match bytes {
-        [b'-', rest @ ..] => (true, rest),
-        [b'+', rest @ ..] => (false, rest),
+        [b'-', rest @ ..] => (true, rest.trim_ascii_start()),
+        [b'+', rest @ ..] => (false, rest.trim_ascii_start()),
         rest => (false, rest),
     };
     let (mut whole, mut billionths, mut digits) = (0i64, 0i64, 0);
     while let [digit @ b'0'..=b'9', after @ ..] = rest {
-        whole = whole.checked_mul(10)?.checked_add(i64::from(digit - b'0'))?;
+        let longer = whole.checked_mul(10).and_then(|whole| whole.checked_add(i64::from(digit - b'0')));
+        whole = longer.ok_or(Fault::Overflow)?;
         (rest, digits) = (after, digits + 1);
     }
     if let [b'.', after @ ..] = rest {
@@ -261,12 +308,15 @@ fn take_amount(bytes: &[u8]) -> Option<(Amount, bool, &[u8])> {
             (rest, digits) = (after, digits + 1);
         }
     }
+    if digits == 0 {
+        return Err(Fault::Syntax);
+    }
     let sign = if negative { -1 } else { 1 };
-    (digits > 0).then_some((Amount { whole: whole * sign, billionths: billionths * sign }, negative, rest))
+    Ok((Amount { whole: whole * sign, billionths: billionths * sign }, negative, rest))
 }
 
 /// `1 day 02:03:04`, `10 minutes`, `1-2`, `3 4:05 ago`.
-fn parse_words(bytes: &[u8]) -> Option<Parts> {
+fn parse_words(bytes: &[u8]) -> Result<Parts, Fault> {
     let mut parts = Parts::default();
     let mut rest = bytes;
     let (mut any, mut ago) = (false, false);
@@ -285,82 +335,98 @@ fn parse_words(bytes: &[u8]) -> Option<Parts> {
             }
         }
     }
-    any.then_some(if ago { parts.neg() } else { parts })
+    match any {
+        true if ago => Ok(parts.neg()),
+        true => Ok(parts),
+        false => Err(Fault::Syntax),
+    }
 }
 
 /// One field: a clock part, `years-months`, or a number with its unit (seconds, or days before a
 /// clock part, if none is given).
-fn parse_field<'a>(bytes: &'a [u8], parts: &mut Parts) -> Option<&'a [u8]> {
+fn parse_field<'a>(bytes: &'a [u8], parts: &mut Parts) -> Result<&'a [u8], Fault> {
     let (amount, negative, after) = take_amount(bytes)?;
     if after.first() == Some(&b':') {
         let signed = matches!(bytes.first(), Some(b'-' | b'+'));
-        return parse_clock(&bytes[usize::from(signed)..], negative, parts);
+        return parse_clock(bytes[usize::from(signed)..].trim_ascii_start(), negative, parts);
     }
     if let [b'-', months @ ..] = after
         && amount.billionths == 0
     {
-        let (months, false, rest) = take_amount(months)? else { return None };
+        let (months, false, rest) = take_amount(months)? else { return Err(Fault::Syntax) };
         let sign = if negative { -1 } else { 1 };
-        if months.whole > 11 || months.billionths != 0 {
-            return None;
+        if months.whole > 11 {
+            return Err(Fault::Overflow);
         }
+        if months.billionths != 0 {
+            return Err(Fault::Syntax);
+        }
+        parts.see(SEEN_YEAR | SEEN_MONTH)?;
         parts.months += i128::from(amount.whole) * 12 + i128::from(months.whole * sign);
-        return Some(rest);
+        return Ok(rest);
     }
     let rest = after.trim_ascii_start();
     let letters = rest.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
     let unit = String::from_utf8_lossy(&rest[..letters]).to_ascii_lowercase();
     if letters == 0 {
-        let before_clock = take_amount(rest).is_some_and(|(_, _, after)| after.first() == Some(&b':'));
+        let before_clock = take_amount(rest).is_ok_and(|(_, _, after)| after.first() == Some(&b':'));
         parts.add(amount, if before_clock { "day" } else { "second" })?;
-        return if rest.is_empty() || before_clock { Some(rest) } else { None };
+        return if rest.is_empty() || before_clock { Ok(rest) } else { Err(Fault::Syntax) };
     }
     if unit == "ago" {
         parts.add(amount, "second")?;
-        return Some(rest);
+        return Ok(rest);
     }
     parts.add(amount, &unit)?;
-    Some(&rest[letters..])
+    Ok(&rest[letters..])
 }
 
 /// `02:03`, `02:03:04.5`, and `03:04.5` as minutes and seconds.
-fn parse_clock<'a>(bytes: &'a [u8], negative: bool, parts: &mut Parts) -> Option<&'a [u8]> {
+fn parse_clock<'a>(bytes: &'a [u8], negative: bool, parts: &mut Parts) -> Result<&'a [u8], Fault> {
     let length = bytes.iter().take_while(|byte| byte.is_ascii_digit() || matches!(byte, b':' | b'.')).count();
     let (text, rest) = bytes.split_at(length);
-    let text = std::str::from_utf8(text).ok()?;
+    let text = std::str::from_utf8(text).map_err(|_| Fault::Syntax)?;
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let fields: Vec<i64> = whole.split(':').map(|field| field.parse().ok()).collect::<Option<_>>()?;
-    let (hours, minutes, seconds) = match fields.as_slice() {
+    let fields: Option<Vec<i64>> = whole.split(':').map(|field| field.parse().ok()).collect();
+    let (hours, minutes, seconds) = match fields.ok_or(Fault::Syntax)?.as_slice() {
         [minutes, seconds] if text.contains('.') => (0, *minutes, *seconds),
         [hours, minutes] => (*hours, *minutes, 0),
         [hours, minutes, seconds] => (*hours, *minutes, *seconds),
-        _ => return None,
+        _ => return Err(Fault::Syntax),
     };
     if minutes > 59 || seconds > 60 {
-        return None;
+        return Err(Fault::Overflow);
     }
+    parts.see(SEEN_CLOCK)?;
     let seconds = (i128::from(hours) * 60 + i128::from(minutes)) * 60 + i128::from(seconds);
-    let micros = seconds * i128::from(SECOND) + i128::from(parse_fraction(fraction)?);
+    let micros = seconds * i128::from(SECOND) + i128::from(parse_fraction(fraction).ok_or(Fault::Syntax)?);
     parts.micros += if negative { -micros } else { micros };
-    Some(rest)
+    Ok(rest)
 }
 
 /// What follows the `P` of `P1Y2M3DT4H5M6.7S`, or `P1-2-3T04:05:06`.
-fn parse_iso(bytes: &[u8]) -> Option<Parts> {
+fn parse_iso(bytes: &[u8]) -> Result<Parts, Fault> {
     let mut parts = Parts::default();
-    let (mut rest, mut time, mut any) = (bytes, false, false);
+    let (mut rest, mut time) = (bytes, false);
+    if bytes.is_empty() {
+        return Err(Fault::Syntax);
+    }
     while !rest.is_empty() {
         if rest[0] == b'T' && !time {
             (time, rest) = (true, &rest[1..]);
             continue;
         }
         let (amount, negative, after) = take_amount(rest)?;
-        any = true;
-        match after.first()? {
-            b':' if time => return parse_clock(rest, negative, &mut parts)?.is_empty().then_some(parts),
-            b'-' if !time => {
-                let (months, _, after) = take_amount(&after[1..])?;
-                let [b'-', after @ ..] = after else { return None };
+        let Some((letter, behind)) = after.split_first() else { return Err(Fault::Syntax) };
+        let unit = match (letter, time) {
+            (b':', true) => {
+                let signed = matches!(rest.first(), Some(b'-' | b'+'));
+                let left = parse_clock(&rest[usize::from(signed)..], negative, &mut parts)?;
+                return if left.is_empty() { Ok(parts) } else { Err(Fault::Syntax) };
+            }
+            (b'-', false) => {
+                let (months, _, after) = take_amount(behind)?;
+                let [b'-', after @ ..] = after else { return Err(Fault::Syntax) };
                 let (days, _, after) = take_amount(after)?;
                 parts.add(amount, "year")?;
                 parts.add(months, "month")?;
@@ -368,21 +434,17 @@ fn parse_iso(bytes: &[u8]) -> Option<Parts> {
                 rest = after;
                 continue;
             }
-            letter => {
-                let unit = match (letter, time) {
-                    (b'Y', false) => "year",
-                    (b'M', false) => "month",
-                    (b'W', false) => "week",
-                    (b'D', false) => "day",
-                    (b'H', true) => "hour",
-                    (b'M', true) => "minute",
-                    (b'S', true) => "second",
-                    _ => return None,
-                };
-                parts.add(amount, unit)?;
-            }
-        }
-        rest = &after[1..];
+            (b'Y', false) => "year",
+            (b'M', false) => "month",
+            (b'W', false) => "week",
+            (b'D', false) => "day",
+            (b'H', true) => "hour",
+            (b'M', true) => "minute",
+            (b'S', true) => "second",
+            _ => return Err(Fault::Syntax),
+        };
+        parts.add(amount, unit)?;
+        rest = behind;
     }
-    any.then_some(parts)
+    Ok(parts)
 }

@@ -44,9 +44,10 @@ impl Fault {
             ),
             Fault::Overflow => field_overflow(text),
             Fault::MonthDay => field_overflow(text).hint("Perhaps you need a different \"datestyle\" setting."),
-            Fault::Displacement => {
-                Error::new(SqlState::InvalidDatetimeFormat, format!("time zone displacement out of range: \"{text}\""))
-            }
+            Fault::Displacement => Error::new(
+                SqlState::InvalidTimeZoneDisplacement,
+                format!("time zone displacement out of range: \"{text}\""),
+            ),
             Fault::UnknownZone(zone) => {
                 Error::new(SqlState::InvalidParameter, format!("time zone \"{}\" not recognized", zone.to_lowercase()))
             }
@@ -212,7 +213,7 @@ impl Reader<'_> {
             Some(b':') => self.clock(),
             Some(b'-' | b'/') => self.dashed_date(),
             Some(b'.') if self.date.is_none() && self.rest[digits + 1..].contains(&b'.') => self.dashed_date(),
-            _ if self.date.is_some() && self.time.is_none() && matches!(digits, 2 | 4 | 6) => self.compact_time(digits),
+            _ if self.date.is_some() && self.time.is_none() && matches!(digits, 4 | 6) => self.compact_time(digits),
             _ if digits == 8 && self.date.is_none() => {
                 let all = self.take(|byte| byte.is_ascii_digit());
                 let part = |from: usize, to: usize| all[from..to].parse::<u32>().unwrap_or(0);
@@ -251,6 +252,9 @@ impl Reader<'_> {
             }
         }
         let [first, second, third] = parts.as_slice() else { return Err(Fault::Syntax) };
+        if self.time.is_some() {
+            return Err(Fault::Syntax);
+        }
         let number = |part: &String| part.parse::<u32>().map_err(|_| Fault::Syntax);
         let (year, month, day) = match (month_of(&first.to_lowercase()), month_of(&second.to_lowercase())) {
             (Some(month), _) => (third, month, number(second)?),
@@ -335,8 +339,11 @@ impl Reader<'_> {
             return Ok(());
         }
         if let Some(month) = month_of(&first) {
+            if matches!(self.rest.get(letters), Some(b'-' | b'/')) {
+                return self.dashed_date();
+            }
             self.rest = &self.rest[letters..];
-            if matches!(self.rest.first(), Some(b'-' | b'/' | b'.')) {
+            if self.rest.first() == Some(&b'.') {
                 self.rest = &self.rest[1..];
             }
             if self.month.replace(month).is_some() || self.date.is_some() {
@@ -407,10 +414,10 @@ impl Reader<'_> {
         let mut micros = self.time.unwrap_or(0);
         if let Some(afternoon) = self.afternoon {
             let hour = micros / (3600 * SECOND);
-            if !(1..=12).contains(&hour) {
+            if hour > 12 {
                 return Err(Fault::Overflow);
             }
-            micros += (i64::from(afternoon) - i64::from(hour == 12)) * DAY / 2;
+            micros += (i64::from(afternoon) - i64::from(hour == 12)) * (DAY / 2);
         }
         Ok(Parsed::Moment { civil, micros, zone: self.zone })
     }

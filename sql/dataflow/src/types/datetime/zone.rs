@@ -117,9 +117,11 @@ impl Zone {
     fn by_posix(text: &str) -> Option<Zone> {
         let start = if text.starts_with('<') {
             text.find('>')? + 1
+        } else if text.starts_with(['+', '-']) {
+            0
         } else {
             let letters = text.bytes().take_while(u8::is_ascii_alphabetic).count();
-            if letters < 3 {
+            if letters < 3 || letters == text.len() {
                 return None;
             }
             letters

@@ -185,7 +185,7 @@ impl Numeric {
             return Err(Error::unsupported("power of NaN or an infinity"));
         };
         if base.is_zero() && exponent < 0 {
-            return Err(Error::new(SqlState::InvalidParameter, "zero raised to a negative power is undefined"));
+            return Err(Error::new(SqlState::InvalidPowerArgument, "zero raised to a negative power is undefined"));
         }
         let digits = u64::from(base.digits().max(1)) * u64::from(exponent.unsigned_abs());
         if digits > 200_000 {
