@@ -5,9 +5,26 @@
 //! Values carry a CRC and a format version (added and checked here, not by callers). Knows nothing
 //! of what the bytes mean.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::Result;
+
+mod cut_log;
+mod database;
+mod frame;
+mod lock;
+mod memory;
+mod overlay;
+mod preflight;
+mod sled;
+#[cfg(test)]
+mod tests;
+
+pub use cut_log::StoreCutLog;
+pub use lock::{DataDirectory, FORMAT_VERSION};
+pub use memory::MemoryStore;
+pub use sled::SledStore;
 
 /// Where the engine keeps what must survive.
 pub trait Store: Send + Sync + std::fmt::Debug {
@@ -28,7 +45,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     fn size(&self) -> u64;
 }
 
-/// The trees of the state database.
+/// The trees of the state database. (Their order is part of the format on disk.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Tree {
     /// Manifests by generation, and the format version.
@@ -37,6 +54,11 @@ pub enum Tree {
     Log,
     /// Chunks of the bases: key = (arrangement, shard, checkpoint, n), big endian.
     Base,
+}
+
+impl Tree {
+    /// Every tree.
+    pub const ALL: [Tree; 3] = [Tree::Manifest, Tree::Log, Tree::Base];
 }
 
 /// The write-ahead log of cuts: a store of its own, appended by its own thread.
@@ -60,4 +82,25 @@ pub struct Storage {
     pub store: Arc<dyn Store>,
     /// The cuts.
     pub cuts: Arc<dyn CutLog>,
+}
+
+impl Storage {
+    /// Opens the data folder `dir`, or makes it, and holds its lock as long as one of the two
+    /// databases is in use: `dir/state` and `dir/cuts`.
+    ///
+    /// Errors: 55P03 when another process holds the folder, 55000 when a newer version wrote it,
+    /// XX001 when its files are damaged, 58030 and 53100 from the system.
+    pub fn open(dir: &Path) -> Result<Storage> {
+        let held = Arc::new(DataDirectory::open(dir)?);
+        let open = |name: &str| {
+            SledStore::open_with(&dir.join(name), database::Limits::default(), Some(held.clone())).map(Arc::new)
+        };
+        Ok(Storage { store: open("state")?, cuts: Arc::new(StoreCutLog::open(open("cuts")?)?) })
+    }
+
+    /// Both in memory: nothing outlives the process.
+    pub fn memory() -> Storage {
+        let cuts = StoreCutLog::open(Arc::new(MemoryStore::new())).unwrap_or_else(|_| StoreCutLog::stopped());
+        Storage { store: Arc::new(MemoryStore::new()), cuts: Arc::new(cuts) }
+    }
 }
