@@ -1,13 +1,16 @@
 //! The Kafka connector: a topic as a source.
 //!
 //! CREATE SOURCE asks the cluster and says what is wrong (`client.rs`); a reader fetches by our
-//! own offsets and decodes on the fetching thread (`reader.rs`, `partition.rs`); `produce.rs`
-//! writes topics for `thalweg produce` and the demo. Promises: the same offsets give the same rows;
+//! own offsets and decodes on the fetching thread (`reader.rs`, `partition.rs`); `cluster.rs`,
+//! `produce.rs` and `replay.rs`
+//! write topics for `thalweg produce` and the demo. Promises: the same offsets give the same rows;
 //! no topic is created by reading; no secret is shown. Does not know the payloads' format.
 
 mod client;
+pub mod cluster;
 mod commit;
 mod control;
+mod event_time;
 mod include;
 #[cfg(test)]
 mod mock_tests;
@@ -15,8 +18,10 @@ mod native;
 mod options;
 mod partition;
 pub mod payload;
+pub mod produce;
 mod properties;
 mod reader;
+pub mod replay;
 #[cfg(test)]
 mod testing;
 

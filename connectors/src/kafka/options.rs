@@ -10,10 +10,7 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::source::SourceDefinition;
 
 use super::properties;
-
-/// The names of the options besides `properties.*`.
-const NAMES: &[&str] =
-    &["connector", "group.id.prefix", "on_offset_loss", "scan.startup.mode", "scan.startup.timestamp.millis", "topic"];
+use crate::options::Options;
 
 /// Where reading starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,28 +48,35 @@ impl KafkaOptions {
     /// # Errors
     /// 22023 for a missing, unknown or wrong option; 0A000 for `on_offset_loss = 'earliest'`.
     pub(super) fn parse(definition: &SourceDefinition) -> Result<KafkaOptions> {
-        let mut properties = BTreeMap::new();
-        for (name, value) in &definition.options {
-            match name.strip_prefix("properties.") {
-                Some("bootstrap.server" | "metadata.broker.list") => {
-                    insert(&mut properties, "bootstrap.servers", value)?
-                }
-                Some(property) => insert(&mut properties, property, value)?,
-                None if NAMES.contains(&name.as_str()) => {}
-                None => return Err(unknown_option(name)),
-            }
-        }
-        let topic = required(definition, "topic")?;
+        let mut given = Options::new("connector \"kafka\"", &definition.options);
+        let _ = given.text("connector");
+        let topic = given.required("topic")?.trim().to_string();
         check_topic_name(&topic)?;
+        let mut properties = BTreeMap::new();
+        for (name, value) in given.prefixed("properties.") {
+            let name = match name.as_str() {
+                "bootstrap.server" | "metadata.broker.list" => "bootstrap.servers",
+                other => other,
+            };
+            insert(&mut properties, name, &value)?;
+        }
+        let startup = startup(&mut given)?;
+        let prefix = given.text("group.id.prefix").unwrap_or_else(|| "thalweg".into());
+        if given.choice("on_offset_loss", &["error", "earliest"])? == Some(1) {
+            return Err(Error::unsupported("on_offset_loss = 'earliest'"));
+        }
+        // Named here only so that a wrong spelling is told the right one.
+        let _ = given.text("properties.bootstrap.server");
+        given.finish()?;
         let bootstrap = properties.get("bootstrap.servers").cloned().unwrap_or_default();
         if bootstrap.trim().is_empty() {
-            return Err(Error::new(SqlState::InvalidParameter, "option \"properties.bootstrap.server\" is missing")
-                .hint("It names the brokers: properties.bootstrap.server = 'host:9092'."));
+            return Err(Error::new(
+                SqlState::InvalidParameter,
+                "connector \"kafka\" requires option \"properties.bootstrap.server\"",
+            )
+            .hint("It names the brokers: properties.bootstrap.server = 'host:9092'."));
         }
         properties::check(&properties)?;
-        check_offset_loss(definition.options.get("on_offset_loss").map(String::as_str))?;
-        let prefix = definition.options.get("group.id.prefix").map_or("thalweg", String::as_str);
-        let startup = startup(&definition.options)?;
         let group = format!("{prefix}-{}", definition.name);
         Ok(KafkaOptions { topic, bootstrap, startup, group, properties })
     }
@@ -139,13 +143,6 @@ fn insert(properties: &mut BTreeMap<String, String>, name: &str, value: &str) ->
     }
 }
 
-fn required(definition: &SourceDefinition, name: &str) -> Result<String> {
-    match definition.options.get(name).map(|value| value.trim()) {
-        Some(value) if !value.is_empty() => Ok(value.to_string()),
-        _ => Err(Error::new(SqlState::InvalidParameter, format!("option \"{name}\" is missing"))),
-    }
-}
-
 fn check_topic_name(topic: &str) -> Result<()> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     if topic.len() <= 249 && topic != "." && topic != ".." && topic.bytes().all(legal) {
@@ -155,55 +152,21 @@ fn check_topic_name(topic: &str) -> Result<()> {
         .detail("A topic's name has at most 249 characters, each a letter, a digit, '.', '_' or '-'."))
 }
 
-fn check_offset_loss(value: Option<&str>) -> Result<()> {
-    match value.map(str::to_ascii_lowercase).as_deref() {
-        None | Some("error") => Ok(()),
-        Some("earliest") => Err(Error::unsupported("on_offset_loss = 'earliest'")),
-        Some(other) => Err(Error::new(
+fn startup(given: &mut Options) -> Result<Startup> {
+    let mode = given.choice("scan.startup.mode", &["earliest", "latest", "timestamp"])?;
+    let stamp = given.integer("scan.startup.timestamp.millis", 0..=i64::MAX / 1000)?;
+    match (mode, stamp) {
+        (None | Some(2), Some(millis)) => Ok(Startup::Timestamp(millis)),
+        (None | Some(0), None) => Ok(Startup::Earliest),
+        (Some(1), None) => Ok(Startup::Latest),
+        (_, None) => Err(Error::new(
             SqlState::InvalidParameter,
-            format!("invalid value \"{other}\" for option \"on_offset_loss\""),
-        )
-        .hint("It takes 'error'.")),
-    }
-}
-
-fn startup(options: &BTreeMap<String, String>) -> Result<Startup> {
-    let mode = options.get("scan.startup.mode").map(|mode| mode.to_ascii_lowercase());
-    let stamp = match options.get("scan.startup.timestamp.millis") {
-        None => None,
-        Some(text) => Some(text.trim().parse::<i64>().ok().filter(|millis| *millis >= 0).ok_or_else(|| {
-            Error::new(
-                SqlState::InvalidParameter,
-                format!("invalid value \"{text}\" for option \"scan.startup.timestamp.millis\""),
-            )
-            .hint("It is a whole number of milliseconds since 1970-01-01 00:00:00 UTC.")
-        })?),
-    };
-    match (mode.as_deref(), stamp) {
-        (None | Some("timestamp"), Some(millis)) => Ok(Startup::Timestamp(millis)),
-        (None | Some("earliest"), None) => Ok(Startup::Earliest),
-        (Some("latest"), None) => Ok(Startup::Latest),
-        (Some("timestamp"), None) => {
-            Err(Error::new(SqlState::InvalidParameter, "option \"scan.startup.timestamp.millis\" is missing"))
-        }
-        (Some("earliest" | "latest"), Some(_)) => Err(Error::new(
+            "option \"scan.startup.mode\" = 'timestamp' requires option \"scan.startup.timestamp.millis\"",
+        )),
+        (_, Some(_)) => Err(Error::new(
             SqlState::InvalidParameter,
             "options \"scan.startup.mode\" and \"scan.startup.timestamp.millis\" contradict each other",
         )),
-        (Some(other), _) => Err(Error::new(
-            SqlState::InvalidParameter,
-            format!("invalid value \"{other}\" for option \"scan.startup.mode\""),
-        )
-        .hint("It takes 'earliest', 'latest' or 'timestamp'.")),
-    }
-}
-
-fn unknown_option(name: &str) -> Error {
-    let error = Error::new(SqlState::InvalidParameter, format!("unknown option \"{name}\" for connector \"kafka\""));
-    let known = ["properties.bootstrap.server"].iter().chain(NAMES).copied();
-    match properties::near_names(name, known).first() {
-        Some(near) => error.hint(format!("Perhaps you meant \"{near}\".")),
-        None => error.hint(format!("Known are {} and properties.*.", NAMES.join(", "))),
     }
 }
 
@@ -244,20 +207,20 @@ mod tests {
     #[test]
     fn refused() {
         for (options, message) in [
-            (vec![BROKER], "option \"topic\" is missing"),
-            (vec![("topic", "t")], "option \"properties.bootstrap.server\" is missing"),
+            (vec![BROKER], "connector \"kafka\" requires option \"topic\""),
+            (vec![("topic", "t")], "connector \"kafka\" requires option \"properties.bootstrap.server\""),
             (vec![("topic", "a b"), BROKER], "invalid topic name \"a b\""),
             (
                 vec![("topic", "t"), BROKER, ("scan.startup.mod", "x")],
-                "unknown option \"scan.startup.mod\" for connector \"kafka\"",
+                "unrecognized option \"scan.startup.mod\" for connector \"kafka\"",
             ),
             (
                 vec![("topic", "t"), BROKER, ("scan.startup.mode", "oldest")],
-                "invalid value \"oldest\" for option \"scan.startup.mode\"",
+                "invalid value for option \"scan.startup.mode\": \"oldest\"",
             ),
             (
                 vec![("topic", "t"), BROKER, ("scan.startup.timestamp.millis", "-1")],
-                "invalid value \"-1\" for option \"scan.startup.timestamp.millis\"",
+                "invalid value for option \"scan.startup.timestamp.millis\": \"-1\"",
             ),
             (
                 vec![("topic", "t"), BROKER, ("on_offset_loss", "earliest")],
