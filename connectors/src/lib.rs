@@ -6,7 +6,9 @@
 
 pub mod format;
 pub mod generator;
+pub mod kafka;
 pub mod options;
+pub mod payload;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,6 +49,8 @@ fn open(definition: &SourceDefinition, opening: Opening) -> Result<Arc<dyn Sourc
         .hint("Add WITH (connector = 'kafka', ...) or WITH (connector = 'generator')."));
     };
     match (connector.to_ascii_lowercase().as_str(), opening) {
+        ("kafka", Opening::Create) => Ok(Arc::new(kafka::KafkaSource::create(definition, payload::decoders(definition)?)?)),
+        ("kafka", Opening::Reopen) => Ok(Arc::new(kafka::KafkaSource::open(definition, payload::decoders(definition)?)?)),
         ("generator", _) => generator::open(definition),
         _ => {
             let error = Error::new(SqlState::UndefinedObject, format!("connector \"{connector}\" does not exist"));
@@ -75,5 +79,3 @@ impl Connectors for Registry {
         options::redact(options)
     }
 }
-
-pub mod kafka;

@@ -2,4 +2,5 @@
 //!
 //! The library holds what several test binaries share; the tests lie in `tests/`.
 
+pub mod kafka;
 pub mod server;

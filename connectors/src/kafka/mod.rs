@@ -17,7 +17,6 @@ mod mock_tests;
 mod native;
 mod options;
 mod partition;
-pub mod payload;
 pub mod produce;
 mod properties;
 mod reader;
@@ -39,7 +38,7 @@ use self::client::{Client, connect, find_topic, offsets};
 use self::commit::Committer;
 use self::options::{KafkaOptions, Startup};
 use self::partition::Layout;
-use self::payload::DecoderFactory;
+use crate::payload::DecoderFactory;
 
 /// How long the cluster is waited for, in CREATE SOURCE and whenever offsets are asked for.
 const PATIENCE: Duration = Duration::from_millis(4500);

@@ -13,7 +13,7 @@ use thalweg_dataflow::Result;
 use thalweg_dataflow::source::{BadRecord, Meta, SourceBatch};
 
 use super::include::IncludeBuilder;
-use super::payload::{DecoderFactory, PayloadDecoder};
+use crate::payload::{DecoderFactory, PayloadDecoder};
 
 /// The most bytes of a bad line that are kept.
 const RAW_LIMIT: usize = 64 * 1024;

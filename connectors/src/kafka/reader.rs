@@ -22,8 +22,8 @@ use super::control;
 use super::native::{self, Message, MessageQueue, Slots};
 use super::options::KafkaOptions;
 use super::partition::{Layout, PartitionReader, Record};
-use super::payload::DecoderFactory;
 use super::properties::sentence;
+use crate::payload::DecoderFactory;
 
 /// Partitions a fetch thread.
 const PARTITIONS_PER_THREAD: usize = 4;

@@ -15,7 +15,7 @@ use thalweg_dataflow::source::{
 };
 use thalweg_dataflow::types::PgType;
 
-use super::payload::{Decoded, DecoderFactory, PayloadDecoder};
+use crate::payload::{Decoded, DecoderFactory, PayloadDecoder};
 
 /// Decodes lines of one number; `h` is a header, anything else a bad line.
 struct Numbers {
