@@ -347,25 +347,47 @@ fn is_text(bytes: &[u8]) -> bool {
     !bytes.contains(&0) && std::str::from_utf8(bytes).is_ok()
 }
 
-/// An optional sign and up to 18 digits.
+/// An optional sign and up to 19 digits, eight at a time, if the number fits.
 #[inline]
 fn fast_integer(bytes: &[u8]) -> Option<i64> {
     let (negative, digits) = match bytes {
         [b'-', digits @ ..] => (true, digits),
         digits => (false, digits),
     };
-    if digits.is_empty() || digits.len() > 18 {
+    if digits.is_empty() || digits.len() > 19 {
         return None;
     }
-    let mut value = 0i64;
-    for &byte in digits {
+    // Nineteen digits fit in 64 bits without sign.
+    let mut value = 0u64;
+    let (words, rest) = digits.as_chunks::<8>();
+    for word in words {
+        value = value * 100_000_000 + eight_digits(u64::from_le_bytes(*word))?;
+    }
+    for &byte in rest {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
             return None;
         }
-        value = value * 10 + i64::from(digit);
+        value = value * 10 + u64::from(digit);
     }
+    let value = i64::try_from(value).ok()?;
     Some(if negative { -value } else { value })
+}
+
+/// The number that eight ASCII digits are, the first in the lowest byte: neighbours are joined to
+/// pairs, pairs to fours, fours to the whole.
+#[inline]
+fn eight_digits(word: u64) -> Option<u64> {
+    const HIGH: u64 = 0xF0F0_F0F0_F0F0_F0F0;
+    const ZEROS: u64 = 0x3030_3030_3030_3030;
+    let above_nine = word.wrapping_add(0x0606_0606_0606_0606);
+    if word & HIGH != ZEROS || above_nine & HIGH != ZEROS {
+        return None;
+    }
+    let ones = word - ZEROS;
+    let pairs = (ones * 10 + (ones >> 8)) & 0x00FF_00FF_00FF_00FF;
+    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_FFFF_0000_FFFF;
+    Some((fours * 10_000 + (fours >> 32)) & 0xFFFF_FFFF)
 }
 
 /// `-35.79` as the unscaled value, for at most 18 digits with no more behind the point than the
@@ -555,6 +577,36 @@ mod tests {
         assert!(builder.is_empty());
     }
 
+    /// What this thread has had of a processor: other processes do not disturb it much.
+    fn cpu_nanos() -> f64 {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+        text.split(' ').next().and_then(|first| first.parse().ok()).expect("nanoseconds")
+    }
+
+    #[test]
+    fn integers_of_every_length() {
+        for length in 0..22 {
+            for pattern in ["1234567890123456789012", "9999999999999999999999", "0000000000000000000000"] {
+                for sign in ["", "-"] {
+                    let text = format!("{sign}{}", &pattern[..length]);
+                    assert_eq!(
+                        fast_integer(text.as_bytes()),
+                        if length > 19 { None } else { text.parse().ok() },
+                        "{text}"
+                    );
+                }
+            }
+        }
+        for byte in 0..=255u8 {
+            for at in 0..8 {
+                let mut text = *b"12345678";
+                text[at] = byte;
+                let known = std::str::from_utf8(&text).ok().and_then(|text| text.parse::<i64>().ok());
+                assert_eq!(fast_integer(&text), known.filter(|_| byte != b'+'), "{text:?}");
+            }
+        }
+    }
+
     /// `cargo test --release --workspace --lib -- --ignored --nocapture speed_of_fields`
     #[test]
     #[ignore = "a measurement"]
@@ -568,14 +620,14 @@ mod tests {
         ];
         for (data_type, bytes) in fields {
             let mut builder = ColumnBuilder::new(data_type, 8192);
-            let start = std::time::Instant::now();
+            let start = cpu_nanos();
             for _ in 0..200 {
                 for _ in 0..8192 {
                     builder.append_text(std::hint::black_box(bytes)).expect("a value");
                 }
                 std::hint::black_box(builder.finish());
             }
-            let nanos = start.elapsed().as_nanos() as f64 / (200.0 * 8192.0);
+            let nanos = (cpu_nanos() - start) / (200.0 * 8192.0);
             println!("{:<28} {:<26} {nanos:.1} ns", data_type.name(), String::from_utf8_lossy(bytes));
         }
     }
