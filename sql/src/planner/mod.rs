@@ -88,6 +88,8 @@ pub struct Settings {
     pub schema: String,
     /// `version()`.
     pub version: String,
+    /// The statement's text, from which error positions are counted; empty: no positions.
+    pub text: String,
     /// Whether the query defines a view: what depends on the clock or on the session is then
     /// refused by name.
     pub view: bool,
@@ -102,6 +104,7 @@ impl Default for Settings {
             database: "thalweg".into(),
             schema: "public".into(),
             version: "PostgreSQL 15.0 (Thalweg)".into(),
+            text: String::new(),
             view: false,
         }
     }
