@@ -12,14 +12,15 @@ use datafusion::common::ScalarValue;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 use thalweg_dataflow::Result;
-use thalweg_dataflow::types::PgType;
-use thalweg_dataflow::types::datetime::Zone;
+use thalweg_dataflow::types::{PgType, Zone};
 
 /// What computes a function over a batch.
 pub(crate) type Kernel = fn(&Input<'_>) -> Result<ArrayRef>;
 
 /// A call's arguments and types.
 pub(crate) struct Input<'a> {
+    /// The function's name.
+    pub(crate) name: &'a str,
     /// The arguments; a scalar stands for as many equal rows.
     pub(crate) args: &'a [ColumnarValue],
     /// Their types.
@@ -33,6 +34,11 @@ pub(crate) struct Input<'a> {
 }
 
 impl Input<'_> {
+    /// The function's name: an operator's symbol, for kernels that serve several.
+    pub(crate) fn op(&self) -> &str {
+        self.name
+    }
+
     /// An argument as an array with one element a row.
     pub(crate) fn array(&self, place: usize) -> Result<ArrayRef> {
         Ok(self.args[place].to_array(self.rows)?)
@@ -67,7 +73,7 @@ impl PgFunction {
     pub(crate) fn run(&self, args: &[ColumnarValue], rows: usize) -> Result<ColumnarValue> {
         let constant = args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { rows };
-        let array = (self.kernel)(&Input { args, types: &self.args, result: &self.result, rows, zone: &self.zone })?;
+        let array = (self.kernel)(&Input { name: &self.name, args, types: &self.args, result: &self.result, rows, zone: &self.zone })?;
         if constant && array.len() == 1 {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?));
         }
