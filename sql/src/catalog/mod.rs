@@ -73,11 +73,6 @@ impl Catalog {
         serde_json::to_vec(self).map_err(|error| Error::internal(format!("the catalog cannot be written: {error}")))
     }
 
-    /// How often it was changed.
-    pub(crate) fn version(&self) -> u64 {
-        self.version
-    }
-
     /// An oid that nothing ever had.
     pub(crate) fn allocate(&mut self) -> u32 {
         let oid = self.next_oid;

@@ -2,7 +2,9 @@
 //!
 //! Every failure is a syntax error at the token where it was noticed. Reads no statement itself.
 
-use datafusion::sql::sqlparser::ast::Query;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{ObjectNamePart, Query, visit_relations};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
@@ -389,7 +391,11 @@ impl<'a> Cursor<'a> {
         if !self.starts_query() {
             return self.unexpected();
         }
-        self.with_sqlparser(|parser| parser.parse_query())
+        let query = self.with_sqlparser(|parser| parser.parse_query())?;
+        match reserved_relation(&query) {
+            Some(token) => Err(self.text.syntax_error(&token)),
+            None => Ok(query),
+        }
     }
 
     /// A query that ends before the token at `end`, with its text.
@@ -492,4 +498,17 @@ fn cut(mut name: String) -> String {
 /// Whether a word cannot be a name unless quoted.
 pub(crate) fn is_reserved(word: &str) -> bool {
     RESERVED.binary_search(&word).is_ok()
+}
+
+/// A relation's name that is a reserved word without quotes: sqlparser lets `FROM where` pass.
+fn reserved_relation(query: &Query) -> Option<TokenWithSpan> {
+    let found = visit_relations(query, |name| match name.0.as_slice() {
+        [ObjectNamePart::Identifier(ident)]
+            if ident.quote_style.is_none() && is_reserved(&ident.value.to_lowercase()) =>
+        {
+            ControlFlow::Break(TokenWithSpan { token: Token::make_word(&ident.value, None), span: ident.span })
+        }
+        _ => ControlFlow::Continue(()),
+    });
+    found.break_value()
 }

@@ -78,6 +78,10 @@ fn check_depth(piece: &Piece) -> Result<()> {
             Token::RParen | Token::RBracket => depth = depth.saturating_sub(1),
             Token::Comma if depth == 0 => operators = 0,
             Token::Comma => {}
+            Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("CASE") => depth += 1,
+            Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("END") => {
+                depth = depth.saturating_sub(1)
+            }
             token if is_operator(token) => operators += 1,
             _ => {}
         }

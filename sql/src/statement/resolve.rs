@@ -110,12 +110,6 @@ pub(crate) fn being_built(name: &str, done: f64) -> Error {
     .hint("Wait until CREATE MATERIALIZED VIEW returns; thalweg.materialized_views shows how far it is.")
 }
 
-/// `relation "x" does not exist`, with the nearest name.
-pub(crate) fn no_such_relation(published: &Published, name: &str) -> Error {
-    let error = Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist"));
-    did_you_mean(error, "relation", name, published.catalog.objects().map(|object| object.name.as_str()))
-}
-
 /// Adds the nearest name to an error of the binder about a relation.
 pub(crate) fn with_near_name(published: &Published, error: Error) -> Error {
     if error.state() != SqlState::UndefinedTable || error.hint_text().is_some() {

@@ -5,8 +5,16 @@
 //! ([`asks_catalog`]), because clients ask them with constructs that views never need.
 
 pub(crate) mod file_errors;
+mod functions;
+mod information;
+mod pg_catalog;
+mod queries;
 mod table;
+#[cfg(test)]
+mod tests;
 pub(crate) mod thalweg;
+
+pub(crate) use queries::asks_catalog;
 
 use std::sync::Arc;
 
@@ -15,12 +23,13 @@ use datafusion::catalog::TableProvider;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::Query;
 use thalweg_dataflow::engine::{Snapshot, Status};
-use thalweg_dataflow::error::{Error, Result};
+use thalweg_dataflow::error::Result;
 use thalweg_dataflow::types::PgType;
 
 use crate::database::Published;
-use crate::session::{Outcome, Prepared, Session, View};
+use crate::session::{Outcome, Prepared, RowsTag, Session, View};
 use file_errors::FileErrors;
+use queries::{CatalogQuery, CatalogTables};
 
 /// What the system tables are made from.
 pub(crate) struct SystemTables {
@@ -60,28 +69,40 @@ impl SystemTables {
     }
 }
 
-/// Whether a query is about the catalog alone.
-pub(crate) fn asks_catalog(_query: &Query, _published: &Published, _path: &[String]) -> bool {
-    false
+/// What catalog queries of this session see.
+fn catalog_tables(session: &Session, view: &View) -> CatalogTables {
+    let system = SystemTables::new(session, &view.snapshot, &view.published);
+    let thalweg =
+        thalweg::TABLES.iter().filter_map(|name| Some((*name, system.table("thalweg", name)?.schema()))).collect();
+    CatalogTables {
+        published: view.published.clone(),
+        user: session.user.clone(),
+        settings: session.settings.all(),
+        thalweg,
+    }
 }
 
-/// The parameters' types and the columns of such a query.
+/// The parameters' types and the columns of a query about the catalog.
 pub(crate) async fn describe(
-    _session: &Session,
-    _view: &View,
-    _query: &Query,
-    _types: &[Option<PgType>],
+    session: &Session,
+    view: &View,
+    query: &Query,
+    types: &[Option<PgType>],
 ) -> Result<(Vec<PgType>, SchemaRef)> {
-    Err(Error::unsupported("a query about the catalog"))
+    let planned = CatalogQuery::plan(catalog_tables(session, view), query, types).await?;
+    Ok((planned.parameters, planned.schema))
 }
 
-/// Runs such a query.
+/// Runs a query about the catalog.
 pub(crate) async fn run(
-    _session: &Session,
-    _view: &View,
-    _query: &Query,
-    _prepared: &Prepared,
-    _parameters: &[ScalarValue],
+    session: &Session,
+    view: &View,
+    query: &Query,
+    prepared: &Prepared,
+    parameters: &[ScalarValue],
 ) -> Result<Outcome> {
-    Err(Error::unsupported("a query about the catalog"))
+    let types: Vec<Option<PgType>> = prepared.parameters.iter().cloned().map(Some).collect();
+    let planned = CatalogQuery::plan(catalog_tables(session, view), query, &types).await?;
+    let schema = planned.schema.clone();
+    Ok(Outcome::Rows { schema, rows: planned.run(parameters).await?, tag: RowsTag::Select })
 }

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, new_empty_array};
-use arrow::datatypes::{Fields, Schema, SchemaRef};
+use arrow::array::{ArrayRef, new_empty_array, new_null_array};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
@@ -18,13 +18,25 @@ use thalweg_dataflow::types::PgType;
 pub(crate) struct Table {
     schema: SchemaRef,
     columns: Vec<Vec<ScalarValue>>,
+    /// Columns of type text[] that follow, all null.
+    text_arrays: Vec<&'static str>,
 }
 
 impl Table {
     /// Without rows.
     pub(crate) fn new(columns: &[(&str, PgType)]) -> Table {
         let fields: Fields = columns.iter().map(|(name, data_type)| data_type.field(*name, true)).collect();
-        Table { schema: Arc::new(Schema::new(fields)), columns: vec![Vec::new(); columns.len()] }
+        Table {
+            schema: Arc::new(Schema::new(fields)),
+            columns: vec![Vec::new(); columns.len()],
+            text_arrays: Vec::new(),
+        }
+    }
+
+    /// With columns of type text[] at the end, null in every row: access lists, options.
+    pub(crate) fn with_text_arrays(mut self, names: &[&'static str]) -> Table {
+        self.text_arrays = names.to_vec();
+        self
     }
 
     /// Adds a row; its values have the columns' layouts.
@@ -50,8 +62,14 @@ impl Table {
             arrays.push(array);
         }
         let rows = arrays.first().map_or(0, |array| array.len());
+        let list = DataType::new_list(DataType::Utf8, true);
+        let mut fields = self.schema.fields().to_vec();
+        for name in self.text_arrays {
+            fields.push(Arc::new(Field::new(name, list.clone(), true)));
+            arrays.push(new_null_array(&list, rows));
+        }
         let batch = RecordBatch::try_new_with_options(
-            self.schema,
+            Arc::new(Schema::new(fields)),
             arrays,
             &RecordBatchOptions::new().with_row_count(Some(rows)),
         )?;

@@ -1,0 +1,188 @@
+//! Relations as clients' catalog queries see them, and schema `information_schema`.
+//!
+//! Materialized views are in `information_schema.tables` too, unlike in PostgreSQL: Grafana's
+//! builder reads nothing else.
+
+use std::sync::Arc;
+
+use datafusion::catalog::TableProvider;
+use thalweg_dataflow::error::Result;
+use thalweg_dataflow::source::Column;
+use thalweg_dataflow::types::PgType;
+use thalweg_dataflow::types::PgType::{Int4, Text};
+
+use super::queries::CatalogTables;
+use super::table::{Table, int4, maybe, text};
+use crate::database::DATABASE;
+
+/// The schemas with their oids.
+pub(crate) const SCHEMAS: [(&str, i32); 4] =
+    [("information_schema", 12_000), ("pg_catalog", 11), ("public", 2200), ("thalweg", 12_001)];
+
+/// The first oid of the tables of schema `thalweg`.
+pub(crate) const THALWEG_OID: i32 = 13_000;
+
+/// A relation.
+#[derive(Debug, Clone)]
+pub(crate) struct Relation {
+    /// Its oid.
+    pub(crate) oid: i32,
+    /// Its schema.
+    pub(crate) schema: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// Its columns.
+    pub(crate) columns: Vec<Column>,
+    /// Whether it is a materialized view.
+    pub(crate) view: bool,
+}
+
+impl Relation {
+    /// The oid of its schema.
+    pub(crate) fn namespace(&self) -> i32 {
+        SCHEMAS.iter().find(|(name, _)| *name == self.schema).map_or(0, |(_, oid)| *oid)
+    }
+
+    /// `relkind`.
+    pub(crate) fn kind(&self) -> &'static str {
+        if self.view { "m" } else { "r" }
+    }
+}
+
+/// The table of this name.
+pub(crate) fn table(tables: &CatalogTables, name: &str) -> Option<Result<Arc<dyn TableProvider>>> {
+    Some(match name {
+        "tables" => information_tables(tables),
+        "columns" => columns(tables),
+        "schemata" => schemata(tables),
+        "views" => Table::new(&[
+            ("table_catalog", Text),
+            ("table_schema", Text),
+            ("table_name", Text),
+            ("view_definition", Text),
+        ])
+        .finish(),
+        "table_constraints" | "key_column_usage" | "referential_constraints" => Table::new(&[
+            ("constraint_catalog", Text),
+            ("constraint_schema", Text),
+            ("constraint_name", Text),
+            ("table_catalog", Text),
+            ("table_schema", Text),
+            ("table_name", Text),
+            ("constraint_type", Text),
+            ("column_name", Text),
+            ("ordinal_position", Int4),
+        ])
+        .finish(),
+        _ => return None,
+    })
+}
+
+fn information_tables(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
+    let mut table = Table::new(&[
+        ("table_catalog", Text),
+        ("table_schema", Text),
+        ("table_name", Text),
+        ("table_type", Text),
+        ("is_insertable_into", Text),
+        ("is_typed", Text),
+    ]);
+    for relation in tables.relations() {
+        let kind = if relation.view { "VIEW" } else { "BASE TABLE" };
+        table.row([text(DATABASE), text(&relation.schema), text(&relation.name), text(kind), text("NO"), text("NO")]);
+    }
+    table.finish()
+}
+
+fn columns(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
+    let mut table = Table::new(&[
+        ("table_catalog", Text),
+        ("table_schema", Text),
+        ("table_name", Text),
+        ("column_name", Text),
+        ("ordinal_position", Int4),
+        ("column_default", Text),
+        ("is_nullable", Text),
+        ("data_type", Text),
+        ("character_maximum_length", Int4),
+        ("numeric_precision", Int4),
+        ("numeric_scale", Int4),
+        ("datetime_precision", Int4),
+        ("udt_catalog", Text),
+        ("udt_schema", Text),
+        ("udt_name", Text),
+        ("is_updatable", Text),
+    ]);
+    for relation in tables.relations() {
+        for (place, column) in (1..).zip(&relation.columns) {
+            let (precision, scale) = precision(&column.data_type);
+            let full = column.data_type.name();
+            let length = match column.data_type {
+                PgType::Varchar(length) => length.and_then(|length| i32::try_from(length).ok()),
+                _ => None,
+            };
+            let time =
+                matches!(column.data_type, PgType::Timestamp | PgType::Timestamptz | PgType::Interval).then_some(6);
+            table.row([
+                text(DATABASE),
+                text(&relation.schema),
+                text(&relation.name),
+                text(&column.name),
+                int4(place),
+                maybe(None::<String>),
+                text(if column.not_null { "NO" } else { "YES" }),
+                text(full.split('(').next().unwrap_or(&full)),
+                datafusion::scalar::ScalarValue::Int32(length),
+                datafusion::scalar::ScalarValue::Int32(precision),
+                datafusion::scalar::ScalarValue::Int32(scale),
+                datafusion::scalar::ScalarValue::Int32(if column.data_type == PgType::Date { Some(0) } else { time }),
+                text(DATABASE),
+                text("pg_catalog"),
+                text(udt(&column.data_type)),
+                text("NO"),
+            ]);
+        }
+    }
+    table.finish()
+}
+
+fn schemata(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
+    let mut table = Table::new(&[("catalog_name", Text), ("schema_name", Text), ("schema_owner", Text)]);
+    for (name, _) in SCHEMAS {
+        table.row([text(DATABASE), text(name), text(&tables.user)]);
+    }
+    table.finish()
+}
+
+fn precision(data_type: &PgType) -> (Option<i32>, Option<i32>) {
+    match data_type {
+        PgType::Int2 => (Some(16), Some(0)),
+        PgType::Int4 => (Some(32), Some(0)),
+        PgType::Int8 => (Some(64), Some(0)),
+        PgType::Float4 => (Some(24), None),
+        PgType::Float8 => (Some(53), None),
+        PgType::Numeric(Some((precision, scale))) => (Some(i32::from(*precision)), Some(i32::from(*scale))),
+        _ => (None, None),
+    }
+}
+
+/// The name in `pg_type`.
+fn udt(data_type: &PgType) -> &'static str {
+    match data_type {
+        PgType::Bool => "bool",
+        PgType::Int2 => "int2",
+        PgType::Int4 => "int4",
+        PgType::Int8 => "int8",
+        PgType::Float4 => "float4",
+        PgType::Float8 => "float8",
+        PgType::Numeric(_) => "numeric",
+        PgType::Text => "text",
+        PgType::Varchar(_) => "varchar",
+        PgType::Bytea => "bytea",
+        PgType::Date => "date",
+        PgType::Timestamp => "timestamp",
+        PgType::Timestamptz => "timestamptz",
+        PgType::Interval => "interval",
+        PgType::Oid => "oid",
+    }
+}

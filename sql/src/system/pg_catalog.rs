@@ -1,0 +1,451 @@
+//! The tables of schema `pg_catalog`.
+//!
+//! What describes users' objects is made from the catalog; what describes PostgreSQL itself (types,
+//! functions, operators) is `datafusion-pg-catalog`'s; what Thalweg has none of (indexes, triggers,
+//! constraints, ...) is there and empty. Sources and external tables are relkind `r`, materialized
+//! views `m`. Oids are int4, as that crate has them.
+
+use std::sync::{Arc, OnceLock};
+
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::MemTable;
+use datafusion_pg_catalog::pg_catalog::{ArrowTable, PgCatalogStaticTables};
+use thalweg_dataflow::error::{Error, Result};
+use thalweg_dataflow::source::Column;
+use thalweg_dataflow::types::PgType;
+use thalweg_dataflow::types::PgType::{Bool, Float4, Int2, Int4, Text, Timestamptz};
+
+use super::information::{Relation, SCHEMAS};
+use super::queries::CatalogTables;
+use super::table::{Table, bool, int2, int4, maybe, text, time};
+use crate::catalog::ObjectData;
+
+/// The role that owns everything.
+const OWNER: i32 = 10;
+
+/// The oid of the one database.
+const DATABASE_OID: i32 = 5;
+
+/// The table of this name.
+pub(crate) fn table(tables: &CatalogTables, name: &str) -> Option<Result<Arc<dyn TableProvider>>> {
+    Some(match name {
+        "pg_class" => pg_class(tables),
+        "pg_attribute" => pg_attribute(tables),
+        "pg_namespace" => pg_namespace(),
+        "pg_database" => pg_database(),
+        "pg_roles" | "pg_user" => pg_roles(tables),
+        "pg_matviews" => pg_matviews(tables),
+        "pg_tables" => pg_tables(tables),
+        "pg_views" => {
+            Table::new(&[("schemaname", Text), ("viewname", Text), ("viewowner", Text), ("definition", Text)]).finish()
+        }
+        "pg_indexes" => Table::new(&[
+            ("schemaname", Text),
+            ("tablename", Text),
+            ("indexname", Text),
+            ("tablespace", Text),
+            ("indexdef", Text),
+        ])
+        .finish(),
+        "pg_settings" => pg_settings(tables),
+        "pg_stat_activity" => {
+            Table::new(&[("datname", Text), ("pid", Int4), ("usename", Text), ("state", Text), ("query", Text)])
+                .finish()
+        }
+        _ => return fixed(name),
+    })
+}
+
+/// A table of PostgreSQL's own, full or empty.
+fn fixed(name: &str) -> Option<Result<Arc<dyn TableProvider>>> {
+    static TABLES: OnceLock<Option<PgCatalogStaticTables>> = OnceLock::new();
+    let tables = TABLES.get_or_init(|| PgCatalogStaticTables::try_new().ok()).as_ref()?;
+    if let Some(full) = full(tables, name) {
+        let table = full.try_into_memtable().map_err(Error::from);
+        return Some(table.map(|table| table as Arc<dyn TableProvider>));
+    }
+    let empty = empty(tables, name)?;
+    let table = MemTable::try_new(empty.schema(), vec![Vec::new()]).map_err(Error::from);
+    Some(table.map(|table| Arc::new(table) as Arc<dyn TableProvider>))
+}
+
+fn full<'a>(tables: &'a PgCatalogStaticTables, name: &str) -> Option<&'a ArrowTable> {
+    Some(match name {
+        "pg_aggregate" => &tables.pg_aggregate,
+        "pg_am" => &tables.pg_am,
+        "pg_amop" => &tables.pg_amop,
+        "pg_amproc" => &tables.pg_amproc,
+        "pg_cast" => &tables.pg_cast,
+        "pg_collation" => &tables.pg_collation,
+        "pg_conversion" => &tables.pg_conversion,
+        "pg_language" => &tables.pg_language,
+        "pg_opclass" => &tables.pg_opclass,
+        "pg_operator" => &tables.pg_operator,
+        "pg_opfamily" => &tables.pg_opfamily,
+        "pg_proc" => &tables.pg_proc,
+        "pg_range" => &tables.pg_range,
+        "pg_tablespace" => &tables.pg_tablespace,
+        "pg_type" => &tables.pg_type,
+        _ => return None,
+    })
+}
+
+fn empty<'a>(tables: &'a PgCatalogStaticTables, name: &str) -> Option<&'a ArrowTable> {
+    Some(match name {
+        "pg_attrdef" => &tables.pg_attrdef,
+        "pg_auth_members" => &tables.pg_auth_members,
+        "pg_constraint" => &tables.pg_constraint,
+        "pg_db_role_setting" => &tables.pg_db_role_setting,
+        "pg_default_acl" => &tables.pg_default_acl,
+        "pg_depend" => &tables.pg_depend,
+        "pg_description" => &tables.pg_description,
+        "pg_enum" => &tables.pg_enum,
+        "pg_event_trigger" => &tables.pg_event_trigger,
+        "pg_extension" => &tables.pg_extension,
+        "pg_foreign_data_wrapper" => &tables.pg_foreign_data_wrapper,
+        "pg_foreign_server" => &tables.pg_foreign_server,
+        "pg_foreign_table" => &tables.pg_foreign_table,
+        "pg_index" => &tables.pg_index,
+        "pg_inherits" => &tables.pg_inherits,
+        "pg_partitioned_table" => &tables.pg_partitioned_table,
+        "pg_policy" => &tables.pg_policy,
+        "pg_publication" => &tables.pg_publication,
+        "pg_publication_namespace" => &tables.pg_publication_namespace,
+        "pg_publication_rel" => &tables.pg_publication_rel,
+        "pg_rewrite" => &tables.pg_rewrite,
+        "pg_sequence" => &tables.pg_sequence,
+        "pg_shdescription" => &tables.pg_shdescription,
+        "pg_statistic" => &tables.pg_statistic,
+        "pg_statistic_ext" => &tables.pg_statistic_ext,
+        "pg_subscription" => &tables.pg_subscription,
+        "pg_trigger" => &tables.pg_trigger,
+        "pg_user_mapping" => &tables.pg_user_mapping,
+        _ => return None,
+    })
+}
+
+fn pg_class(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
+    let mut table = Table::new(&[
+        ("oid", Int4),
+        ("relname", Text),
+        ("relnamespace", Int4),
+        ("reltype", Int4),
+        ("reloftype", Int4),
+        ("relowner", Int4),
+        ("relam", Int4),
+        ("relfilenode", Int4),
+        ("reltablespace", Int4),
+        ("relpages", Int4),
+        ("reltuples", Float4),
+        ("relallvisible", Int4),
+        ("reltoastrelid", Int4),
+        ("relhasindex", Bool),
+        ("relisshared", Bool),
+        ("relpersistence", Text),
+        ("relkind", Text),
+        ("relnatts", Int2),
+        ("relchecks", Int2),
+        ("relhasrules", Bool),
+        ("relhastriggers", Bool),
+        ("relhassubclass", Bool),
+        ("relrowsecurity", Bool),
+        ("relforcerowsecurity", Bool),
+        ("relispopulated", Bool),
+        ("relreplident", Text),
+        ("relispartition", Bool),
+        ("relrewrite", Int4),
+        ("relpartbound", Text),
+    ])
+    .with_text_arrays(&["relacl", "reloptions"]);
+    for relation in tables.relations() {
+        let zero = || int4(0);
+        table.row([
+            int4(relation.oid),
+            text(&relation.name),
+            int4(relation.namespace()),
+            zero(),
+            zero(),
+            int4(OWNER),
+            zero(),
+            int4(relation.oid),
+            zero(),
+            zero(),
+            datafusion::scalar::ScalarValue::Float32(Some(-1.0)),
+            zero(),
+            zero(),
+            bool(false),
+            bool(false),
+            text("p"),
+            text(relation.kind()),
+            int2(i16::try_from(relation.columns.len()).unwrap_or(i16::MAX)),
+            int2(0),
+            bool(false),
+            bool(false),
+            bool(false),
+            bool(false),
+            bool(false),
+            bool(true),
+            text("n"),
+            bool(false),
+            zero(),
+            maybe(None::<String>),
+        ]);
+    }
+    table.finish()
+}
+
+fn pg_attribute(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
+    let mut table = Table::new(&[
+        ("attrelid", Int4),
+        ("attname", Text),
+        ("atttypid", Int4),
+        ("attstattarget", Int4),
+        ("attlen", Int2),
+        ("attnum", Int2),
+        ("attndims", Int4),
+        ("atttypmod", Int4),
+        ("attbyval", Bool),
+        ("attstorage", Text),
+        ("attcompression", Text),
+        ("attnotnull", Bool),
+        ("atthasdef", Bool),
+        ("atthasmissing", Bool),
+        ("attidentity", Text),
+        ("attgenerated", Text),
+        ("attisdropped", Bool),
+        ("attislocal", Bool),
+        ("attinhcount", Int4),
+        ("attcollation", Int4),
+    ])
+    .with_text_arrays(&["attacl", "attoptions", "attfdwoptions"]);
+    for relation in tables.relations() {
+        for (place, column) in (1..).zip(&relation.columns) {
+            let (oid, length) = type_oid(&column.data_type);
+            table.row([
+                int4(relation.oid),
+                text(&column.name),
+                int4(oid),
+                int4(-1),
+                int2(length),
+                int2(place),
+                int4(0),
+                int4(typmod(&column.data_type)),
+                bool((1..=8).contains(&length)),
+                text(storage(column)),
+                text(""),
+                bool(column.not_null),
+                bool(false),
+                bool(false),
+                text(""),
+                text(""),
+                bool(false),
+                bool(true),
+                int4(0),
+                int4(if matches!(column.data_type, PgType::Text | PgType::Varchar(_)) { 100 } else { 0 }),
+            ]);
+        }
+    }
+    table.finish()
+}
+
+/// The oid of a type and its length in PostgreSQL (-1: varies).
+pub(crate) fn type_oid(data_type: &PgType) -> (i32, i16) {
+    match data_type {
+        PgType::Bool => (16, 1),
+        PgType::Int2 => (21, 2),
+        PgType::Int4 => (23, 4),
+        PgType::Int8 => (20, 8),
+        PgType::Float4 => (700, 4),
+        PgType::Float8 => (701, 8),
+        PgType::Numeric(_) => (1700, -1),
+        PgType::Text => (25, -1),
+        PgType::Varchar(_) => (1043, -1),
+        PgType::Bytea => (17, -1),
+        PgType::Date => (1082, 4),
+        PgType::Timestamp => (1114, 8),
+        PgType::Timestamptz => (1184, 8),
+        PgType::Interval => (1186, 16),
+        PgType::Oid => (26, 4),
+    }
+}
+
+fn typmod(data_type: &PgType) -> i32 {
+    match data_type {
+        PgType::Numeric(Some((precision, scale))) => (i32::from(*precision) << 16 | i32::from(*scale)) + 4,
+        PgType::Varchar(Some(length)) => i32::try_from(*length).map_or(-1, |length| length + 4),
+        _ => -1,
+    }
+}
+
+fn storage(column: &Column) -> &'static str {
+    match column.data_type {
+        PgType::Numeric(_) => "m",
+        PgType::Text | PgType::Varchar(_) | PgType::Bytea => "x",
+        _ => "p",
+    }
+}
+
+fn pg_namespace() -> Result<Arc<dyn TableProvider>> {
+    let mut table = Table::new(&[("oid", Int4), ("nspname", Text), ("nspowner", Int4)]).with_text_arrays(&["nspacl"]);
+    for (name, oid) in SCHEMAS {
+        table.row([int4(oid), text(name), int4(OWNER)]);
+    }
+    table.finish()
+}
+
+fn pg_database() -> Result<Arc<dyn TableProvider>> {
+    let mut table = Table::new(&[
+        ("oid", Int4),
+        ("datname", Text),
+        ("datdba", Int4),
+        ("encoding", Int4),
+        ("datlocprovider", Text),
+        ("datistemplate", Bool),
+        ("datallowconn", Bool),
+        ("datconnlimit", Int4),
+        ("dattablespace", Int4),
+        ("datcollate", Text),
+        ("datctype", Text),
+        ("daticulocale", Text),
+        ("daticurules", Text),
+        ("datcollversion", Text),
+    ])
+    .with_text_arrays(&["datacl"]);
+    table.row([
+        int4(DATABASE_OID),
+        text(crate::database::DATABASE),
+        int4(OWNER),
+        int4(6),
+        text("c"),
+        bool(false),
+        bool(true),
+        int4(-1),
+        int4(1663),
+        text("C"),
+        text("C"),
+        maybe(None::<String>),
+        maybe(None::<String>),
+        maybe(None::<String>),
+    ]);
+    table.finish()
+}
+
+fn pg_roles(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
+    let mut table = Table::new(&[
+        ("oid", Int4),
+        ("rolname", Text),
+        ("usename", Text),
+        ("usesysid", Int4),
+        ("rolsuper", Bool),
+        ("usesuper", Bool),
+        ("rolinherit", Bool),
+        ("rolcreaterole", Bool),
+        ("rolcreatedb", Bool),
+        ("rolcanlogin", Bool),
+        ("rolreplication", Bool),
+        ("rolconnlimit", Int4),
+        ("rolpassword", Text),
+        ("rolvaliduntil", Timestamptz),
+        ("rolbypassrls", Bool),
+    ])
+    .with_text_arrays(&["rolconfig"]);
+    table.row([
+        int4(OWNER),
+        text(&tables.user),
+        text(&tables.user),
+        int4(OWNER),
+        bool(true),
+        bool(true),
+        bool(true),
+        bool(true),
+        bool(true),
+        bool(true),
+        bool(false),
+        int4(-1),
+        maybe(None::<String>),
+        time(None),
+        bool(true),
+    ]);
+    table.finish()
+}
+
+fn pg_matviews(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
+    let mut table = Table::new(&[
+        ("schemaname", Text),
+        ("matviewname", Text),
+        ("matviewowner", Text),
+        ("tablespace", Text),
+        ("hasindexes", Bool),
+        ("ispopulated", Bool),
+        ("definition", Text),
+    ]);
+    for object in tables.published.catalog.objects() {
+        if let ObjectData::View(view) = &object.data {
+            let none = maybe(None::<String>);
+            table.row([
+                text(&object.schema),
+                text(&object.name),
+                text(&tables.user),
+                none,
+                bool(false),
+                bool(true),
+                text(&view.body.text),
+            ]);
+        }
+    }
+    table.finish()
+}
+
+fn pg_tables(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
+    let mut table = Table::new(&[
+        ("schemaname", Text),
+        ("tablename", Text),
+        ("tableowner", Text),
+        ("tablespace", Text),
+        ("hasindexes", Bool),
+        ("hasrules", Bool),
+        ("hastriggers", Bool),
+        ("rowsecurity", Bool),
+    ]);
+    for relation in tables.relations().iter().filter(|relation: &&Relation| relation.kind() == "r") {
+        let no = || bool(false);
+        table.row([
+            text(&relation.schema),
+            text(&relation.name),
+            text(&tables.user),
+            maybe(None::<String>),
+            no(),
+            no(),
+            no(),
+            no(),
+        ]);
+    }
+    table.finish()
+}
+
+fn pg_settings(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
+    let mut table = Table::new(&[
+        ("name", Text),
+        ("setting", Text),
+        ("unit", Text),
+        ("category", Text),
+        ("short_desc", Text),
+        ("context", Text),
+        ("vartype", Text),
+        ("source", Text),
+    ]);
+    for (name, value, about) in &tables.settings {
+        let none = maybe(None::<String>);
+        table.row([
+            text(name),
+            text(value),
+            none,
+            text("Thalweg"),
+            text(*about),
+            text("user"),
+            text("string"),
+            text("session"),
+        ]);
+    }
+    table.finish()
+}
