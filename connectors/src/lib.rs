@@ -4,6 +4,7 @@
 //! `match` here. Transports (`kafka`, `file`, `generator`) and formats (`format`) do not know each
 //! other's insides. Knows no SQL.
 
+pub mod file;
 pub mod format;
 pub mod generator;
 pub mod kafka;
@@ -49,8 +50,12 @@ fn open(definition: &SourceDefinition, opening: Opening) -> Result<Arc<dyn Sourc
         .hint("Add WITH (connector = 'kafka', ...) or WITH (connector = 'generator')."));
     };
     match (connector.to_ascii_lowercase().as_str(), opening) {
-        ("kafka", Opening::Create) => Ok(Arc::new(kafka::KafkaSource::create(definition, payload::decoders(definition)?)?)),
-        ("kafka", Opening::Reopen) => Ok(Arc::new(kafka::KafkaSource::open(definition, payload::decoders(definition)?)?)),
+        ("kafka", Opening::Create) => {
+            Ok(Arc::new(kafka::KafkaSource::create(definition, payload::decoders(definition)?)?))
+        }
+        ("kafka", Opening::Reopen) => {
+            Ok(Arc::new(kafka::KafkaSource::open(definition, payload::decoders(definition)?)?))
+        }
         ("generator", _) => generator::open(definition),
         _ => {
             let error = Error::new(SqlState::UndefinedObject, format!("connector \"{connector}\" does not exist"));
@@ -71,8 +76,8 @@ impl Connectors for Registry {
         open(definition, Opening::Reopen)
     }
 
-    fn open_files(&self, definition: &FileDefinition, _skipped: Arc<dyn BadLines>) -> Result<Arc<dyn Scan>> {
-        Err(Error::unsupported(format!("STORED AS {}", definition.stored_as)))
+    fn open_files(&self, definition: &FileDefinition, skipped: Arc<dyn BadLines>) -> Result<Arc<dyn Scan>> {
+        file::open(definition, skipped)
     }
 
     fn redact(&self, options: &BTreeMap<String, String>) -> BTreeMap<String, String> {

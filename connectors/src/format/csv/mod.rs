@@ -23,6 +23,9 @@ use std::collections::BTreeMap;
 use thalweg_dataflow::source::FormatDefinition;
 use thalweg_dataflow::{Error, Result};
 
+#[cfg(test)]
+pub(crate) use tests::cpu_seconds;
+
 pub use decoder::{CsvDecoder, Decoded, Stop};
 pub use split::{Field, RecordEnd, Splitter};
 
