@@ -141,14 +141,7 @@ fn headers_as_told() {
     let path = file(&folder, "a.csv", "\u{feff}name,n\na,1\nname,n\nb,2\n");
     for (has, expected) in [("true", 2), ("auto", 2)] {
         let scan = open_with(&path, &[("format.has_header", has)]);
-        assert_eq!(
-            types(scan.as_ref()),
-            ["name text", "n bigint"][..]
-                .to_vec()
-                .iter()
-                .map(|name| name.replace("bigint", &PgType::of(scan.schema().field(1)).name()))
-                .collect::<Vec<_>>()
-        );
+        assert_eq!(types(scan.as_ref()), ["name text", "n bigint"]);
         assert_eq!(count(&read(scan.as_ref(), &[0], 1).unwrap()), expected, "{has}");
         assert_eq!(count(&read(scan.as_ref(), &[], 1).unwrap()), expected, "{has}");
     }
