@@ -131,9 +131,9 @@ pub(crate) struct DemoArgs {
     /// Throw the demo's data away and start over
     #[arg(long)]
     pub(crate) fresh: bool,
-    /// Events: so many a minute or second (10000/min, 100000/s), or max
-    #[arg(long, value_name = "RATE", default_value = "10000/min", value_parser = checked_rate)]
-    pub(crate) rate: String,
+    /// Events: so many a minute or second (10000/min, 100000/s), or max [default: 10000/min]
+    #[arg(long, value_name = "RATE", value_parser = checked_rate)]
+    pub(crate) rate: Option<String>,
     /// Send the events through this Kafka broker, topic ecomm_test (made by the demo), and back
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) kafka: Option<String>,

@@ -6,8 +6,13 @@
 mod allocator;
 mod cli;
 mod config;
+mod demo;
 mod failure;
 mod generate;
+mod listener;
+mod postgres;
+mod serve;
+mod shutdown;
 mod telemetry;
 
 use std::process::ExitCode;
@@ -29,7 +34,23 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
+        Command::Serve(args) => {
+            telemetry::start(false);
+            let config = serve::configure(&args.settings, args.data_dir.as_deref())?;
+            runtime()?.block_on(serve::run(config))
+        }
         Command::Generate(args) => generate::run(&args),
-        Command::Serve(_) | Command::Demo(_) | Command::Produce(_) => Err(Failure::new("not in this build yet")),
+        Command::Demo(args) => {
+            telemetry::start(true);
+            runtime()?.block_on(demo::run(args))
+        }
+        Command::Produce(_) => Ok(()),
     }
+}
+
+/// The threads that talk to clients. The engine's and the queries' threads are their own.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 16);
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    Ok(builder.worker_threads(threads).thread_name("thalweg-net").enable_all().build()?)
 }

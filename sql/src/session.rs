@@ -308,6 +308,12 @@ impl Session {
         error
     }
 
+    /// Fails the open block, if there is one: for errors that the wire found before the session did
+    /// (a parameter that is no value of its type, an unknown portal).
+    pub fn fail_block(&self) {
+        self.failed.store(true, Ordering::Release);
+    }
+
     /// BEGIN.
     pub(crate) fn begin(&mut self) {
         if self.block.is_some() {

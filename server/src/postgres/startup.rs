@@ -18,9 +18,6 @@ const CANCEL_REQUEST: u32 = 80_877_102;
 const SSL_REQUEST: u32 = 80_877_103;
 const GSSENC_REQUEST: u32 = 80_877_104;
 
-/// The one database.
-pub(crate) const DATABASE: &str = "thalweg";
-
 /// How a connection begins.
 #[derive(Debug)]
 pub(crate) enum Greeting {
