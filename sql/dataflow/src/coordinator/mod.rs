@@ -9,6 +9,8 @@ pub(crate) mod inbox;
 mod relations;
 mod replay;
 pub(crate) mod shared;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::AtomicBool;
