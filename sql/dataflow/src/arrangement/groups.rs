@@ -208,23 +208,18 @@ impl Groups {
         let undo = self.undo.back().filter(|undo| undo.epoch == epoch);
         undo.into_iter().flat_map(move |undo| {
             undo.entries.iter().enumerate().map(move |(index, entry)| {
-                let old = entry.existed.then(|| self.undo_image(undo, index)).flatten();
-                (entry.id, old, self.image(entry.id))
+                let key = self.keys.key(entry.id).filter(|_| entry.existed);
+                (entry.id, key.map(|key| self.undo_image(undo, index, key)), self.image(entry.id))
             })
         })
     }
 
-    fn undo_image<'a>(&'a self, undo: &'a Undo, index: usize) -> Option<Image<'a>> {
-        let entry = &undo.entries[index];
-        let key = match &entry.key {
-            Some(key) => key,
-            None => self.keys.key(entry.id)?,
-        };
-        Some(Image {
+    fn undo_image<'a>(&'a self, undo: &'a Undo, index: usize, key: &'a [u8]) -> Image<'a> {
+        Image {
             key,
             fixed: &undo.fixed[index * self.stride..(index + 1) * self.stride],
             blobs: &undo.blobs[index * self.blob_count..(index + 1) * self.blob_count],
-        })
+        }
     }
 
     /// Ends an epoch: what it touched is dirty; the groups for which `dead` holds are removed.
@@ -255,12 +250,16 @@ impl Groups {
         out.extend(old.into_values().flatten());
     }
 
-    /// The image at `epoch` of every group changed since; `None`: it was not there.
+    /// The image at `epoch` of every group changed since; `None`: it was not there. From the newest
+    /// undo list to the oldest: a number's group keeps its key until the list that removed it.
     fn old_images(&self, epoch: u64) -> BTreeMap<u32, Option<Image<'_>>> {
-        let mut images = BTreeMap::new();
+        let mut images: BTreeMap<u32, Option<Image<'_>>> = BTreeMap::new();
         for undo in self.undo.iter().rev().take_while(|undo| undo.epoch > epoch) {
             for (index, entry) in undo.entries.iter().enumerate() {
-                images.insert(entry.id, entry.existed.then(|| self.undo_image(undo, index)).flatten());
+                let newer = images.get(&entry.id).copied().flatten().map(|image| image.key);
+                let key = entry.key.as_deref().or(newer).or_else(|| self.keys.key(entry.id));
+                let image = key.filter(|_| entry.existed).map(|key| self.undo_image(undo, index, key));
+                images.insert(entry.id, image);
             }
         }
         images
