@@ -13,7 +13,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use thalweg_connectors::kafka::cluster::Cluster;
 
 /// How long a broker may take to start; the machine may be busy compiling.
@@ -123,6 +125,18 @@ impl Kafka {
         producer.flush(wait).expect("the records are acknowledged");
         let ended = if commit { producer.commit_transaction(wait) } else { producer.abort_transaction(wait) };
         ended.expect("the transaction ends");
+    }
+
+    /// The offset that a consumer group has committed.
+    pub fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.bootstrap()).set("group.id", group);
+        let consumer: BaseConsumer = config.create().expect("the configuration is valid");
+        let mut list = TopicPartitionList::new();
+        list.add_partition(topic, partition);
+        let answer = consumer.committed_offsets(list, Duration::from_secs(10)).ok()?;
+        let found = answer.find_partition(topic, partition)?.offset();
+        if let Offset::Offset(offset) = found { Some(offset) } else { None }
     }
 
     fn producer(&self, more: &[(&str, &str)]) -> BaseProducer {
