@@ -2,17 +2,39 @@
 //!
 //! Promises: all views are read at the snapshot's epoch; a source is read from its start to its
 //! end as of the statement's start; dropping the stream stops every reader; an expression that
-//! fails on a row fails the query. Knows no text.
+//! fails on a row fails the query. The binder has settled all types: DataFusion's own coercion is
+//! off. Knows no text.
 
+mod guard_rule;
+mod tables;
+
+use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::ScalarValue;
-use datafusion::physical_plan::SendableRecordBatchStream;
-use thalweg_dataflow::Result;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::datasource::provider_as_source;
+use datafusion::error::Result as DataFusionResult;
+use datafusion::execution::context::SessionConfig;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
+use futures::StreamExt;
 use thalweg_dataflow::engine::Snapshot;
+use thalweg_dataflow::types::{PgType, normalize};
+use thalweg_dataflow::{Error, Result, SqlState};
 
-use crate::planner::Bound;
+use crate::planner::{Bound, Relation, RelationSource};
+use tables::{Rows, Table};
+
+/// Rows of one batch inside a query.
+const BATCH_ROWS: usize = 8192;
 
 /// What batch queries may use, for the whole server.
 #[derive(Debug, Clone)]
@@ -29,19 +51,113 @@ pub struct BatchOptions {
 #[derive(Debug, Clone)]
 pub struct Batch {
     options: Arc<BatchOptions>,
+    runtime: Arc<RuntimeEnv>,
 }
 
 impl Batch {
     /// Prepares the memory pool and the spill folder.
     pub fn new(options: BatchOptions) -> Result<Batch> {
-        Ok(Batch { options: Arc::new(options) })
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(FairSpillPool::new(options.memory)))
+            .with_temp_file_path(options.spill.clone())
+            .build_arc()?;
+        Ok(Batch { options: Arc::new(options), runtime })
     }
 
     /// Starts a query; `parameters` are the values of `$1`, ... in the types that
     /// [`Bound::parameters`] names. The batches have the schema [`Bound::schema`]. Dropping the
     /// stream cancels. Must be called within a tokio runtime.
     pub async fn execute(&self, bound: &Bound, parameters: &[ScalarValue], snapshot: Arc<Snapshot>) -> Result<SendableRecordBatchStream> {
-        let _ = (bound, parameters, snapshot, &self.options);
-        Err(thalweg_dataflow::Error::internal("not there yet"))
+        self.run(bound, parameters, Some(snapshot)).await
+    }
+
+    /// As [`Batch::execute`], for a query that reads no view if there is no snapshot.
+    pub(crate) async fn run(&self, bound: &Bound, parameters: &[ScalarValue], snapshot: Option<Arc<Snapshot>>) -> Result<SendableRecordBatchStream> {
+        let plan = bound.plan.clone();
+        let parameters = parameters.to_vec();
+        let types = bound.parameters.clone();
+        // The ends of sources are asked from the outside, which may take its time.
+        let plan = tokio::task::spawn_blocking(move || resolve(plan, &parameters, &types, snapshot.as_ref()))
+            .await
+            .map_err(|error| Error::internal(format!("a query's preparation stopped: {error}")))??;
+        let mut config = SessionConfig::new().with_target_partitions(self.options.workers.max(1)).with_batch_size(BATCH_ROWS);
+        config.options_mut().sql_parser.parse_float_as_decimal = true;
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(self.runtime.clone())
+            .with_analyzer_rules(Vec::new())
+            .with_physical_optimizer_rule(Arc::new(guard_rule::GuardConditions))
+            .build();
+        let optimized = state.optimize(&plan)?;
+        let physical = state.query_planner().create_physical_plan(&optimized, &state).await?;
+        let stream = execute_stream(physical, state.task_ctx())?;
+        let schema = bound.schema.clone();
+        let target = schema.clone();
+        let stream = stream.map(move |batch| dress(&batch?, &target).map_err(Error::into_datafusion));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
+    }
+}
+
+/// A batch with the columns' names and types that the user sees.
+fn dress(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let columns = batch
+        .columns()
+        .iter()
+        .zip(schema.fields())
+        .map(|(column, field)| if column.data_type() == field.data_type() { Ok(column.clone()) } else { normalize(&PgType::of(field), column) })
+        .collect::<Result<Vec<_>>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
+}
+
+/// The plan with parameters for placeholders and rows behind its scans.
+fn resolve(plan: LogicalPlan, parameters: &[ScalarValue], types: &[PgType], snapshot: Option<&Arc<Snapshot>>) -> Result<LogicalPlan> {
+    if parameters.len() != types.len() {
+        let message = format!("bind message supplies {} parameters, but prepared statement requires {}", parameters.len(), types.len());
+        return Err(Error::new(SqlState::ProtocolViolation, message));
+    }
+    let resolved = plan.transform_up_with_subqueries(|node| {
+        let node = match node {
+            LogicalPlan::TableScan(mut scan) => {
+                if let Some(source) = (scan.source.as_ref() as &dyn Any).downcast_ref::<RelationSource>() {
+                    let rows = rows_of(&source.relation, snapshot).map_err(Error::into_datafusion)?;
+                    scan.source = provider_as_source(Arc::new(Table { schema: source.schema.clone(), rows }));
+                }
+                LogicalPlan::TableScan(scan)
+            }
+            other => other,
+        };
+        let node = if parameters.is_empty() { Transformed::no(node) } else { node.map_expressions(|expr| fill(expr, parameters, types))? };
+        Ok(Transformed::yes(node.data))
+    })?;
+    Ok(resolved.data)
+}
+
+fn fill(expr: Expr, parameters: &[ScalarValue], types: &[PgType]) -> DataFusionResult<Transformed<Expr>> {
+    expr.transform_up(|inner| match &inner {
+        Expr::Placeholder(placeholder) => {
+            let place = placeholder.id.trim_start_matches('$').parse::<usize>().unwrap_or(0).wrapping_sub(1);
+            match (parameters.get(place), types.get(place)) {
+                (Some(value), Some(ty)) => Ok(Transformed::yes(crate::planner::literal(value.clone(), ty))),
+                _ => Err(Error::new(SqlState::UndefinedParameter, format!("there is no parameter {}", placeholder.id)).into_datafusion()),
+            }
+        }
+        _ => Ok(Transformed::no(inner)),
+    })
+}
+
+fn rows_of(relation: &Relation, snapshot: Option<&Arc<Snapshot>>) -> Result<Rows> {
+    match relation {
+        Relation::View { id, .. } => {
+            let snapshot = snapshot.ok_or_else(|| Error::internal("a view without a snapshot"))?;
+            Ok(Rows::View { id: *id, snapshot: snapshot.clone() })
+        }
+        Relation::Source { source, start, .. } => {
+            // What a partition added later holds is read from its beginning.
+            let until = source.end()?;
+            Ok(Rows::Source { source: source.clone(), from: start.clone(), until })
+        }
+        Relation::Files { scan, .. } => Ok(Rows::Files { scan: scan.clone() }),
+        Relation::Virtual(_) => Err(Error::internal("a system table among the relations")),
     }
 }

@@ -7,18 +7,42 @@
 //! query. Reads no clock: `now()` is what [`Settings`] says, so a prepared statement is bound again
 //! at each execution.
 
+mod binder;
+mod call;
+mod explain;
+mod expr;
+mod from;
+mod functions;
+mod guard;
+mod lower;
+mod names;
+mod operator;
+mod prune;
+mod query;
+mod scope;
+mod select;
+mod subquery;
+#[cfg(test)]
+mod tests;
+mod typed;
+
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::Query;
-use thalweg_dataflow::Result;
 use thalweg_dataflow::plan::{Plan, RelationId};
 use thalweg_dataflow::scan::Scan;
 use thalweg_dataflow::source::{Offsets, Source};
 use thalweg_dataflow::types::PgType;
+use thalweg_dataflow::{Error, Result, SqlState};
+
+pub use explain::{explain_query, explain_view};
+pub(crate) use from::RelationSource;
+pub(crate) use guard::{can_fail, guard};
+pub(crate) use typed::literal;
 
 /// What a name in FROM means to one statement.
 #[derive(Clone)]
@@ -88,6 +112,8 @@ pub struct Settings {
     pub schema: String,
     /// `version()`.
     pub version: String,
+    /// The statement's text, from which error positions are counted; empty: no positions.
+    pub text: String,
     /// Whether the query defines a view: what depends on the clock or on the session is then
     /// refused by name.
     pub view: bool,
@@ -102,6 +128,7 @@ impl Default for Settings {
             database: "thalweg".into(),
             schema: "public".into(),
             version: "PostgreSQL 15.0 (Thalweg)".into(),
+            text: String::new(),
             view: false,
         }
     }
@@ -128,26 +155,29 @@ impl Planner {
     /// Binds a query. `parameters` holds the types the client declared for `$n`; what it left open
     /// is inferred. Errors carry PostgreSQL's SQLSTATE and wording and, where known, the position.
     pub fn bind(&self, query: &Query, resolver: &dyn Resolver, settings: &Settings, parameters: &[Option<PgType>]) -> Result<Bound> {
-        let _ = (query, resolver, settings, parameters);
-        Err(thalweg_dataflow::Error::internal("not there yet"))
+        let binder = binder::Binder::new(resolver, settings, parameters);
+        let bound = binder.query(query, None, &Vec::new().into())?;
+        let bound = binder.settled_query(bound)?;
+        let fields: Vec<_> = bound.columns.iter().map(|column| column.ty.clone().unwrap_or(PgType::Text).field(&column.name, true)).collect();
+        let parameters = binder.parameters.into_inner();
+        if let Some(open) = parameters.iter().position(Option::is_none) {
+            let message = format!("could not determine data type of parameter ${}", open + 1);
+            return Err(Error::new(SqlState::IndeterminateDatatype, message));
+        }
+        Ok(Bound {
+            plan: bound.plan,
+            schema: Arc::new(Schema::new(fields)),
+            parameters: parameters.into_iter().flatten().collect(),
+            reads: binder.reads.into_inner(),
+        })
     }
 
     /// The dataflow of a view over this query. Everything that the engine cannot keep up to date
     /// is refused by name: 0A000, the construct, a hint.
     pub fn lower(&self, bound: &Bound) -> Result<Plan> {
-        let _ = bound;
-        Err(thalweg_dataflow::Error::internal("not there yet"))
+        let plan = prune::prune(lower::lower(&bound.plan)?)?;
+        // The columns carry the view's names and types.
+        Ok(Plan { schema: bound.schema.clone(), op: plan.op })
     }
 }
 
-/// The lines of `EXPLAIN MATERIALIZED VIEW`: the dataflow as a tree. `name` gives a relation's
-/// name, `shared` tells whether an operator's state is shared with other views.
-pub fn explain_view(plan: &Plan, name: &dyn Fn(RelationId) -> String, shared: &dyn Fn(&Plan) -> bool) -> Vec<String> {
-    let _ = (name, shared);
-    vec![plan.to_string()]
-}
-
-/// The lines of `EXPLAIN` of a query.
-pub fn explain_query(bound: &Bound) -> Vec<String> {
-    bound.plan.display_indent().to_string().lines().map(str::to_string).collect()
-}

@@ -25,6 +25,7 @@ pub(crate) fn planning(session: &Session, view: bool) -> Settings {
         schema: session.settings.search_path().into_iter().next().unwrap_or_default(),
         version: crate::settings::VERSION.into(),
         view,
+        ..Settings::default()
     }
 }
 

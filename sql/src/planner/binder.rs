@@ -1,0 +1,154 @@
+//! The state of one binding: what the statement reads, its parameters, and unique names.
+//!
+//! Inside the plan every relation has an alias of its own, so that DataFusion never sees an
+//! ambiguous name; the names a user sees live in scopes and in the output schema alone.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
+use datafusion::sql::sqlparser::tokenizer::Span;
+use thalweg_dataflow::plan::RelationId;
+use thalweg_dataflow::types::PgType;
+use thalweg_dataflow::{Error, Result, SqlState};
+
+use super::scope::Scope;
+use super::{Resolver, Settings};
+
+/// How deep expressions and queries may nest.
+const MAX_DEPTH: usize = 400;
+
+/// One output column of a query.
+#[derive(Debug, Clone)]
+pub(crate) struct OutputColumn {
+    /// The name a user sees.
+    pub(crate) name: String,
+    /// The column of the plan.
+    pub(crate) column: datafusion::common::Column,
+    /// Its type; `None`: all its values are unknown literals, as text.
+    pub(crate) ty: Option<PgType>,
+}
+
+/// A query, bound: its plan has exactly these columns, in this order.
+#[derive(Debug, Clone)]
+pub(crate) struct BoundQuery {
+    /// The plan.
+    pub(crate) plan: LogicalPlan,
+    /// Its columns.
+    pub(crate) columns: Vec<OutputColumn>,
+}
+
+/// The WITH queries in sight, innermost last.
+pub(crate) type Ctes = Arc<Vec<(String, BoundQuery)>>;
+
+/// What a clause sees and allows.
+#[derive(Clone)]
+pub(crate) struct Env<'e> {
+    /// The columns in sight.
+    pub(crate) scope: &'e Scope,
+    /// The surrounding query's, for a subquery.
+    pub(crate) outer: Option<&'e Env<'e>>,
+    /// The WITH queries.
+    pub(crate) ctes: Ctes,
+    /// The clause in which aggregates are not allowed.
+    pub(crate) no_aggregates: Option<&'static str>,
+    /// The clause in which window functions are not allowed.
+    pub(crate) no_windows: Option<&'static str>,
+    /// The WINDOW clause.
+    pub(crate) windows: Arc<Vec<datafusion::sql::sqlparser::ast::NamedWindowDefinition>>,
+}
+
+impl<'e> Env<'e> {
+    /// The same without aggregates and window functions, which `clause` does not take.
+    pub(crate) fn plain(&self, clause: &'static str) -> Env<'e> {
+        Env { no_aggregates: Some(clause), no_windows: Some(clause), ..self.clone() }
+    }
+}
+
+/// Binds one statement.
+pub(crate) struct Binder<'a> {
+    pub(crate) resolver: &'a dyn Resolver,
+    pub(crate) settings: &'a Settings,
+    pub(crate) parameters: RefCell<Vec<Option<PgType>>>,
+    pub(crate) reads: RefCell<Vec<RelationId>>,
+    aliases: RefCell<HashMap<String, usize>>,
+    depth: Cell<usize>,
+}
+
+impl<'a> Binder<'a> {
+    /// A binder for one statement.
+    pub(crate) fn new(resolver: &'a dyn Resolver, settings: &'a Settings, parameters: &[Option<PgType>]) -> Binder<'a> {
+        Binder {
+            resolver,
+            settings,
+            parameters: RefCell::new(parameters.to_vec()),
+            reads: RefCell::default(),
+            aliases: RefCell::default(),
+            depth: Cell::new(0),
+        }
+    }
+
+    /// A name for a relation or column of the plan that nothing else has.
+    pub(crate) fn unique(&self, wanted: &str) -> String {
+        let mut aliases = self.aliases.borrow_mut();
+        loop {
+            let count = aliases.entry(wanted.to_string()).or_insert(0);
+            *count += 1;
+            let name = if *count == 1 { wanted.to_string() } else { format!("{wanted}_{count}") };
+            if *count == 1 || !aliases.contains_key(&name) {
+                aliases.entry(name.clone()).or_insert(1);
+                return name;
+            }
+        }
+    }
+
+    /// Runs `work` one level deeper.
+    pub(crate) fn nested<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let depth = self.depth.get() + 1;
+        if depth > MAX_DEPTH {
+            return Err(Error::new(SqlState::StatementTooComplex, "stack depth limit exceeded").hint(format!("Expressions may nest {MAX_DEPTH} levels deep.")));
+        }
+        self.depth.set(depth);
+        let result = work();
+        self.depth.set(depth - 1);
+        result
+    }
+
+    /// The place of a span's start in the statement's text, in characters from 1.
+    pub(crate) fn position(&self, span: Span) -> Option<usize> {
+        if self.settings.text.is_empty() || span.start.line == 0 {
+            return None;
+        }
+        let before: usize = self.settings.text.split('\n').take(span.start.line as usize - 1).map(|line| line.chars().count() + 1).sum();
+        Some(before + span.start.column as usize)
+    }
+}
+
+/// An identifier as PostgreSQL folds it: lower case unless quoted.
+pub(crate) fn fold(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_ascii_lowercase(),
+    }
+}
+
+/// The parts of a dotted name, folded.
+pub(crate) fn name_parts(name: &ObjectName) -> Result<Vec<String>> {
+    name.0
+        .iter()
+        .map(|part| match part {
+            ObjectNamePart::Identifier(ident) => Ok(fold(ident)),
+            ObjectNamePart::Function(_) => Err(Error::unsupported("a function in a name")),
+        })
+        .collect()
+}
+
+/// Adds the place of an error where it has none.
+pub(crate) fn at(error: Error, position: Option<usize>) -> Error {
+    match position {
+        Some(position) if error.position().is_none() => error.at(position),
+        _ => error,
+    }
+}

@@ -1,0 +1,407 @@
+//! Calls: scalar functions, the constructs written like calls, aggregates and window functions.
+
+use std::sync::Arc;
+
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction, WindowFunctionParams};
+use datafusion::logical_expr::{Case, Expr, SortExpr, WindowFrame, WindowFrameBound, WindowFrameUnits};
+use datafusion::sql::sqlparser::ast::{self, BinaryOperator, DuplicateTreatment, FunctionArg, FunctionArgExpr, FunctionArguments};
+use thalweg_dataflow::types::PgType;
+use thalweg_dataflow::{Error, Result, SqlState};
+
+use super::binder::{Binder, Env, fold, name_parts};
+use super::expr::Cast;
+use super::functions::{self, aggregates};
+use super::query::sort;
+use super::typed::{Typed, base_name, metadata};
+
+/// Where an aggregate's own argument is bound: another aggregate there is nested.
+const NESTED: &str = "an aggregate";
+
+impl Binder<'_> {
+    /// The constructs of the syntax tree that are calls in all but form.
+    pub(crate) fn special_call(&self, env: &Env<'_>, expr: &ast::Expr) -> Result<Typed> {
+        use ast::Expr as E;
+        match expr {
+            E::Function(function) => self.function(env, function),
+            E::Extract { field, expr: inner, .. } => {
+                let field = Typed::unknown(Some(field.to_string().trim_matches('\'').to_ascii_lowercase()));
+                let inner = self.expr(env, inner)?;
+                self.call_by_name("extract", vec![field, inner])
+            }
+            E::Ceil { expr: inner, field: ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) } => self.call_by_name("ceil", vec![self.expr(env, inner)?]),
+            E::Floor { expr: inner, field: ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) } => self.call_by_name("floor", vec![self.expr(env, inner)?]),
+            E::Position { expr: inner, r#in } => self.call_by_name("strpos", vec![self.expr(env, r#in)?, self.expr(env, inner)?]),
+            E::Substring { expr: inner, substring_from, substring_for, .. } => {
+                let mut args = vec![self.expr(env, inner)?];
+                match substring_from {
+                    Some(from) => args.push(self.expr(env, from)?),
+                    None => args.push(Typed::constant(ScalarValue::Int32(Some(1)), PgType::Int4)),
+                }
+                if let Some(length) = substring_for {
+                    args.push(self.expr(env, length)?);
+                }
+                self.call_by_name("substring", args)
+            }
+            E::Trim { trim_where, trim_what, expr: inner, trim_characters } => {
+                let name = match trim_where {
+                    Some(ast::TrimWhereField::Leading) => "ltrim",
+                    Some(ast::TrimWhereField::Trailing) => "rtrim",
+                    _ => "btrim",
+                };
+                let mut args = vec![self.expr(env, inner)?];
+                if let Some(what) = trim_what {
+                    args.push(self.expr(env, what)?);
+                }
+                for what in trim_characters.iter().flatten() {
+                    args.push(self.expr(env, what)?);
+                }
+                self.call_by_name(name, args)
+            }
+            E::AtTimeZone { timestamp, time_zone } => self.call_by_name("timezone", vec![self.expr(env, time_zone)?, self.expr(env, timestamp)?]),
+            E::Tuple(_) => Err(Error::unsupported("a row value")),
+            E::Array(_) => Err(Error::unsupported("ARRAY")),
+            other => Err(Error::unsupported(format!("the expression {other}"))),
+        }
+    }
+
+    /// The keywords that are values: current_date and its like, without parentheses.
+    pub(crate) fn keyword_value(&self, name: &str) -> Result<Option<Typed>> {
+        let settings = self.settings;
+        let value = match name {
+            "current_timestamp" | "current_date" | "localtimestamp" => Some(self.clock(name)?),
+            "current_user" | "session_user" | "user" | "current_role" => Some(text(&settings.user)),
+            "current_catalog" => Some(text(&settings.database)),
+            "current_schema" => Some(text(&settings.schema)),
+            _ => None,
+        };
+        if value.is_some() && settings.view {
+            return Err(Error::unsupported(format!("{name} in a materialized view")).hint("Its value would change without any input changing."));
+        }
+        Ok(value)
+    }
+
+    fn clock(&self, name: &str) -> Result<Typed> {
+        if self.settings.view {
+            return Err(Error::unsupported(format!("{name} in a materialized view")).hint("Its value would change without any input changing."));
+        }
+        let now = ScalarValue::TimestampMicrosecond(Some(self.settings.now), Some("UTC".into()));
+        let now = Typed::constant(now, PgType::Timestamptz);
+        match name {
+            "current_date" => self.coerce(now, &PgType::Date, Cast::Explicit),
+            "localtimestamp" => self.coerce(now, &PgType::Timestamp, Cast::Explicit),
+            _ => Ok(now),
+        }
+    }
+
+    fn function(&self, env: &Env<'_>, function: &ast::Function) -> Result<Typed> {
+        let parts = name_parts(&function.name)?;
+        let name = match parts.as_slice() {
+            [name] => name.as_str(),
+            [schema, name] if schema == "pg_catalog" => name.as_str(),
+            [schema, name] => return Err(Error::new(SqlState::UndefinedFunction, format!("function {schema}.{name}() does not exist"))),
+            _ => return Err(Error::unsupported(format!("the function name {}", function.name))),
+        };
+        if !function.within_group.is_empty() {
+            return Err(Error::unsupported(format!("{name} WITHIN GROUP")));
+        }
+        if function.null_treatment.is_some() {
+            return Err(Error::unsupported("IGNORE NULLS"));
+        }
+        let list = match &function.args {
+            FunctionArguments::None => {
+                return self.keyword_value(name)?.ok_or_else(|| Error::unsupported(format!("{name} without parentheses")));
+            }
+            FunctionArguments::Subquery(_) => return Err(Error::unsupported(format!("a query as the argument of {name}"))),
+            FunctionArguments::List(list) => list,
+        };
+        if function.over.is_some() {
+            return self.window_call(env, name, function, list);
+        }
+        if aggregates::is_aggregate(name) {
+            return self.aggregate_call(env, name, function, list);
+        }
+        if aggregates::is_window_only(name) {
+            return Err(Error::new(SqlState::GroupingError, format!("window function {name} requires an OVER clause")));
+        }
+        if function.filter.is_some() {
+            return Err(Error::new(SqlState::WrongObjectType, format!("FILTER specified, but {name} is not an aggregate function")));
+        }
+        if list.duplicate_treatment == Some(DuplicateTreatment::Distinct) {
+            return Err(Error::new(SqlState::WrongObjectType, format!("DISTINCT specified, but {name} is not an aggregate function")));
+        }
+        if !list.clauses.is_empty() {
+            return Err(Error::new(SqlState::WrongObjectType, format!("ORDER BY specified, but {name} is not an aggregate function")));
+        }
+        let args = self.arguments(env, name, list)?;
+        self.call_by_name(name, args)
+    }
+
+    fn arguments(&self, env: &Env<'_>, name: &str, list: &ast::FunctionArgumentList) -> Result<Vec<Typed>> {
+        list.args
+            .iter()
+            .map(|arg| match arg {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => self.expr(env, expr),
+                FunctionArg::Unnamed(_) => Err(Error::new(SqlState::WrongObjectType, format!("{name}(*) specified, but {name} is not an aggregate function"))),
+                _ => Err(Error::unsupported("a named argument")),
+            })
+            .collect()
+    }
+
+    /// A call of a scalar function over bound arguments.
+    pub(crate) fn call_by_name(&self, name: &str, args: Vec<Typed>) -> Result<Typed> {
+        match (name, args.len()) {
+            ("coalesce", 1..) => return self.coalesce(args),
+            ("nullif", 2) => return self.null_if(args),
+            ("greatest" | "least", 1..) => {
+                let (args, ty) = self.unify(args, &name.to_ascii_uppercase())?;
+                return functions::extreme(name, args, ty);
+            }
+            ("now" | "transaction_timestamp" | "statement_timestamp" | "clock_timestamp", 0) => return self.clock(name),
+            ("random" | "gen_random_uuid" | "timeofday", 0) if self.settings.view => {
+                return Err(Error::unsupported(format!("the volatile function {name} in a materialized view")));
+            }
+            ("version" | "current_database" | "current_schema" | "current_user", 0) => {
+                if self.settings.view {
+                    return Err(Error::unsupported(format!("{name}() in a materialized view")).hint("Its value depends on the session."));
+                }
+                return Ok(text(match name {
+                    "version" => &self.settings.version,
+                    "current_database" => &self.settings.database,
+                    "current_schema" => &self.settings.schema,
+                    _ => &self.settings.user,
+                }));
+            }
+            ("pg_typeof", 1) => return Ok(text(&args[0].type_name())),
+            _ => {}
+        }
+        let overload = functions::resolve(name, &args)?;
+        let mut exprs = Vec::with_capacity(args.len());
+        for (arg, ty) in args.into_iter().zip(&overload.args) {
+            exprs.push(self.coerce(arg, ty, Cast::Explicit)?.expr);
+        }
+        functions::call(overload, exprs, &self.settings.zone)
+    }
+
+    fn coalesce(&self, args: Vec<Typed>) -> Result<Typed> {
+        let (args, ty) = self.unify(args, "COALESCE")?;
+        let mut exprs: Vec<Expr> = args.into_iter().map(|arg| arg.expr).collect();
+        let Some(last) = exprs.pop() else { return Err(Error::internal("coalesce of nothing")) };
+        if exprs.is_empty() {
+            return Ok(Typed::new(last, ty));
+        }
+        let pairs = exprs.into_iter().map(|expr| (Box::new(expr.clone().is_not_null()), Box::new(expr))).collect();
+        Ok(Typed::new(Expr::Case(Case { expr: None, when_then_expr: pairs, else_expr: Some(Box::new(last)) }), ty))
+    }
+
+    fn null_if(&self, mut args: Vec<Typed>) -> Result<Typed> {
+        let (Some(second), Some(first)) = (args.pop(), args.pop()) else { return Err(Error::internal("nullif of nothing")) };
+        let first = if first.ty.is_none() && second.ty.is_none() { self.settled(first)? } else { first };
+        let equal = self.compare(&BinaryOperator::Eq, first.clone(), second.clone(), false)?.expr;
+        let ty = first.ty.clone().or_else(|| second.ty.clone()).unwrap_or(PgType::Text);
+        let first = self.coerce(first, &ty, Cast::Implicit)?;
+        let null = super::typed::literal(super::typed::null(&ty), &ty);
+        let pairs = vec![(Box::new(equal), Box::new(null))];
+        Ok(Typed::new(Expr::Case(Case { expr: None, when_then_expr: pairs, else_expr: Some(Box::new(first.expr)) }), ty))
+    }
+
+    fn aggregate_call(&self, env: &Env<'_>, name: &str, function: &ast::Function, list: &ast::FunctionArgumentList) -> Result<Typed> {
+        if let Some(clause) = env.no_aggregates {
+            return Err(Error::new(
+                SqlState::GroupingError,
+                if clause == NESTED { "aggregate function calls cannot be nested".to_string() } else { format!("aggregate functions are not allowed in {clause}") },
+            ));
+        }
+        let inner = Env { no_aggregates: Some(NESTED), no_windows: Some("aggregate function calls"), ..env.clone() };
+        let distinct = list.duplicate_treatment == Some(DuplicateTreatment::Distinct);
+        let args = self.aggregate_arguments(&inner, name, list, distinct)?;
+        let filter = match &function.filter {
+            Some(filter) => Some(Box::new(self.condition(&Env { no_aggregates: Some("FILTER"), ..inner.clone() }, filter, "FILTER")?)),
+            None => None,
+        };
+        let order_by = self.inner_order(&inner, &list.clauses)?;
+        let (func, args, ty) = self.aggregate_function(name, args, distinct)?;
+        let call = AggregateFunction::new_udf(func, args, distinct, filter, order_by, None);
+        Ok(Typed::new(Expr::AggregateFunction(call), ty))
+    }
+
+    fn aggregate_arguments(&self, env: &Env<'_>, name: &str, list: &ast::FunctionArgumentList, distinct: bool) -> Result<Vec<Typed>> {
+        match list.args.as_slice() {
+            [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)] if name == "count" && !distinct => Ok(Vec::new()),
+            [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)] if name == "count" => Err(Error::new(SqlState::SyntaxError, "DISTINCT cannot be used with count(*)")),
+            [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)] => Err(functions::no_function(name, &[])),
+            [] if name == "count" => {
+                let error = Error::new(SqlState::WrongObjectType, "count(*) must be used to call a parameterless aggregate function");
+                Err(error)
+            }
+            _ => self.arguments(env, name, list),
+        }
+    }
+
+    fn aggregate_function(&self, name: &str, args: Vec<Typed>, distinct: bool) -> Result<(Arc<datafusion::logical_expr::AggregateUDF>, Vec<Expr>, PgType)> {
+        let overload = aggregates::resolve(name, &args)?;
+        let mut exprs = Vec::with_capacity(args.len());
+        for (arg, ty) in args.into_iter().zip(&overload.args) {
+            let expr = self.coerce(arg, ty, Cast::Explicit)?.expr;
+            // Distinct values are told apart by their bytes.
+            exprs.push(if distinct { functions::canonical(expr, ty)? } else { expr });
+        }
+        if exprs.is_empty() {
+            exprs.push(datafusion::prelude::lit(1_i64));
+        }
+        Ok((overload.function, exprs, overload.result))
+    }
+
+    fn inner_order(&self, env: &Env<'_>, clauses: &[ast::FunctionArgumentClause]) -> Result<Vec<SortExpr>> {
+        let mut sorts = Vec::new();
+        for clause in clauses {
+            match clause {
+                ast::FunctionArgumentClause::OrderBy(items) => sorts.extend(self.sorts(env, items)?),
+                other => return Err(Error::unsupported(format!("{other} in a call"))),
+            }
+        }
+        Ok(sorts)
+    }
+
+    fn sorts(&self, env: &Env<'_>, items: &[ast::OrderByExpr]) -> Result<Vec<SortExpr>> {
+        items
+            .iter()
+            .map(|item| {
+                let value = self.settled(self.expr(env, &item.expr)?)?;
+                sort(value.expr, value.ty.as_ref().unwrap_or(&PgType::Text), &item.options)
+            })
+            .collect()
+    }
+
+    fn window_call(&self, env: &Env<'_>, name: &str, function: &ast::Function, list: &ast::FunctionArgumentList) -> Result<Typed> {
+        if let Some(clause) = env.no_windows {
+            return Err(Error::new(SqlState::GroupingError, format!("window functions are not allowed in {clause}")));
+        }
+        if list.duplicate_treatment == Some(DuplicateTreatment::Distinct) {
+            return Err(Error::unsupported("DISTINCT in a window function"));
+        }
+        let inner = Env { no_windows: Some("window function calls"), ..env.clone() };
+        let spec = self.window_spec(env, function.over.as_ref())?;
+        let (fun, args, ty, cast_to) = if aggregates::is_aggregate(name) {
+            let args = self.aggregate_arguments(&inner, name, list, false)?;
+            let (func, args, ty) = self.aggregate_function(name, args, false)?;
+            (datafusion::logical_expr::WindowFunctionDefinition::AggregateUDF(func), args, ty, None)
+        } else {
+            let args = self.arguments(&inner, name, list)?;
+            let window = aggregates::window_function(name, &args)?;
+            let mut exprs = Vec::with_capacity(args.len());
+            for (arg, ty) in args.into_iter().zip(&window.args) {
+                exprs.push(self.coerce(arg, ty, Cast::Implicit)?.expr);
+            }
+            (datafusion::logical_expr::WindowFunctionDefinition::WindowUDF(window.function), exprs, window.result.clone(), window.cast.then_some(window.result))
+        };
+        let filter = match &function.filter {
+            Some(filter) => Some(Box::new(self.condition(&inner, filter, "FILTER")?)),
+            None => None,
+        };
+        let partition_by = spec
+            .partition_by
+            .iter()
+            .map(|item| {
+                let value = self.settled(self.expr(&inner, item)?)?;
+                functions::canonical(value.expr, value.ty.as_ref().unwrap_or(&PgType::Text))
+            })
+            .collect::<Result<_>>()?;
+        let order_by = self.sorts(&inner, &spec.order_by)?;
+        let window_frame = frame(spec.window_frame.as_ref(), !order_by.is_empty())?;
+        let params = WindowFunctionParams { args, partition_by, order_by, window_frame, filter, null_treatment: None, distinct: false };
+        let expr = Expr::WindowFunction(Box::new(WindowFunction { fun, params }));
+        Ok(match cast_to {
+            Some(result) => Typed::new(datafusion::prelude::cast(expr, result.arrow()), ty),
+            None => Typed::new(expr, ty),
+        })
+    }
+
+    fn window_spec(&self, env: &Env<'_>, over: Option<&ast::WindowType>) -> Result<ast::WindowSpec> {
+        let named = |name: &ast::Ident| {
+            let wanted = fold(name);
+            env.windows.iter().find_map(|definition| match definition {
+                ast::NamedWindowDefinition(known, ast::NamedWindowExpr::WindowSpec(spec)) if fold(known) == wanted => Some(spec.clone()),
+                _ => None,
+            })
+        };
+        match over {
+            Some(ast::WindowType::WindowSpec(spec)) => match &spec.window_name {
+                None => Ok(spec.clone()),
+                Some(_) => Err(Error::unsupported("a window that builds on another")),
+            },
+            Some(ast::WindowType::NamedWindow(name)) => {
+                named(name).ok_or_else(|| Error::new(SqlState::UndefinedObject, format!("window \"{}\" does not exist", fold(name))))
+            }
+            None => Err(Error::internal("a window function without window")),
+        }
+    }
+
+    /// A type as SQL writes it.
+    pub(crate) fn data_type(&self, data_type: &ast::DataType) -> Result<PgType> {
+        use ast::DataType as D;
+        let known = match data_type {
+            D::Timestamp(_, ast::TimezoneInfo::WithTimeZone | ast::TimezoneInfo::Tz) => Some(PgType::Timestamptz),
+            D::Timestamp(..) => Some(PgType::Timestamp),
+            D::Interval { .. } => Some(PgType::Interval),
+            D::Float(ast::ExactNumberInfo::Precision(1..=24)) => Some(PgType::Float4),
+            D::Float(_) => Some(PgType::Float8),
+            D::Varchar(None) | D::CharacterVarying(None) => Some(PgType::Varchar(None)),
+            D::Custom(name, modifiers) => {
+                let own = name_parts(name)?.pop().unwrap_or_default();
+                match own.as_str() {
+                    "name" | "bpchar" => Some(PgType::Text),
+                    "regclass" | "regtype" | "regproc" => Some(PgType::Oid),
+                    _ if modifiers.is_empty() => PgType::parse(&own),
+                    _ => PgType::parse(&format!("{own}({})", modifiers.join(","))),
+                }
+            }
+            other => PgType::parse(&other.to_string()),
+        };
+        known.ok_or_else(|| Error::new(SqlState::UndefinedObject, format!("type \"{}\" does not exist", data_type.to_string().to_ascii_lowercase())))
+    }
+}
+
+fn text(value: &str) -> Typed {
+    Typed::constant(ScalarValue::Utf8(Some(value.to_string())), PgType::Text)
+}
+
+fn frame(frame: Option<&ast::WindowFrame>, ordered: bool) -> Result<WindowFrame> {
+    let Some(frame) = frame else { return Ok(WindowFrame::new(ordered.then_some(false))) };
+    let units = match frame.units {
+        ast::WindowFrameUnits::Rows => WindowFrameUnits::Rows,
+        ast::WindowFrameUnits::Range => WindowFrameUnits::Range,
+        ast::WindowFrameUnits::Groups => WindowFrameUnits::Groups,
+    };
+    let bound = |bound: &ast::WindowFrameBound| -> Result<WindowFrameBound> {
+        let count = |expr: &Option<Box<ast::Expr>>| match expr.as_deref() {
+            None => Ok(ScalarValue::UInt64(None)),
+            Some(ast::Expr::Value(value)) if units != WindowFrameUnits::Range => {
+                let digits = value.value.to_string();
+                digits.parse().map(|count| ScalarValue::UInt64(Some(count))).map_err(|_| Error::unsupported(format!("the frame bound {digits}")))
+            }
+            Some(other) => Err(Error::unsupported(format!("the frame bound {other}"))),
+        };
+        Ok(match bound {
+            ast::WindowFrameBound::CurrentRow => WindowFrameBound::CurrentRow,
+            ast::WindowFrameBound::Preceding(rows) => WindowFrameBound::Preceding(count(rows)?),
+            ast::WindowFrameBound::Following(rows) => WindowFrameBound::Following(count(rows)?),
+        })
+    };
+    let start = bound(&frame.start_bound)?;
+    let end = match &frame.end_bound {
+        Some(end) => bound(end)?,
+        None => WindowFrameBound::CurrentRow,
+    };
+    Ok(WindowFrame::new_bounds(units, start, end))
+}
+
+/// For messages: the types of arguments.
+pub(crate) fn type_names(args: &[Typed]) -> String {
+    args.iter().map(|arg| arg.ty.as_ref().map_or_else(|| "unknown".to_string(), base_name)).collect::<Vec<_>>().join(", ")
+}
+
+/// Marks an expression with its type, for the columns of a plan.
+pub(crate) fn marked(expr: Expr, name: &str, ty: &PgType) -> Expr {
+    expr.alias_with_metadata(name, Some(metadata(ty)))
+}

@@ -1,0 +1,353 @@
+//! Expressions: from the syntax tree to typed expressions.
+//!
+//! One method a group of constructs. Every construct that is not listed here is refused by name.
+//! Operators live in `operator`, calls in `call`, subqueries in `subquery`.
+
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{Case, Expr};
+use datafusion::sql::sqlparser::ast::{self, BinaryOperator, UnaryOperator, Value};
+use datafusion::sql::sqlparser::ast::Spanned;
+use thalweg_dataflow::types::PgType;
+use thalweg_dataflow::types::numeric::Numeric;
+use thalweg_dataflow::{Error, Result, SqlState};
+
+use super::binder::{Binder, Env, at, fold};
+use super::functions::{self, numeric_constant};
+use super::typed::{Typed, base, base_name, castable, category, common, implicit, literal, null, same_base};
+
+/// How a value may change its type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cast {
+    /// Without being asked.
+    Implicit,
+    /// By CAST or `::`.
+    Explicit,
+}
+
+impl Binder<'_> {
+    /// Binds an expression whose type may stay open.
+    pub(crate) fn expr(&self, env: &Env<'_>, expr: &ast::Expr) -> Result<Typed> {
+        let position = || self.position(expr.span());
+        self.nested(|| self.expr_inner(env, expr)).map(|typed| typed.at(position())).map_err(|error| at(error, position()))
+    }
+
+    /// Binds an expression that must be boolean; `clause` is named in the error.
+    pub(crate) fn condition(&self, env: &Env<'_>, expr: &ast::Expr, clause: &str) -> Result<Expr> {
+        let typed = self.expr(env, expr)?;
+        self.boolean(typed, clause)
+    }
+
+    fn boolean(&self, typed: Typed, clause: &str) -> Result<Expr> {
+        let place = typed.at;
+        match &typed.ty {
+            None | Some(PgType::Bool) => Ok(self.coerce(typed, &PgType::Bool, Cast::Implicit)?.expr),
+            Some(other) => {
+                let message = format!("argument of {clause} must be type boolean, not type {}", base_name(other));
+                Err(at(Error::new(SqlState::DatatypeMismatch, message), place))
+            }
+        }
+    }
+
+    fn expr_inner(&self, env: &Env<'_>, expr: &ast::Expr) -> Result<Typed> {
+        use ast::Expr as E;
+        match expr {
+            E::Identifier(ident) => self.column(env, None, &fold(ident)),
+            E::CompoundIdentifier(parts) => self.compound(env, parts),
+            E::Nested(inner) => self.expr(env, inner),
+            E::Value(value) => self.value(&value.value),
+            E::Prefixed { .. } => Err(Error::unsupported("a literal with a character set")),
+            E::TypedString(typed) => {
+                let target = self.data_type(&typed.data_type)?;
+                let text = typed.value.value.clone().into_string().ok_or_else(|| Error::new(SqlState::SyntaxError, "a type name before a literal needs a literal in quotes"))?;
+                self.coerce(Typed::unknown(Some(text)), &target, Cast::Explicit)
+            }
+            E::Interval(interval) => self.interval(interval),
+            E::Cast { expr: inner, data_type, array: false, kind: ast::CastKind::Cast | ast::CastKind::DoubleColon, .. } => {
+                let target = self.data_type(data_type)?;
+                let inner = self.expr(env, inner)?;
+                self.coerce(inner, &target, Cast::Explicit)
+            }
+            E::UnaryOp { op, expr: inner } => self.unary(env, *op, inner),
+            E::BinaryOp { left, op, right } => self.binary(env, left, op, right),
+            E::IsNull(_) | E::IsNotNull(_) | E::IsTrue(_) | E::IsNotTrue(_) | E::IsFalse(_) | E::IsNotFalse(_) | E::IsUnknown(_) | E::IsNotUnknown(_) => {
+                self.is_test(env, expr)
+            }
+            E::IsDistinctFrom(left, right) => self.compare(&BinaryOperator::NotEq, self.expr(env, left)?, self.expr(env, right)?, true),
+            E::IsNotDistinctFrom(left, right) => self.compare(&BinaryOperator::Eq, self.expr(env, left)?, self.expr(env, right)?, true),
+            E::Between { expr: inner, negated, low, high } => self.between(env, inner, *negated, low, high),
+            E::InList { expr: inner, list, negated } => self.in_list(env, inner, list, *negated),
+            E::InSubquery { expr: inner, subquery, negated } => self.in_subquery(env, inner, subquery, *negated),
+            E::Exists { subquery, negated } => self.exists(env, subquery, *negated),
+            E::Subquery(query) => self.scalar_subquery(env, query),
+            E::AnyOp { left, compare_op, right, .. } => self.quantified(env, left, compare_op, right, true),
+            E::AllOp { left, compare_op, right } => self.quantified(env, left, compare_op, right, false),
+            E::Case { operand, conditions, else_result, .. } => self.case(env, operand.as_deref(), conditions, else_result.as_deref()),
+            E::Collate { expr: inner, collation } => {
+                let name = super::binder::name_parts(collation)?.pop().unwrap_or_default();
+                if !matches!(name.as_str(), "C" | "POSIX" | "default" | "ucs_basic") {
+                    return Err(Error::unsupported(format!("collation \"{name}\"")).hint("Text is compared bytewise, as with COLLATE \"C\"."));
+                }
+                self.expr(env, inner)
+            }
+            E::Like { negated, any: false, expr: inner, pattern, escape_char } => self.like(env, inner, pattern, escape_char.as_ref(), *negated, false),
+            E::ILike { negated, any: false, expr: inner, pattern, escape_char } => self.like(env, inner, pattern, escape_char.as_ref(), *negated, true),
+            other => self.special_call(env, other),
+        }
+    }
+
+    fn compound(&self, env: &Env<'_>, parts: &[ast::Ident]) -> Result<Typed> {
+        match parts {
+            [table, column] => self.column(env, Some(&fold(table)), &fold(column)),
+            [_, table, column] => self.column(env, Some(&fold(table)), &fold(column)),
+            _ => Err(Error::unsupported("a column name of more than three parts")),
+        }
+    }
+
+    fn column(&self, env: &Env<'_>, table: Option<&str>, name: &str) -> Result<Typed> {
+        if let Some(column) = env.scope.find(table, name)? {
+            return Ok(Typed::new(column.expr.clone(), column.ty.clone()));
+        }
+        let mut outer = env.outer;
+        while let Some(surrounding) = outer {
+            if let Some(column) = surrounding.scope.find(table, name)? {
+                let Expr::Column(reference) = &column.expr else {
+                    return Err(Error::unsupported("a merged column of an outer query in a subquery"));
+                };
+                let field = column.ty.field(name, true);
+                return Ok(Typed::new(Expr::OuterReferenceColumn(field.into(), reference.clone()), column.ty.clone()));
+            }
+            outer = surrounding.outer;
+        }
+        if table.is_none() && let Some(known) = self.keyword_value(name)? {
+            return Ok(known);
+        }
+        Err(env.scope.no_column(table, name))
+    }
+
+    fn value(&self, value: &Value) -> Result<Typed> {
+        Ok(match value {
+            Value::Number(digits, _) => number(digits)?,
+            Value::Boolean(value) => Typed::constant(ScalarValue::Boolean(Some(*value)), PgType::Bool),
+            Value::Null => Typed::unknown(None),
+            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) | Value::UnicodeStringLiteral(text) | Value::NationalStringLiteral(text) => {
+                Typed::unknown(Some(text.clone()))
+            }
+            Value::DollarQuotedString(text) => Typed::unknown(Some(text.value.clone())),
+            Value::Placeholder(name) => self.parameter(name)?,
+            other => return Err(Error::unsupported(format!("the literal {other}"))),
+        })
+    }
+
+    fn parameter(&self, name: &str) -> Result<Typed> {
+        let number: usize = name
+            .strip_prefix('$')
+            .and_then(|digits| digits.parse().ok())
+            .filter(|number| (1..=65_535).contains(number))
+            .ok_or_else(|| Error::new(SqlState::UndefinedParameter, format!("there is no parameter {name}")))?;
+        if self.settings.view {
+            return Err(Error::new(SqlState::UndefinedParameter, format!("there is no parameter {name}")).hint("A view's query takes no parameters."));
+        }
+        let mut parameters = self.parameters.borrow_mut();
+        if parameters.len() < number {
+            parameters.resize(number, None);
+        }
+        let ty = parameters[number - 1].clone();
+        Ok(Typed { expr: placeholder(name, ty.as_ref()), ty, at: None })
+    }
+
+    /// The value in another type.
+    pub(crate) fn coerce(&self, typed: Typed, target: &PgType, cast: Cast) -> Result<Typed> {
+        let place = typed.at;
+        let Some(from) = typed.ty.clone() else {
+            return self.resolve_unknown(typed, target).map_err(|error| at(error, place));
+        };
+        if from == *target || (cast == Cast::Implicit && same_base(&from, target) && matches!(target, PgType::Varchar(None))) {
+            return Ok(Typed { ty: Some(target.clone()), ..typed });
+        }
+        if matches!((&from, target), (PgType::Varchar(_), PgType::Text) | (PgType::Text | PgType::Varchar(_), PgType::Varchar(None))) {
+            return Ok(Typed { ty: Some(target.clone()), ..typed });
+        }
+        let allowed = match cast {
+            Cast::Implicit => implicit(&from, target),
+            Cast::Explicit => castable(&from, target),
+        };
+        if !allowed {
+            let message = format!("cannot cast type {} to {}", base_name(&from), base_name(target));
+            return Err(at(Error::new(SqlState::CannotCoerce, message), place));
+        }
+        let expr = functions::cast(typed.expr, &from, target, &self.settings.zone)?;
+        Ok(Typed { expr, ty: Some(target.clone()), at: place })
+    }
+
+    fn resolve_unknown(&self, typed: Typed, target: &PgType) -> Result<Typed> {
+        let expr = match typed.expr {
+            Expr::Placeholder(parameter) => {
+                let number: usize = parameter.id.trim_start_matches('$').parse().unwrap_or(1);
+                let mut parameters = self.parameters.borrow_mut();
+                match &parameters[number - 1] {
+                    Some(known) if known != target => {
+                        let known = known.clone();
+                        drop(parameters);
+                        return self.coerce(Typed::new(placeholder(&parameter.id, Some(&known)), known), target, Cast::Explicit);
+                    }
+                    _ => {
+                        let open = base(target);
+                        parameters[number - 1] = Some(open.clone());
+                        drop(parameters);
+                        let typed = Typed::new(placeholder(&parameter.id, Some(&open)), open);
+                        return self.coerce(typed, target, Cast::Explicit);
+                    }
+                }
+            }
+            Expr::Literal(ScalarValue::Utf8(Some(text)), _) => literal(functions::read_literal(target, &text, &self.settings.zone, self.settings.now, self.settings.view)?, target),
+            Expr::Literal(_, _) => literal(null(target), target),
+            // An output column of a subquery that is an unknown literal: text.
+            other => return self.coerce(Typed { expr: other, ty: Some(PgType::Text), at: typed.at }, target, Cast::Explicit),
+        };
+        Ok(Typed { expr, ty: Some(target.clone()), at: typed.at })
+    }
+
+    /// A value whose type is open becomes text.
+    pub(crate) fn settled(&self, typed: Typed) -> Result<Typed> {
+        match typed.ty {
+            Some(_) => Ok(typed),
+            None => self.coerce(typed, &PgType::Text, Cast::Implicit),
+        }
+    }
+
+    /// Several values in the type they have in common.
+    pub(crate) fn unify(&self, values: Vec<Typed>, construct: &str) -> Result<(Vec<Typed>, PgType)> {
+        let ty = common(values.iter().map(|value| (value.ty.as_ref(), value.at)), construct)?;
+        let values = values.into_iter().map(|value| self.coerce(value, &ty, Cast::Implicit)).collect::<Result<_>>()?;
+        Ok((values, ty))
+    }
+
+    fn unary(&self, env: &Env<'_>, op: UnaryOperator, inner: &ast::Expr) -> Result<Typed> {
+        match (op, inner) {
+            (UnaryOperator::Not, _) => {
+                let inner = self.condition(env, inner, "NOT")?;
+                Ok(Typed::new(Expr::Not(Box::new(inner)), PgType::Bool))
+            }
+            (UnaryOperator::Minus, ast::Expr::Value(value)) if matches!(value.value, Value::Number(..)) => match &value.value {
+                Value::Number(digits, _) => number(&format!("-{digits}")),
+                _ => Err(Error::internal("a number that is none")),
+            },
+            (UnaryOperator::Minus, _) => self.negate(self.expr(env, inner)?),
+            (UnaryOperator::Plus, _) => {
+                let inner = self.expr(env, inner)?;
+                match &inner.ty {
+                    Some(ty) if category(ty) == super::typed::Category::Number => Ok(inner),
+                    _ => Err(Error::new(SqlState::UndefinedFunction, format!("operator does not exist: + {}", inner.type_name()))),
+                }
+            }
+            (other, _) => Err(Error::unsupported(format!("the operator {other}"))),
+        }
+    }
+
+    fn is_test(&self, env: &Env<'_>, expr: &ast::Expr) -> Result<Typed> {
+        use ast::Expr as E;
+        let result = match expr {
+            E::IsNull(inner) => Expr::IsNull(Box::new(self.settled(self.expr(env, inner)?)?.expr)),
+            E::IsNotNull(inner) => Expr::IsNotNull(Box::new(self.settled(self.expr(env, inner)?)?.expr)),
+            E::IsTrue(inner) => Expr::IsTrue(Box::new(self.condition(env, inner, "IS TRUE")?)),
+            E::IsNotTrue(inner) => Expr::IsNotTrue(Box::new(self.condition(env, inner, "IS NOT TRUE")?)),
+            E::IsFalse(inner) => Expr::IsFalse(Box::new(self.condition(env, inner, "IS FALSE")?)),
+            E::IsNotFalse(inner) => Expr::IsNotFalse(Box::new(self.condition(env, inner, "IS NOT FALSE")?)),
+            E::IsUnknown(inner) => Expr::IsUnknown(Box::new(self.condition(env, inner, "IS UNKNOWN")?)),
+            E::IsNotUnknown(inner) => Expr::IsNotUnknown(Box::new(self.condition(env, inner, "IS NOT UNKNOWN")?)),
+            other => return Err(Error::unsupported(format!("{other}"))),
+        };
+        Ok(Typed::new(result, PgType::Bool))
+    }
+
+    fn between(&self, env: &Env<'_>, inner: &ast::Expr, negated: bool, low: &ast::Expr, high: &ast::Expr) -> Result<Typed> {
+        let (value, low, high) = (self.expr(env, inner)?, self.expr(env, low)?, self.expr(env, high)?);
+        let (first, second) = if negated { (BinaryOperator::Lt, BinaryOperator::Gt) } else { (BinaryOperator::GtEq, BinaryOperator::LtEq) };
+        let first = self.compare(&first, value.clone(), low, false)?.expr;
+        let second = self.compare(&second, value, high, false)?.expr;
+        Ok(Typed::new(if negated { first.or(second) } else { first.and(second) }, PgType::Bool))
+    }
+
+    fn in_list(&self, env: &Env<'_>, inner: &ast::Expr, list: &[ast::Expr], negated: bool) -> Result<Typed> {
+        let value = self.expr(env, inner)?;
+        let list = list.iter().map(|item| self.expr(env, item)).collect::<Result<Vec<_>>>()?;
+        self.in_values(value, list, negated)
+    }
+
+    /// `value IN (list)`.
+    pub(crate) fn in_values(&self, value: Typed, list: Vec<Typed>, negated: bool) -> Result<Typed> {
+        let plain = list.iter().all(|item| matches!(item.expr, Expr::Literal(..)) && (item.ty.is_none() || item.ty == value.ty));
+        if plain && let Some(ty) = &value.ty && super::typed::compares_natively(ty) {
+            let list = list.into_iter().map(|item| Ok(self.coerce(item, ty, Cast::Implicit)?.expr)).collect::<Result<Vec<_>>>()?;
+            return Ok(Typed::new(value.expr.in_list(list, negated), PgType::Bool));
+        }
+        let mut result: Option<Expr> = None;
+        for item in list {
+            let equal = self.compare(&BinaryOperator::Eq, value.clone(), item, false)?.expr;
+            result = Some(match result {
+                Some(so_far) => so_far.or(equal),
+                None => equal,
+            });
+        }
+        let result = result.unwrap_or_else(|| datafusion::prelude::lit(false));
+        Ok(Typed::new(if negated { Expr::Not(Box::new(result)) } else { result }, PgType::Bool))
+    }
+
+    fn case(&self, env: &Env<'_>, operand: Option<&ast::Expr>, conditions: &[ast::CaseWhen], otherwise: Option<&ast::Expr>) -> Result<Typed> {
+        let operand = operand.map(|operand| self.expr(env, operand)).transpose()?;
+        let mut whens = Vec::with_capacity(conditions.len());
+        let mut results = Vec::with_capacity(conditions.len() + 1);
+        for when in conditions {
+            whens.push(match &operand {
+                Some(operand) => self.compare(&BinaryOperator::Eq, operand.clone(), self.expr(env, &when.condition)?, false)?.expr,
+                None => self.condition(env, &when.condition, "CASE/WHEN")?,
+            });
+            results.push(self.expr(env, &when.result)?);
+        }
+        let has_else = otherwise.is_some();
+        if let Some(otherwise) = otherwise {
+            // PostgreSQL looks at ELSE first when it chooses the type.
+            results.insert(0, self.expr(env, otherwise)?);
+        }
+        let (mut results, ty) = self.unify(results, "CASE")?;
+        let otherwise = if has_else { Some(Box::new(results.remove(0).expr)) } else { None };
+        let pairs = whens.into_iter().map(Box::new).zip(results.into_iter().map(|result| Box::new(result.expr))).collect();
+        Ok(Typed::new(Expr::Case(Case { expr: None, when_then_expr: pairs, else_expr: otherwise }), ty))
+    }
+
+    fn interval(&self, interval: &ast::Interval) -> Result<Typed> {
+        let ast::Expr::Value(value) = interval.value.as_ref() else {
+            return Err(Error::new(SqlState::SyntaxError, "INTERVAL needs a literal in quotes"));
+        };
+        let mut text = match &value.value {
+            Value::Number(digits, _) => digits.clone(),
+            other => other.clone().into_string().ok_or_else(|| Error::new(SqlState::SyntaxError, "INTERVAL needs a literal in quotes"))?,
+        };
+        if interval.last_field.is_some() {
+            return Err(Error::unsupported("an interval literal with two fields"));
+        }
+        if let Some(field) = &interval.leading_field {
+            text = format!("{text} {field}");
+        }
+        self.coerce(Typed::unknown(Some(text)), &PgType::Interval, Cast::Explicit)
+    }
+}
+
+/// A parameter as DataFusion carries it.
+fn placeholder(name: &str, ty: Option<&PgType>) -> Expr {
+    let field = ty.map(|ty| std::sync::Arc::new(ty.field(name, true)));
+    Expr::Placeholder(datafusion::logical_expr::expr::Placeholder { id: name.to_string(), field })
+}
+
+/// A number as PostgreSQL types it: integer, bigint, else numeric.
+fn number(digits: &str) -> Result<Typed> {
+    let clean = digits.replace('_', "");
+    if let Ok(value) = clean.parse::<i32>() {
+        return Ok(Typed::constant(ScalarValue::Int32(Some(value)), PgType::Int4));
+    }
+    if let Ok(value) = clean.parse::<i64>() {
+        return Ok(Typed::constant(ScalarValue::Int64(Some(value)), PgType::Int8));
+    }
+    let value: Numeric = clean.parse()?;
+    Ok(Typed::constant(numeric_constant(&value), PgType::Numeric(None)))
+}

@@ -1,0 +1,174 @@
+//! The aggregate and window functions: overloads, result types, and what evaluates them in batch.
+//!
+//! count, min, max, bool_and and bool_or are DataFusion's, whose results are PostgreSQL's over the
+//! types chosen here; sum and avg are our own exact ones (`sums`). The engine has its own of all.
+
+use std::sync::Arc;
+
+use datafusion::functions_aggregate as df;
+use datafusion::functions_window as windows;
+use datafusion::logical_expr::{AggregateUDF, WindowUDF};
+use thalweg_dataflow::plan::Function;
+use thalweg_dataflow::types::PgType;
+use thalweg_dataflow::{Error, Result};
+
+use super::super::typed::{Typed, base};
+use super::sums::{ExactSum, Output};
+use super::{choose, no_function};
+
+/// An aggregate with its types settled.
+pub(crate) struct Aggregate {
+    /// What evaluates it in batch.
+    pub(crate) function: Arc<AggregateUDF>,
+    /// The types its arguments are cast to.
+    pub(crate) args: Vec<PgType>,
+    /// The type of its result.
+    pub(crate) result: PgType,
+}
+
+/// A window function with its types settled.
+pub(crate) struct Window {
+    pub(crate) function: Arc<WindowUDF>,
+    pub(crate) args: Vec<PgType>,
+    pub(crate) result: PgType,
+    /// Whether DataFusion's result has another layout.
+    pub(crate) cast: bool,
+}
+
+/// The engine's function of this name.
+pub(crate) fn engine_function(name: &str) -> Option<Function> {
+    Some(match name {
+        "count" => Function::Count,
+        "sum" => Function::Sum,
+        "avg" => Function::Avg,
+        "min" => Function::Min,
+        "max" => Function::Max,
+        "bool_and" | "every" => Function::BoolAnd,
+        "bool_or" => Function::BoolOr,
+        _ => return None,
+    })
+}
+
+/// Whether this is an aggregate function.
+pub(crate) fn is_aggregate(name: &str) -> bool {
+    engine_function(name).is_some()
+        || matches!(
+            name,
+            "string_agg" | "stddev" | "stddev_samp" | "stddev_pop" | "variance" | "var_samp" | "var_pop" | "corr" | "covar_pop" | "covar_samp" | "array_agg" | "json_agg"
+        )
+}
+
+/// Whether this is a function that needs OVER.
+pub(crate) fn is_window_only(name: &str) -> bool {
+    matches!(
+        name,
+        "row_number" | "rank" | "dense_rank" | "percent_rank" | "cume_dist" | "ntile" | "lag" | "lead" | "first_value" | "last_value" | "nth_value"
+    )
+}
+
+/// The aggregate that a call means. Errors 42883, 42725.
+pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Aggregate> {
+    use PgType::{Bool, Float4, Float8, Int2, Int4, Int8, Text};
+    let numeric = PgType::Numeric(None);
+    if name == "count" && args.len() <= 1 {
+        let types = args.iter().map(|arg| arg.ty.clone().unwrap_or(Text)).collect();
+        return Ok(Aggregate { function: df::count::count_udaf(), args: types, result: Int8 });
+    }
+    let types: Vec<Option<&PgType>> = args.iter().map(|arg| arg.ty.as_ref()).collect();
+    let pick = |candidates: &[&[PgType]]| -> Result<Vec<PgType>> {
+        let fitting = candidates.iter().filter(|params| params.len() == args.len()).enumerate().map(|(place, params)| (place, *params)).collect::<Vec<_>>();
+        let all: Vec<&[PgType]> = fitting.iter().map(|(_, params)| *params).collect();
+        match choose(fitting, &types) {
+            Ok(place) => Ok(all[place].to_vec()),
+            Err(_) => Err(no_function(name, args)),
+        }
+    };
+    let engine = engine_function(name);
+    let (params, function) = match name {
+        "sum" | "avg" => {
+            let mut params = pick(&[&[Int2], &[Int4], &[Int8], &[numeric.clone()], &[Float4], &[Float8]])?;
+            if let (PgType::Numeric(None), Some(Some(PgType::Numeric(Some(modifier))))) = (&params[0], types.first()) {
+                // A fixed scale is summed as integers.
+                params[0] = PgType::Numeric(Some(*modifier));
+            }
+            let average = name == "avg";
+            let function = match (&params[0], average) {
+                (Float4 | Float8, false) => ExactSum::new(params[0].clone(), Output::FloatSum(params[0].clone())),
+                (Float4 | Float8, true) => ExactSum::new(params[0].clone(), Output::FloatAverage),
+                (Int2 | Int4, false) => ExactSum::new(params[0].clone(), Output::Bigint),
+                (_, false) => ExactSum::new(params[0].clone(), Output::Numeric),
+                (_, true) => ExactSum::new(params[0].clone(), Output::Average),
+            };
+            (params, Arc::new(AggregateUDF::new_from_impl(function)))
+        }
+        "min" | "max" => {
+            let param = match types.as_slice() {
+                [Some(PgType::Varchar(_)) | None] => Text,
+                [Some(PgType::Bool | PgType::Bytea)] => return Err(no_function(name, args)),
+                [Some(PgType::Numeric(modifier))] => PgType::Numeric(*modifier),
+                [Some(ty)] => (*ty).clone(),
+                _ => return Err(no_function(name, args)),
+            };
+            let function = if name == "min" { df::min_max::min_udaf() } else { df::min_max::max_udaf() };
+            // The result's type is the argument's without modifier; the engine says the same.
+            let result = Function::Min.result(Some(&param)).unwrap_or_else(|| base(&param));
+            let args = if let PgType::Numeric(_) = param { vec![PgType::Numeric(None)] } else { vec![param] };
+            return Ok(Aggregate { function, args, result });
+        }
+        "bool_and" | "every" => (pick(&[&[Bool]])?, df::bool_and_or::bool_and_udaf()),
+        "bool_or" => (pick(&[&[Bool]])?, df::bool_and_or::bool_or_udaf()),
+        "string_agg" => (pick(&[&[Text, Text]])?, df::string_agg::string_agg_udaf()),
+        "stddev" | "stddev_samp" => (float_only(name, args, &types, 1)?, df::stddev::stddev_udaf()),
+        "stddev_pop" => (float_only(name, args, &types, 1)?, df::stddev::stddev_pop_udaf()),
+        "variance" | "var_samp" => (float_only(name, args, &types, 1)?, df::variance::var_samp_udaf()),
+        "var_pop" => (float_only(name, args, &types, 1)?, df::variance::var_pop_udaf()),
+        "corr" => (float_only(name, args, &types, 2)?, df::correlation::corr_udaf()),
+        "covar_pop" => (float_only(name, args, &types, 2)?, df::covariance::covar_pop_udaf()),
+        "covar_samp" => (float_only(name, args, &types, 2)?, df::covariance::covar_samp_udaf()),
+        other => return Err(Error::unsupported(format!("the aggregate function {other}"))),
+    };
+    let result = match engine {
+        Some(function) => function.result(Some(&params[0])).ok_or_else(|| no_function(name, args))?,
+        None if name == "string_agg" => Text,
+        None => Float8,
+    };
+    Ok(Aggregate { function, args: params, result })
+}
+
+/// The statistical aggregates exist for double precision; over exact numbers PostgreSQL's answer
+/// is a numeric that we do not compute.
+fn float_only(name: &str, args: &[Typed], types: &[Option<&PgType>], count: usize) -> Result<Vec<PgType>> {
+    if types.len() != count {
+        return Err(no_function(name, args));
+    }
+    if count == 1 && !matches!(types[0], Some(PgType::Float4 | PgType::Float8)) {
+        return Err(Error::unsupported(format!("{name} over {}", args[0].type_name())).hint("Cast the argument to double precision."));
+    }
+    Ok(vec![PgType::Float8; count])
+}
+
+/// The window function that a call means. Errors 42883.
+pub(crate) fn window_function(name: &str, args: &[Typed]) -> Result<Window> {
+    use PgType::{Float8, Int4, Int8};
+    let first = args.first().map(|arg| arg.ty.clone().unwrap_or(PgType::Text));
+    let value = || first.clone().ok_or_else(|| no_function(name, args));
+    let plain = |function, result, cast| Ok(Window { function, args: Vec::new(), result, cast });
+    match (name, args.len()) {
+        ("row_number", 0) => plain(windows::row_number::row_number_udwf(), Int8, true),
+        ("rank", 0) => plain(windows::rank::rank_udwf(), Int8, true),
+        ("dense_rank", 0) => plain(windows::rank::dense_rank_udwf(), Int8, true),
+        ("percent_rank", 0) => plain(windows::rank::percent_rank_udwf(), Float8, false),
+        ("cume_dist", 0) => plain(windows::cume_dist::cume_dist_udwf(), Float8, false),
+        ("ntile", 1) => Ok(Window { function: windows::ntile::ntile_udwf(), args: vec![Int8], result: Int4, cast: true }),
+        ("lag" | "lead", 1..=3) => {
+            let ty = value()?;
+            let function = if name == "lag" { windows::lead_lag::lag_udwf() } else { windows::lead_lag::lead_udwf() };
+            let params = [ty.clone(), Int8, ty.clone()][..args.len()].to_vec();
+            Ok(Window { function, args: params, result: ty, cast: false })
+        }
+        ("first_value", 1) => Ok(Window { function: windows::nth_value::first_value_udwf(), args: vec![value()?], result: value()?, cast: false }),
+        ("last_value", 1) => Ok(Window { function: windows::nth_value::last_value_udwf(), args: vec![value()?], result: value()?, cast: false }),
+        ("nth_value", 2) => Ok(Window { function: windows::nth_value::nth_value_udwf(), args: vec![value()?, Int8], result: value()?, cast: false }),
+        _ => Err(no_function(name, args)),
+    }
+}

@@ -1,0 +1,211 @@
+//! The scalar functions: which there are, which overload a call means, and how they are evaluated.
+//!
+//! Each table of overloads stands beside its kernels (`math`, `text`, `time`); choosing among them
+//! follows PostgreSQL: exact types first, then implicit casts, preferred types, and text for open
+//! literals. Also the helpers that the binder composes: casts, sort keys, constants.
+
+pub(crate) mod aggregates;
+mod arithmetic;
+mod math;
+mod sums;
+mod text;
+mod time;
+pub(crate) mod udf;
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BinaryArray, BinaryBuilder};
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{ColumnarValue, Expr, ScalarUDF};
+use thalweg_dataflow::types::numeric::canonical_bytes;
+use thalweg_dataflow::types::{Numeric, PgType, TextStyle, Zone, parse_text};
+use thalweg_dataflow::{Error, Result, SqlState};
+
+pub(crate) use arithmetic::{arithmetic, arithmetic_types, extreme, key};
+use udf::{Input, Kernel, PgFunction};
+
+use super::call::type_names;
+use super::typed::{Category, Typed, base, category, implicit, is_preferred, literal, same_base};
+
+/// One overload of a function.
+pub(crate) struct Definition {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// Its argument types.
+    pub(crate) args: &'static [PgType],
+    /// Whether the last argument may be repeated, any number of times, in any type.
+    pub(crate) variadic: bool,
+    /// The type of its result.
+    pub(crate) result: PgType,
+    /// What computes it.
+    pub(crate) kernel: Kernel,
+}
+
+/// The overload that a call means, its argument types spelled out.
+pub(crate) struct Overload {
+    pub(crate) name: &'static str,
+    pub(crate) args: Vec<PgType>,
+    pub(crate) result: PgType,
+    pub(crate) kernel: Kernel,
+}
+
+/// The overload for these arguments. Errors 42883 if there is none, 42725 if several fit.
+pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Overload> {
+    let all = [math::FUNCTIONS, text::FUNCTIONS, time::FUNCTIONS, arithmetic::FUNCTIONS];
+    let named: Vec<&'static Definition> = all.into_iter().flatten().filter(|definition| definition.name == name).collect();
+    if let Some(definition) = named.iter().find(|definition| definition.variadic && args.len() >= definition.args.len()) {
+        let mut types = definition.args.to_vec();
+        types.extend(args[types.len()..].iter().map(|arg| arg.ty.clone().unwrap_or(PgType::Text)));
+        return Ok(Overload { name: definition.name, args: types, result: definition.result.clone(), kernel: definition.kernel });
+    }
+    let types: Vec<Option<&PgType>> = args.iter().map(|arg| arg.ty.as_ref()).collect();
+    let candidates: Vec<(&'static Definition, &[PgType])> =
+        named.into_iter().filter(|definition| definition.args.len() == args.len() && !definition.variadic).map(|definition| (definition, definition.args)).collect();
+    let chosen = choose(candidates, &types).map_err(|several| if several { ambiguous(name, args) } else { no_function(name, args) })?;
+    Ok(Overload { name: chosen.name, args: chosen.args.to_vec(), result: chosen.result.clone(), kernel: chosen.kernel })
+}
+
+/// PostgreSQL's choice among overloads; the error tells whether several fit.
+pub(crate) fn choose<D: Copy>(candidates: Vec<(D, &[PgType])>, types: &[Option<&PgType>]) -> Result<D, bool> {
+    let fits = |params: &[PgType]| params.iter().zip(types).all(|(param, ty)| ty.is_none_or(|ty| implicit(ty, param)));
+    let mut left: Vec<(D, &[PgType])> = candidates.into_iter().filter(|(_, params)| fits(params)).collect();
+    let score = |params: &[PgType], good: &dyn Fn(&PgType, &PgType) -> bool| params.iter().zip(types).filter(|(param, ty)| ty.is_some_and(|ty| good(param, ty))).count();
+    let exact = |param: &PgType, ty: &PgType| same_base(param, ty) || (*param == PgType::Text && matches!(ty, PgType::Varchar(_)));
+    keep_best(&mut left, |params| score(params, &exact));
+    keep_best(&mut left, |params| score(params, &|param, ty| exact(param, ty) || (is_preferred(param) && category(param) == category(ty))));
+    if left.len() > 1 {
+        // Open literals: text if any candidate takes text there, else the preferred type.
+        for (place, _) in types.iter().enumerate().filter(|(_, ty)| ty.is_none()) {
+            if left.iter().any(|(_, params)| category(&params[place]) == Category::Text) {
+                left.retain(|(_, params)| category(&params[place]) == Category::Text);
+            } else if left.iter().any(|(_, params)| is_preferred(&params[place])) {
+                left.retain(|(_, params)| is_preferred(&params[place]));
+            }
+        }
+    }
+    match left.as_slice() {
+        [] => Err(false),
+        [(only, _)] => Ok(*only),
+        _ => Err(true),
+    }
+}
+
+fn keep_best<D>(left: &mut Vec<(D, &[PgType])>, score: impl Fn(&[PgType]) -> usize) {
+    let best = left.iter().map(|(_, params)| score(params)).max().unwrap_or(0);
+    left.retain(|(_, params)| score(params) == best);
+}
+
+/// The error for a function that nobody knows.
+pub(crate) fn no_function(name: &str, args: &[Typed]) -> Error {
+    Error::new(SqlState::UndefinedFunction, format!("function {name}({}) does not exist", type_names(args)))
+        .hint("No function matches the given name and argument types. You might need to add explicit type casts.")
+}
+
+fn ambiguous(name: &str, args: &[Typed]) -> Error {
+    Error::new(SqlState::AmbiguousFunction, format!("function {name}({}) is not unique", type_names(args)))
+        .hint("Could not choose a best candidate function. You might need to add explicit type casts.")
+}
+
+/// A resolved call.
+pub(crate) fn call(overload: Overload, args: Vec<Expr>, zone: &str) -> Result<Typed> {
+    let result = overload.result.clone();
+    let function = PgFunction::new(overload.name, overload.args, overload.result, Zone::parse(zone)?, overload.kernel);
+    Ok(Typed::new(evaluated(function, args), result))
+}
+
+/// The call of a function, already computed if its arguments are constants. An error is left to
+/// run time: the row that has it may never be reached.
+pub(crate) fn evaluated(function: PgFunction, args: Vec<Expr>) -> Expr {
+    let constants: Option<Vec<ColumnarValue>> = args
+        .iter()
+        .map(|arg| match arg {
+            Expr::Literal(value, _) => Some(ColumnarValue::Scalar(value.clone())),
+            _ => None,
+        })
+        .collect();
+    if let Some(constants) = constants
+        && let Ok(ColumnarValue::Scalar(value)) = function.run(&constants, 1)
+    {
+        return literal(value, &function.result);
+    }
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(ScalarUDF::new_from_impl(function)), args))
+}
+
+/// `expr` cast from one type to another.
+pub(crate) fn cast(expr: Expr, from: &PgType, to: &PgType, zone: &str) -> Result<Expr> {
+    fn kernel(input: &Input<'_>) -> Result<ArrayRef> {
+        let style = TextStyle { zone: input.zone.clone(), extra_float_digits: 1 };
+        thalweg_dataflow::types::cast(&input.array(0)?, &input.types[0], input.result, &style)
+    }
+    let function = PgFunction::new("cast", vec![from.clone()], to.clone(), Zone::parse(zone)?, kernel);
+    Ok(evaluated(function, vec![expr]))
+}
+
+/// What a literal in quotes means in a type.
+pub(crate) fn read_literal(ty: &PgType, text: &str, zone: &str, now: i64, view: bool) -> Result<ScalarValue> {
+    let zone = Zone::parse(zone)?;
+    if matches!(ty, PgType::Timestamptz | PgType::Timestamp | PgType::Date) {
+        let word = text.trim().to_ascii_lowercase();
+        if matches!(word.as_str(), "now" | "today" | "tomorrow" | "yesterday") {
+            if view {
+                return Err(Error::unsupported(format!("'{word}' in a materialized view")).hint("Its value would change without any input changing."));
+            }
+            return time::special(&word, ty, &zone, now);
+        }
+    }
+    parse_text(ty, text, &zone)
+}
+
+/// A numeric constant.
+pub(crate) fn numeric_constant(value: &Numeric) -> ScalarValue {
+    let mut bytes = Vec::new();
+    value.encode(&mut bytes);
+    ScalarValue::Binary(Some(bytes))
+}
+
+/// The number that a constant is, if it is an exact one.
+pub(crate) fn constant_as_numeric(value: &ScalarValue, ty: Option<&PgType>) -> Option<Numeric> {
+    match (value, ty) {
+        (ScalarValue::Int16(Some(value)), _) => Some(Numeric::from(i64::from(*value))),
+        (ScalarValue::Int32(Some(value)), _) => Some(Numeric::from(i64::from(*value))),
+        (ScalarValue::Int64(Some(value)), _) => Some(Numeric::from(*value)),
+        (ScalarValue::Binary(Some(bytes)), Some(PgType::Numeric(None))) => Numeric::decode(bytes).ok().filter(Numeric::is_finite),
+        (ScalarValue::Utf8(Some(text)), None) => Numeric::parse(text).ok().filter(Numeric::is_finite),
+        _ => None,
+    }
+}
+
+/// `count(*)`.
+pub(crate) fn count_star() -> Expr {
+    let count = datafusion::functions_aggregate::count::count_udaf();
+    Expr::AggregateFunction(datafusion::logical_expr::expr::AggregateFunction::new_udf(count, vec![datafusion::prelude::lit(1_i64)], false, None, Vec::new(), None))
+}
+
+/// The value with the same bytes for equal values, still of its type: what is grouped by.
+pub(crate) fn canonical(expr: Expr, ty: &PgType) -> Result<Expr> {
+    fn numerics(input: &Input<'_>) -> Result<ArrayRef> {
+        Ok(Arc::new(canonical_numerics(&input.array(0)?)))
+    }
+    match ty {
+        PgType::Numeric(None) => Ok(evaluated(PgFunction::new("canonical", vec![base(ty)], base(ty), Zone::default(), numerics), vec![expr])),
+        PgType::Float4 | PgType::Float8 => key(expr, ty),
+        PgType::Interval => Ok(evaluated(PgFunction::new("canonical", vec![base(ty)], base(ty), Zone::default(), time::canonical_intervals), vec![expr])),
+        _ => Ok(expr),
+    }
+}
+
+/// Encoded numerics without their display scales.
+pub(crate) fn canonical_numerics(array: &ArrayRef) -> BinaryArray {
+    let Some(array) = array.as_any().downcast_ref::<BinaryArray>() else {
+        return BinaryArray::new_null(array.len());
+    };
+    let mut builder = BinaryBuilder::with_capacity(array.len(), array.values().len());
+    for value in array {
+        match value {
+            Some(bytes) => builder.append_value(canonical_bytes(bytes)),
+            None => builder.append_null(),
+        }
+    }
+    builder.finish()
+}

@@ -1,0 +1,284 @@
+//! Operators: which one PostgreSQL means for these operand types, and what evaluates it.
+//!
+//! Comparisons become DataFusion's own over sort keys (see [`functions::key`]), so that the
+//! optimiser understands them and joins find their keys; arithmetic becomes our functions, which
+//! check for overflow.
+
+use datafusion::logical_expr::{BinaryExpr, Expr, Like, Operator};
+use datafusion::sql::sqlparser::ast::{self, BinaryOperator};
+use thalweg_dataflow::types::PgType;
+use thalweg_dataflow::types::numeric::Numeric;
+use thalweg_dataflow::{Error, Result, SqlState};
+
+use super::binder::{Binder, Env};
+use super::expr::Cast;
+use super::functions;
+use super::typed::{Category, Typed, category};
+
+impl Binder<'_> {
+    /// `left op right`.
+    pub(crate) fn binary(&self, env: &Env<'_>, left: &ast::Expr, op: &BinaryOperator, right: &ast::Expr) -> Result<Typed> {
+        use BinaryOperator as B;
+        match op {
+            B::And | B::Or => {
+                let name = if *op == B::And { "AND" } else { "OR" };
+                let left = self.condition(env, left, name)?;
+                let right = self.condition(env, right, name)?;
+                let op = if *op == B::And { Operator::And } else { Operator::Or };
+                Ok(Typed::new(binary(left, op, right), PgType::Bool))
+            }
+            B::PGCustomBinaryOperator(parts) => match parts.last().and_then(|name| named_operator(name)) {
+                Some(op) => self.binary(env, left, &op, right),
+                None => Err(Error::unsupported(format!("the operator {}", parts.join(".")))),
+            },
+            _ => {
+                let (left, right) = (self.expr(env, left)?, self.expr(env, right)?);
+                self.operate(op, left, right)
+            }
+        }
+    }
+
+    /// `left op right` over bound operands.
+    pub(crate) fn operate(&self, op: &BinaryOperator, left: Typed, right: Typed) -> Result<Typed> {
+        use BinaryOperator as B;
+        match op {
+            B::Eq | B::NotEq | B::Lt | B::LtEq | B::Gt | B::GtEq => self.compare(op, left, right, false),
+            B::Plus | B::Minus | B::Multiply | B::Divide | B::Modulo => self.arithmetic(op, left, right),
+            B::PGExp => self.call_by_name("power", vec![left, right]),
+            B::BitwiseAnd | B::BitwiseOr | B::PGBitwiseXor | B::PGBitwiseShiftLeft | B::PGBitwiseShiftRight => self.bitwise(op, left, right),
+            B::StringConcat => self.concat(left, right),
+            B::PGRegexMatch => self.text_match(Operator::RegexMatch, op, left, right),
+            B::PGRegexIMatch => self.text_match(Operator::RegexIMatch, op, left, right),
+            B::PGRegexNotMatch => self.text_match(Operator::RegexNotMatch, op, left, right),
+            B::PGRegexNotIMatch => self.text_match(Operator::RegexNotIMatch, op, left, right),
+            B::PGLikeMatch => self.like_typed(left, right, false, false),
+            B::PGNotLikeMatch => self.like_typed(left, right, true, false),
+            B::PGILikeMatch => self.like_typed(left, right, false, true),
+            B::PGNotILikeMatch => self.like_typed(left, right, true, true),
+            B::PGStartsWith => self.call_by_name("starts_with", vec![left, right]),
+            other => Err(Error::unsupported(format!("the operator {other}"))),
+        }
+    }
+
+    /// A comparison; `distinct`: IS [NOT] DISTINCT FROM, where nulls are values.
+    pub(crate) fn compare(&self, op: &BinaryOperator, left: Typed, right: Typed, distinct: bool) -> Result<Typed> {
+        let operator = match (op, distinct) {
+            (BinaryOperator::Eq, true) => Operator::IsNotDistinctFrom,
+            (_, true) => Operator::IsDistinctFrom,
+            (BinaryOperator::Eq, _) => Operator::Eq,
+            (BinaryOperator::NotEq, _) => Operator::NotEq,
+            (BinaryOperator::Lt, _) => Operator::Lt,
+            (BinaryOperator::LtEq, _) => Operator::LtEq,
+            (BinaryOperator::Gt, _) => Operator::Gt,
+            _ => Operator::GtEq,
+        };
+        if let Some((left, right)) = decimal_fast_path(&left, &right) {
+            return Ok(Typed::new(binary(left, operator, right), PgType::Bool));
+        }
+        let ty = match (&left.ty, &right.ty) {
+            (None, None) => PgType::Text,
+            (Some(known), None) | (None, Some(known)) => match known {
+                PgType::Varchar(_) => PgType::Text,
+                PgType::Numeric(_) => PgType::Numeric(None),
+                other => other.clone(),
+            },
+            (Some(one), Some(other)) => comparison_type(one, other).ok_or_else(|| no_operator(&op.to_string(), &left, &right))?,
+        };
+        let left = self.coerce(left, &ty, Cast::Explicit)?;
+        let right = self.coerce(right, &ty, Cast::Explicit)?;
+        let expr = binary(functions::key(left.expr, &ty)?, operator, functions::key(right.expr, &ty)?);
+        Ok(Typed::new(expr, PgType::Bool))
+    }
+
+    fn arithmetic(&self, op: &BinaryOperator, left: Typed, right: Typed) -> Result<Typed> {
+        let symbol = op.to_string();
+        let (left_type, right_type) = match (&left.ty, &right.ty) {
+            (None, None) => {
+                let message = format!("operator is not unique: unknown {symbol} unknown");
+                return Err(Error::new(SqlState::AmbiguousFunction, message).hint("Could not choose a best candidate operator. You might need to add explicit type casts."));
+            }
+            (Some(one), None) => (one.clone(), unknown_operand(op, one, false)),
+            (None, Some(other)) => (unknown_operand(op, other, true), other.clone()),
+            (Some(one), Some(other)) => (one.clone(), other.clone()),
+        };
+        let Some((left_type, right_type, result)) = functions::arithmetic_types(&symbol, &left_type, &right_type) else {
+            return Err(no_operator(&symbol, &left, &right));
+        };
+        let left = self.coerce(left, &left_type, Cast::Explicit)?;
+        let right = self.coerce(right, &right_type, Cast::Explicit)?;
+        let expr = functions::arithmetic(&symbol, (left.expr, &left_type), (right.expr, &right_type), &result, &self.settings.zone)?;
+        Ok(Typed::new(expr, result))
+    }
+
+    fn bitwise(&self, op: &BinaryOperator, left: Typed, right: Typed) -> Result<Typed> {
+        let symbol = match op {
+            BinaryOperator::PGBitwiseXor => "#".to_string(),
+            other => other.to_string(),
+        };
+        let integer = |ty: &Option<PgType>| matches!(ty, None | Some(PgType::Int2 | PgType::Int4 | PgType::Int8));
+        if !integer(&left.ty) || !integer(&right.ty) || (left.ty.is_none() && right.ty.is_none()) {
+            return Err(no_operator(&symbol, &left, &right));
+        }
+        let name = match symbol.as_str() {
+            "&" => "bit_and_op",
+            "|" => "bit_or_op",
+            "#" => "bit_xor_op",
+            "<<" => "bit_shift_left",
+            _ => "bit_shift_right",
+        };
+        self.call_by_name(name, vec![left, right])
+    }
+
+    fn concat(&self, left: Typed, right: Typed) -> Result<Typed> {
+        let text = |typed: &Typed| typed.ty.as_ref().is_none_or(|ty| category(ty) == Category::Text);
+        if !text(&left) && !text(&right) {
+            return Err(no_operator("||", &left, &right));
+        }
+        let left = self.coerce(left, &PgType::Text, Cast::Explicit)?;
+        let right = self.coerce(right, &PgType::Text, Cast::Explicit)?;
+        self.call_by_name("textcat", vec![left, right])
+    }
+
+    fn text_match(&self, operator: Operator, op: &BinaryOperator, left: Typed, right: Typed) -> Result<Typed> {
+        let text = |typed: &Typed| typed.ty.as_ref().is_none_or(|ty| category(ty) == Category::Text);
+        if !text(&left) || !text(&right) {
+            return Err(no_operator(&op.to_string(), &left, &right));
+        }
+        let left = self.coerce(left, &PgType::Text, Cast::Implicit)?;
+        let right = self.coerce(right, &PgType::Text, Cast::Implicit)?;
+        Ok(Typed::new(binary(left.expr, operator, right.expr), PgType::Bool))
+    }
+
+    /// `inner [NOT] [I]LIKE pattern [ESCAPE c]`.
+    pub(crate) fn like(
+        &self,
+        env: &Env<'_>,
+        inner: &ast::Expr,
+        pattern: &ast::Expr,
+        escape: Option<&ast::ValueWithSpan>,
+        negated: bool,
+        any_case: bool,
+    ) -> Result<Typed> {
+        if escape.is_some_and(|escape| escape.value.clone().into_string().as_deref() != Some("\\")) {
+            return Err(Error::unsupported("LIKE with an ESCAPE other than the backslash"));
+        }
+        let (left, right) = (self.expr(env, inner)?, self.expr(env, pattern)?);
+        self.like_typed(left, right, negated, any_case)
+    }
+
+    fn like_typed(&self, left: Typed, right: Typed, negated: bool, any_case: bool) -> Result<Typed> {
+        let text = |typed: &Typed| typed.ty.as_ref().is_none_or(|ty| category(ty) == Category::Text);
+        if !text(&left) || !text(&right) {
+            let symbol = match (negated, any_case) {
+                (false, false) => "~~",
+                (true, false) => "!~~",
+                (false, true) => "~~*",
+                (true, true) => "!~~*",
+            };
+            return Err(no_operator(symbol, &left, &right));
+        }
+        let left = self.coerce(left, &PgType::Text, Cast::Implicit)?;
+        let right = self.coerce(right, &PgType::Text, Cast::Implicit)?;
+        let like = Like::new(negated, Box::new(left.expr), Box::new(right.expr), None, any_case);
+        Ok(Typed::new(Expr::Like(like), PgType::Bool))
+    }
+
+    /// `- inner`.
+    pub(crate) fn negate(&self, inner: Typed) -> Result<Typed> {
+        let Some(ty) = inner.ty.clone() else {
+            return Err(Error::new(SqlState::AmbiguousFunction, "operator is not unique: - unknown").hint("Could not choose a best candidate operator. You might need to add explicit type casts."));
+        };
+        if category(&ty) != Category::Number && ty != PgType::Interval || ty == PgType::Oid {
+            return Err(Error::new(SqlState::UndefinedFunction, format!("operator does not exist: - {}", inner.type_name())).hint(NO_OPERATOR));
+        }
+        self.call_by_name("uminus", vec![inner])
+    }
+}
+
+const NO_OPERATOR: &str = "No operator matches the given name and argument types. You might need to add explicit type casts.";
+
+fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
+    Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right: Box::new(right) })
+}
+
+fn no_operator(symbol: &str, left: &Typed, right: &Typed) -> Error {
+    let message = format!("operator does not exist: {} {symbol} {}", left.type_name(), right.type_name());
+    Error::new(SqlState::UndefinedFunction, message).hint(NO_OPERATOR)
+}
+
+fn named_operator(name: &str) -> Option<BinaryOperator> {
+    use BinaryOperator as B;
+    Some(match name {
+        "=" => B::Eq,
+        "<>" | "!=" => B::NotEq,
+        "<" => B::Lt,
+        "<=" => B::LtEq,
+        ">" => B::Gt,
+        ">=" => B::GtEq,
+        "+" => B::Plus,
+        "-" => B::Minus,
+        "*" => B::Multiply,
+        "/" => B::Divide,
+        "%" => B::Modulo,
+        "||" => B::StringConcat,
+        "~" => B::PGRegexMatch,
+        "~*" => B::PGRegexIMatch,
+        "!~" => B::PGRegexNotMatch,
+        "!~*" => B::PGRegexNotIMatch,
+        "~~" => B::PGLikeMatch,
+        "!~~" => B::PGNotLikeMatch,
+        _ => return None,
+    })
+}
+
+/// What a literal in quotes beside a `known` operand of arithmetic is read as.
+fn unknown_operand(op: &BinaryOperator, known: &PgType, literal_is_left: bool) -> PgType {
+    match (op, known) {
+        (BinaryOperator::Plus, PgType::Date | PgType::Timestamp | PgType::Timestamptz) => PgType::Interval,
+        (BinaryOperator::Multiply | BinaryOperator::Divide, PgType::Interval) if !literal_is_left || *op == BinaryOperator::Multiply => PgType::Float8,
+        (_, PgType::Numeric(_)) => PgType::Numeric(None),
+        (_, other) => other.clone(),
+    }
+}
+
+/// The type in which two values of different types are compared.
+fn comparison_type(one: &PgType, other: &PgType) -> Option<PgType> {
+    use PgType::{Date, Float4, Float8, Int2, Int4, Int8, Numeric, Oid, Timestamp, Timestamptz};
+    if one == other {
+        return Some(match one {
+            PgType::Varchar(_) => PgType::Text,
+            other => other.clone(),
+        });
+    }
+    Some(match (one, other) {
+        (Float4, Float4) => Float4,
+        (Float4 | Float8, Int2 | Int4 | Int8 | Numeric(_) | Float4 | Float8) | (Int2 | Int4 | Int8 | Numeric(_), Float4 | Float8) => Float8,
+        (Numeric(_), Int2 | Int4 | Int8 | Numeric(_)) | (Int2 | Int4 | Int8, Numeric(_)) => Numeric(None),
+        (Int8 | Oid, Int2 | Int4 | Int8 | Oid) | (Int2 | Int4, Int8 | Oid) => Int8,
+        (Int2 | Int4, Int2 | Int4) => Int4,
+        (Timestamptz, Date | Timestamp) | (Date | Timestamp, Timestamptz) => Timestamptz,
+        (Timestamp, Date) | (Date, Timestamp) => Timestamp,
+        (one, other) if category(one) == Category::Text && category(other) == Category::Text => PgType::Text,
+        _ => return None,
+    })
+}
+
+/// A numeric(p,s) beside a constant that it can hold: compared as integers.
+fn decimal_fast_path(left: &Typed, right: &Typed) -> Option<(Expr, Expr)> {
+    fn constant(typed: &Typed, precision: u8, scale: i8) -> Option<Expr> {
+        let Expr::Literal(value, _) = &typed.expr else { return None };
+        let number = functions::constant_as_numeric(value, typed.ty.as_ref())?;
+        let rounded: Numeric = number.round(i32::from(scale)).ok()?;
+        if rounded.sub(&number).ok()?.is_zero() {
+            let unscaled = rounded.to_decimal128(precision, scale).ok()?;
+            let value = datafusion::common::ScalarValue::Decimal128(Some(unscaled), precision, scale);
+            return Some(Expr::Literal(value, None));
+        }
+        None
+    }
+    match (&left.ty, &right.ty) {
+        (Some(PgType::Numeric(Some((precision, scale)))), _) => Some((left.expr.clone(), constant(right, *precision, *scale)?)),
+        (_, Some(PgType::Numeric(Some((precision, scale))))) => Some((constant(left, *precision, *scale)?, right.expr.clone())),
+        _ => None,
+    }
+}

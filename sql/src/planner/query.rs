@@ -1,0 +1,285 @@
+//! Queries: WITH, set operations, VALUES, ORDER BY and LIMIT around a SELECT.
+//!
+//! Every query ends in a plan whose columns have names of their own; what the user sees is kept
+//! beside it.
+
+use datafusion::common::Column;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, SortExpr};
+use datafusion::sql::sqlparser::ast::{self, SetExpr, SetOperator, SetQuantifier};
+use thalweg_dataflow::types::PgType;
+use thalweg_dataflow::{Error, Result, SqlState};
+
+use super::binder::{Binder, BoundQuery, Ctes, Env, OutputColumn, fold};
+use super::expr::Cast;
+use super::functions;
+use super::scope::Scope;
+use super::typed::{Typed, compares_natively, metadata};
+
+impl Binder<'_> {
+    /// Binds a query.
+    pub(crate) fn query(&self, query: &ast::Query, outer: Option<&Env<'_>>, ctes: &Ctes) -> Result<BoundQuery> {
+        refuse_clauses(query)?;
+        let ctes = self.with(query.with.as_ref(), outer, ctes)?;
+        let order = order_items(query.order_by.as_ref())?;
+        let bound = match query.body.as_ref() {
+            SetExpr::Select(select) => self.select(select, order, outer, &ctes)?,
+            other => {
+                let bound = self.set_expr(other, outer, &ctes)?;
+                self.order_output(bound, order)?
+            }
+        };
+        self.limit(bound, query, outer, &ctes)
+    }
+
+    fn with(&self, with: Option<&ast::With>, outer: Option<&Env<'_>>, ctes: &Ctes) -> Result<Ctes> {
+        let Some(with) = with else { return Ok(ctes.clone()) };
+        if with.recursive {
+            return Err(Error::unsupported("WITH RECURSIVE"));
+        }
+        let mut ctes = ctes.clone();
+        let outside = ctes.len();
+        for cte in &with.cte_tables {
+            let name = fold(&cte.alias.name);
+            if ctes[outside..].iter().any(|(known, _)| *known == name) {
+                return Err(Error::new(SqlState::DuplicateAlias, format!("WITH query name \"{name}\" specified more than once")));
+            }
+            let mut bound = self.nested(|| self.query(&cte.query, outer, &ctes))?;
+            bound = self.settled_query(bound)?;
+            rename(&mut bound, &name, &cte.alias.columns)?;
+            let mut longer = (*ctes).clone();
+            longer.push((name, bound));
+            ctes = longer.into();
+        }
+        Ok(ctes)
+    }
+
+    fn set_expr(&self, body: &SetExpr, outer: Option<&Env<'_>>, ctes: &Ctes) -> Result<BoundQuery> {
+        self.nested(|| match body {
+            SetExpr::Select(select) => self.select(select, Vec::new(), outer, ctes),
+            SetExpr::Query(query) => self.query(query, outer, ctes),
+            SetExpr::Values(values) => self.values(values, outer, ctes),
+            SetExpr::SetOperation { left, op, set_quantifier, right } => {
+                let left = self.set_expr(left, outer, ctes)?;
+                let right = self.set_expr(right, outer, ctes)?;
+                self.set_operation(left, *op, *set_quantifier, right)
+            }
+            SetExpr::Table(table) => {
+                let name = table.table_name.clone().unwrap_or_default();
+                Err(Error::unsupported(format!("TABLE {name}")).hint(format!("Write SELECT * FROM {name}.")))
+            }
+            _ => Err(Error::unsupported("a data-changing statement in a query")),
+        })
+    }
+
+    fn set_operation(&self, left: BoundQuery, op: SetOperator, quantifier: SetQuantifier, right: BoundQuery) -> Result<BoundQuery> {
+        let all = match quantifier {
+            SetQuantifier::All => true,
+            SetQuantifier::Distinct | SetQuantifier::None => false,
+            _ => return Err(Error::unsupported(format!("{op} {quantifier}"))),
+        };
+        let construct = op.to_string();
+        if left.columns.len() != right.columns.len() {
+            return Err(Error::new(SqlState::SyntaxError, format!("each {construct} query must have the same number of columns")));
+        }
+        let mut types = Vec::with_capacity(left.columns.len());
+        for (one, other) in left.columns.iter().zip(&right.columns) {
+            types.push(super::typed::common([(one.ty.as_ref(), None), (other.ty.as_ref(), None)], &construct)?);
+        }
+        let exact = op != SetOperator::Union || !all;
+        let names: Vec<String> = left.columns.iter().map(|column| column.name.clone()).collect();
+        let left = self.convert(left, &types, exact)?;
+        let right = self.convert(right, &types, exact)?;
+        let plan = match op {
+            SetOperator::Union => {
+                let union = LogicalPlanBuilder::from(left).union(right)?;
+                if all { union.build()? } else { union.distinct()?.build()? }
+            }
+            SetOperator::Intersect => LogicalPlanBuilder::intersect(left, right, all)?,
+            SetOperator::Except | SetOperator::Minus => LogicalPlanBuilder::except(left, right, all)?,
+        };
+        self.rebuilt(plan, names, types)
+    }
+
+    /// A plan whose columns are given names of their own again.
+    fn rebuilt(&self, plan: LogicalPlan, names: Vec<String>, types: Vec<PgType>) -> Result<BoundQuery> {
+        let mut exprs = Vec::with_capacity(names.len());
+        let mut columns = Vec::with_capacity(names.len());
+        for (place, (name, ty)) in names.into_iter().zip(types).enumerate() {
+            let column = Expr::Column(Column::from(plan.schema().qualified_field(place)));
+            let unique = self.unique(&name);
+            exprs.push(column.alias_with_metadata(&unique, Some(metadata(&ty))));
+            columns.push(OutputColumn { name, column: Column::new_unqualified(unique), ty: Some(ty) });
+        }
+        let plan = LogicalPlanBuilder::from(plan).project(exprs)?.build()?;
+        Ok(BoundQuery { plan, columns })
+    }
+
+    /// The rows of a query in these types; `exact`: equal values also have equal bytes.
+    fn convert(&self, bound: BoundQuery, types: &[PgType], exact: bool) -> Result<LogicalPlan> {
+        let mut exprs = Vec::with_capacity(types.len());
+        for (column, ty) in bound.columns.iter().zip(types) {
+            let typed = Typed { expr: Expr::Column(column.column.clone()), ty: column.ty.clone(), at: None };
+            let mut expr = self.coerce(typed, ty, Cast::Explicit)?.expr;
+            if exact {
+                expr = functions::canonical(expr, ty)?;
+            }
+            exprs.push(expr.alias_with_metadata(self.unique(&column.name), Some(metadata(ty))));
+        }
+        Ok(LogicalPlanBuilder::from(bound.plan).project(exprs)?.build()?)
+    }
+
+    /// A query whose unknown columns have become text.
+    pub(crate) fn settled_query(&self, bound: BoundQuery) -> Result<BoundQuery> {
+        if bound.columns.iter().all(|column| column.ty.is_some()) {
+            return Ok(bound);
+        }
+        Ok(BoundQuery {
+            plan: bound.plan,
+            columns: bound.columns.into_iter().map(|column| OutputColumn { ty: column.ty.or(Some(PgType::Text)), ..column }).collect(),
+        })
+    }
+
+    fn values(&self, values: &ast::Values, outer: Option<&Env<'_>>, ctes: &Ctes) -> Result<BoundQuery> {
+        let scope = Scope::default();
+        let env = Env { scope: &scope, outer, ctes: ctes.clone(), no_aggregates: Some("VALUES"), no_windows: Some("VALUES"), windows: Vec::new().into() };
+        let width = values.rows.first().map_or(0, |row| row.content.len());
+        let mut columns: Vec<Vec<Typed>> = vec![Vec::new(); width];
+        for row in &values.rows {
+            if row.content.len() != width {
+                return Err(Error::new(SqlState::SyntaxError, "VALUES lists must all be the same length"));
+            }
+            for (column, item) in columns.iter_mut().zip(&row.content) {
+                column.push(self.expr(&env, item)?);
+            }
+        }
+        let mut types = Vec::with_capacity(width);
+        let mut rows: Vec<Vec<Expr>> = vec![Vec::with_capacity(width); values.rows.len()];
+        for column in columns {
+            let (items, ty) = self.unify(column, "VALUES")?;
+            types.push(ty);
+            for (row, item) in rows.iter_mut().zip(items) {
+                row.push(item.expr);
+            }
+        }
+        let plan = LogicalPlanBuilder::values(rows)?.build()?;
+        let names = (1..=width).map(|number| format!("column{number}")).collect();
+        self.rebuilt(plan, names, types)
+    }
+
+    /// ORDER BY over output columns alone.
+    fn order_output(&self, bound: BoundQuery, order: Vec<ast::OrderByExpr>) -> Result<BoundQuery> {
+        if order.is_empty() {
+            return Ok(bound);
+        }
+        let bound = self.settled_query(bound)?;
+        let mut sorts = Vec::with_capacity(order.len());
+        for item in &order {
+            let place = match output_place(&item.expr, &bound.columns)? {
+                Some(place) => place,
+                None => {
+                    return Err(Error::new(SqlState::FeatureNotSupported, "invalid UNION/INTERSECT/EXCEPT ORDER BY clause")
+                        .detail("Only result column names can be used, not expressions or functions.")
+                        .hint("Add the expression/function to every SELECT, or move the UNION into a FROM clause."));
+                }
+            };
+            let column = &bound.columns[place];
+            sorts.push(sort(Expr::Column(column.column.clone()), column.ty.as_ref().unwrap_or(&PgType::Text), &item.options)?);
+        }
+        let plan = LogicalPlanBuilder::from(bound.plan).sort(sorts)?.build()?;
+        Ok(BoundQuery { plan, columns: bound.columns })
+    }
+
+    fn limit(&self, bound: BoundQuery, query: &ast::Query, outer: Option<&Env<'_>>, ctes: &Ctes) -> Result<BoundQuery> {
+        let (limit, offset) = match (&query.limit_clause, &query.fetch) {
+            (None, None) => return Ok(bound),
+            (Some(ast::LimitClause::LimitOffset { limit, offset, limit_by }), fetch) if limit_by.is_empty() => {
+                let fetched = fetch.as_ref().map(|fetch| fetch.quantity.clone());
+                (limit.clone().or(fetched.flatten()), offset.as_ref().map(|offset| offset.value.clone()))
+            }
+            (None, Some(fetch)) if !fetch.with_ties && !fetch.percent => {
+                let one = ast::Expr::Value(ast::Value::Number("1".into(), false).into());
+                (Some(fetch.quantity.clone().unwrap_or(one)), None)
+            }
+            _ => return Err(Error::unsupported("this form of LIMIT")),
+        };
+        let scope = Scope::default();
+        let env = Env { scope: &scope, outer, ctes: ctes.clone(), no_aggregates: Some("LIMIT"), no_windows: Some("LIMIT"), windows: Vec::new().into() };
+        let count = |expr: Option<ast::Expr>, clause: &str| -> Result<Option<Expr>> {
+            let Some(expr) = expr else { return Ok(None) };
+            let typed = self.expr(&env, &expr)?;
+            let typed = self.coerce(typed, &PgType::Int8, Cast::Explicit)?;
+            match &typed.expr {
+                Expr::Literal(datafusion::common::ScalarValue::Int64(Some(value)), _) if *value < 0 => {
+                    Err(Error::new(SqlState::InvalidParameter, format!("{clause} must not be negative")))
+                }
+                Expr::Literal(datafusion::common::ScalarValue::Int64(None), _) => Ok(None),
+                Expr::Literal(..) | Expr::Placeholder(_) => Ok(Some(typed.expr)),
+                _ => Err(Error::unsupported(format!("{clause} that is not a constant"))),
+            }
+        };
+        let fetch = count(limit, "LIMIT")?;
+        let skip = count(offset, "OFFSET")?;
+        if fetch.is_none() && skip.is_none() {
+            return Ok(bound);
+        }
+        let plan = LogicalPlanBuilder::from(bound.plan).limit_by_expr(skip, fetch)?.build()?;
+        Ok(BoundQuery { plan, columns: bound.columns })
+    }
+}
+
+fn refuse_clauses(query: &ast::Query) -> Result<()> {
+    if !query.locks.is_empty() {
+        return Err(Error::unsupported("SELECT ... FOR UPDATE or FOR SHARE"));
+    }
+    if query.for_clause.is_some() || query.settings.is_some() || query.format_clause.is_some() || !query.pipe_operators.is_empty() {
+        return Err(Error::unsupported("this clause of the query"));
+    }
+    Ok(())
+}
+
+/// The items of ORDER BY.
+fn order_items(order: Option<&ast::OrderBy>) -> Result<Vec<ast::OrderByExpr>> {
+    match order.map(|order| &order.kind) {
+        None => Ok(Vec::new()),
+        Some(ast::OrderByKind::Expressions(items)) => Ok(items.clone()),
+        Some(ast::OrderByKind::All(_)) => Err(Error::unsupported("ORDER BY ALL")),
+    }
+}
+
+/// The output column that an ORDER BY item names by its number or name.
+pub(crate) fn output_place(expr: &ast::Expr, columns: &[OutputColumn]) -> Result<Option<usize>> {
+    match expr {
+        ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, _), .. }) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+            match digits.parse::<usize>() {
+                Ok(number) if number >= 1 && number <= columns.len() => Ok(Some(number - 1)),
+                _ => Err(Error::new(SqlState::InvalidColumnReference, format!("ORDER BY position {digits} is not in select list"))),
+            }
+        }
+        ast::Expr::Identifier(ident) => {
+            let name = fold(ident);
+            let mut found = columns.iter().enumerate().filter(|(_, column)| column.name == name);
+            let first = found.next();
+            Ok(first.map(|(place, _)| place))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// A sort key as PostgreSQL orders the type: nulls are larger than everything.
+pub(crate) fn sort(expr: Expr, ty: &PgType, options: &ast::OrderByOptions) -> Result<SortExpr> {
+    let ascending = options.asc.unwrap_or(true);
+    let key = if compares_natively(ty) { expr } else { functions::key(expr, ty)? };
+    Ok(SortExpr::new(key, ascending, options.nulls_first.unwrap_or(!ascending)))
+}
+
+/// Gives a derived table's columns the names of its alias.
+pub(crate) fn rename(bound: &mut BoundQuery, table: &str, names: &[ast::TableAliasColumnDef]) -> Result<()> {
+    if names.len() > bound.columns.len() {
+        let message = format!("table \"{table}\" has {} columns available but {} columns specified", bound.columns.len(), names.len());
+        return Err(Error::new(SqlState::InvalidColumnReference, message));
+    }
+    for (column, name) in bound.columns.iter_mut().zip(names) {
+        column.name = fold(&name.name);
+    }
+    Ok(())
+}

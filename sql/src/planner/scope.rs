@@ -1,0 +1,106 @@
+//! Scopes: which names a clause sees.
+//!
+//! A scope lists the columns of a FROM clause, each with the table name it may be qualified by.
+//! Lookups follow PostgreSQL: unqualified names must be unique, a column merged by USING stands for
+//! both sides, and the nearest scope that knows a name wins. Suggests near names when none fits.
+
+use datafusion::logical_expr::Expr;
+use thalweg_dataflow::types::PgType;
+use thalweg_dataflow::{Error, Result, SqlState};
+
+/// One column that a clause can name.
+#[derive(Debug, Clone)]
+pub(crate) struct ScopeColumn {
+    /// The table name or alias that qualifies it; `None` for a column merged by USING.
+    pub(crate) table: Option<String>,
+    /// Its name.
+    pub(crate) name: String,
+    /// What it stands for in the plan: a column, or for a merged one an expression over columns.
+    pub(crate) expr: Expr,
+    /// Its type; `None` for an output column that is an unknown literal.
+    pub(crate) ty: PgType,
+    /// Whether it is hidden behind a merged column: reachable only by its qualified name.
+    pub(crate) hidden: bool,
+}
+
+/// The columns of a FROM clause, in the order of `*`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Scope {
+    /// The columns.
+    pub(crate) columns: Vec<ScopeColumn>,
+    /// The names of the tables, for errors and `t.*`.
+    pub(crate) tables: Vec<String>,
+}
+
+impl Scope {
+    /// The column with this name, if there is one; ambiguity is an error.
+    pub(crate) fn find(&self, table: Option<&str>, name: &str) -> Result<Option<&ScopeColumn>> {
+        let mut found = self.columns.iter().filter(|column| {
+            column.name == name
+                && match table {
+                    Some(table) => column.table.as_deref() == Some(table),
+                    None => !column.hidden,
+                }
+        });
+        let first = found.next();
+        if found.next().is_some() {
+            return Err(Error::new(SqlState::AmbiguousColumn, format!("column reference \"{name}\" is ambiguous")));
+        }
+        Ok(first)
+    }
+
+    /// The qualified name of the column that an expression of the plan stands for.
+    pub(crate) fn describe(&self, expr: &Expr) -> Option<String> {
+        let column = self.columns.iter().find(|column| column.expr == *expr)?;
+        Some(match &column.table {
+            Some(table) => format!("{table}.{}", column.name),
+            None => column.name.clone(),
+        })
+    }
+
+    /// Adds the columns of another scope; a table name used twice is an error.
+    pub(crate) fn extend(&mut self, other: Scope) -> Result<()> {
+        for table in &other.tables {
+            if self.tables.contains(table) {
+                return Err(Error::new(SqlState::DuplicateAlias, format!("table name \"{table}\" specified more than once")));
+            }
+        }
+        self.tables.extend(other.tables);
+        self.columns.extend(other.columns);
+        Ok(())
+    }
+
+    /// The error for a name that nothing has.
+    pub(crate) fn no_column(&self, table: Option<&str>, name: &str) -> Error {
+        if let Some(table) = table {
+            if !self.tables.iter().any(|known| known == table) {
+                return Error::new(SqlState::UndefinedTable, format!("missing FROM-clause entry for table \"{table}\""));
+            }
+            let error = Error::new(SqlState::UndefinedColumn, format!("column {table}.{name} does not exist"));
+            return self.suggest(error, Some(table), name);
+        }
+        let error = Error::new(SqlState::UndefinedColumn, format!("column \"{name}\" does not exist"));
+        self.suggest(error, None, name)
+    }
+
+    fn suggest(&self, error: Error, table: Option<&str>, name: &str) -> Error {
+        let limit = (name.chars().count() / 2).clamp(1, 3);
+        let near = self
+            .columns
+            .iter()
+            .filter(|column| table.is_none() || column.table.as_deref() == table)
+            .map(|column| (strsim::levenshtein(&column.name, name), column))
+            .filter(|(distance, _)| *distance <= limit)
+            .min_by_key(|(distance, _)| *distance);
+        match near {
+            Some((_, column)) => {
+                let full = match &column.table {
+                    Some(table) => format!("{table}.{}", column.name),
+                    None => column.name.clone(),
+                };
+                error.hint(format!("Perhaps you meant to reference the column \"{full}\"."))
+            }
+            None => error,
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Typed expressions and PostgreSQL's coercion rules.
+//!
+//! A literal in quotes, NULL and `$n` have no type until their surroundings give them one; then a
+//! literal is read by that type's input function. Says which casts are implicit and which type
+//! several operands have in common. Does not know operators or functions.
+
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use datafusion::common::metadata::FieldMetadata;
+use datafusion::logical_expr::Expr;
+use thalweg_dataflow::types::PgType;
+use thalweg_dataflow::{Error, SqlState};
+
+/// An expression and its type.
+#[derive(Debug, Clone)]
+pub(crate) struct Typed {
+    /// What DataFusion evaluates.
+    pub(crate) expr: Expr,
+    /// `None`: a literal in quotes, NULL or a parameter whose type is still open.
+    pub(crate) ty: Option<PgType>,
+    /// The place in the text, for errors.
+    pub(crate) at: Option<usize>,
+}
+
+impl Typed {
+    /// An expression of a known type.
+    pub(crate) fn new(expr: Expr, ty: PgType) -> Typed {
+        Typed { expr, ty: Some(ty), at: None }
+    }
+
+    /// A constant of a known type.
+    pub(crate) fn constant(value: ScalarValue, ty: PgType) -> Typed {
+        Typed::new(literal(value, &ty), ty)
+    }
+
+    /// A literal in quotes.
+    pub(crate) fn unknown(text: Option<String>) -> Typed {
+        Typed { expr: Expr::Literal(ScalarValue::Utf8(text), None), ty: None, at: None }
+    }
+
+    /// The same, with its place in the text.
+    pub(crate) fn at(mut self, at: Option<usize>) -> Typed {
+        self.at = self.at.or(at);
+        self
+    }
+
+    /// PostgreSQL's name of the type, for messages.
+    pub(crate) fn type_name(&self) -> String {
+        self.ty.as_ref().map_or_else(|| "unknown".to_string(), base_name)
+    }
+
+    /// The text, if this is a literal in quotes whose type is open.
+    pub(crate) fn unknown_text(&self) -> Option<&str> {
+        match (&self.expr, &self.ty) {
+            (Expr::Literal(ScalarValue::Utf8(Some(text)), _), None) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// A constant as DataFusion carries it; the type travels along where the layout does not tell it.
+pub(crate) fn literal(value: ScalarValue, ty: &PgType) -> Expr {
+    let metadata = match ty {
+        PgType::Numeric(None) => Some(metadata(ty)),
+        _ => None,
+    };
+    Expr::Literal(value, metadata)
+}
+
+/// A type as the metadata of an expression.
+pub(crate) fn metadata(ty: &PgType) -> FieldMetadata {
+    FieldMetadata::new(ty.metadata().into_iter().collect())
+}
+
+/// The NULL of a type.
+pub(crate) fn null(ty: &PgType) -> ScalarValue {
+    ScalarValue::try_from(&ty.arrow()).unwrap_or(ScalarValue::Null)
+}
+
+/// The type's name without modifier, as messages show it.
+pub(crate) fn base_name(ty: &PgType) -> String {
+    match ty {
+        PgType::Numeric(_) => "numeric".to_string(),
+        PgType::Varchar(_) => "character varying".to_string(),
+        other => other.name(),
+    }
+}
+
+/// The type without its modifier.
+pub(crate) fn base(ty: &PgType) -> PgType {
+    match ty {
+        PgType::Numeric(_) => PgType::Numeric(None),
+        PgType::Varchar(_) => PgType::Varchar(None),
+        other => other.clone(),
+    }
+}
+
+/// Whether two types differ in their modifiers at most.
+pub(crate) fn same_base(one: &PgType, other: &PgType) -> bool {
+    base(one) == base(other)
+}
+
+/// PostgreSQL's type categories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Category {
+    /// boolean.
+    Bool,
+    /// Numbers, oid among them.
+    Number,
+    /// text, varchar.
+    Text,
+    /// date, timestamp, timestamptz.
+    Datetime,
+    /// interval.
+    Timespan,
+    /// The rest.
+    User,
+}
+
+/// The category of a type.
+pub(crate) fn category(ty: &PgType) -> Category {
+    match ty {
+        PgType::Bool => Category::Bool,
+        PgType::Int2 | PgType::Int4 | PgType::Int8 | PgType::Float4 | PgType::Float8 | PgType::Numeric(_) | PgType::Oid => Category::Number,
+        PgType::Text | PgType::Varchar(_) => Category::Text,
+        PgType::Date | PgType::Timestamp | PgType::Timestamptz => Category::Datetime,
+        PgType::Interval => Category::Timespan,
+        PgType::Bytea => Category::User,
+    }
+}
+
+/// Whether the type is its category's preferred one.
+pub(crate) fn is_preferred(ty: &PgType) -> bool {
+    matches!(ty, PgType::Bool | PgType::Float8 | PgType::Oid | PgType::Text | PgType::Timestamptz | PgType::Interval)
+}
+
+/// The place of a number type in the order of implicit casts.
+fn rank(ty: &PgType) -> Option<u8> {
+    match ty {
+        PgType::Int2 => Some(0),
+        PgType::Int4 => Some(1),
+        PgType::Int8 => Some(2),
+        PgType::Numeric(_) => Some(3),
+        PgType::Float4 => Some(4),
+        PgType::Float8 => Some(5),
+        _ => None,
+    }
+}
+
+/// Whether a value of `from` becomes one of `to` without being asked.
+pub(crate) fn implicit(from: &PgType, to: &PgType) -> bool {
+    if same_base(from, to) {
+        return true;
+    }
+    if let (Some(from), Some(to)) = (rank(from), rank(to)) {
+        return from < to;
+    }
+    matches!(
+        (from, to),
+        (PgType::Varchar(_), PgType::Text)
+            | (PgType::Text, PgType::Varchar(_))
+            | (PgType::Date, PgType::Timestamp | PgType::Timestamptz)
+            | (PgType::Timestamp, PgType::Timestamptz)
+            | (PgType::Int2 | PgType::Int4 | PgType::Int8, PgType::Oid)
+    )
+}
+
+/// Whether `CAST` takes this pair.
+pub(crate) fn castable(from: &PgType, to: &PgType) -> bool {
+    use Category::{Bool, Datetime, Number, Text, Timespan};
+    if implicit(from, to) || category(to) == Text || category(from) == Text {
+        return true;
+    }
+    match (category(from), category(to)) {
+        (Number, Number) => match (from, to) {
+            (PgType::Oid, to) => matches!(to, PgType::Int4 | PgType::Int8),
+            (_, PgType::Oid) => false,
+            _ => true,
+        },
+        (Bool, Number) => *to == PgType::Int4,
+        (Number, Bool) => *from == PgType::Int4,
+        (Datetime, Datetime) | (Timespan, Timespan) => true,
+        _ => false,
+    }
+}
+
+/// The type that all of these have in common (UNION, CASE, COALESCE, IN, ...); `construct` is named
+/// in the error.
+pub(crate) fn common<'a>(types: impl IntoIterator<Item = (Option<&'a PgType>, Option<usize>)>, construct: &str) -> Result<PgType, Error> {
+    let mut result: Option<PgType> = None;
+    for (ty, at) in types {
+        let Some(ty) = ty else { continue };
+        let Some(so_far) = &result else {
+            result = Some(ty.clone());
+            continue;
+        };
+        if so_far == ty {
+            continue;
+        }
+        if same_base(so_far, ty) {
+            result = Some(base(ty));
+        } else if category(so_far) != category(ty) {
+            let message = format!("{construct} types {} and {} cannot be matched", base_name(so_far), base_name(ty));
+            let error = Error::new(SqlState::DatatypeMismatch, message);
+            return Err(if let Some(at) = at { error.at(at) } else { error });
+        } else if !is_preferred(so_far) && implicit(so_far, ty) && !implicit(ty, so_far) {
+            result = Some(base(ty));
+        } else {
+            result = Some(base(so_far));
+        }
+    }
+    Ok(result.unwrap_or(PgType::Text))
+}
+
+/// Whether Arrow compares values of this layout as PostgreSQL compares the type.
+pub(crate) fn compares_natively(ty: &PgType) -> bool {
+    !matches!(ty, PgType::Numeric(None) | PgType::Float4 | PgType::Float8 | PgType::Interval)
+}
+
+/// The layout of a type's sort key: equal bytes if and only if equal values, ordered alike.
+pub(crate) fn key_layout(ty: &PgType) -> DataType {
+    match ty {
+        PgType::Numeric(None) => DataType::Binary,
+        PgType::Interval => DataType::Decimal128(38, 0),
+        other => other.arrow(),
+    }
+}
