@@ -14,6 +14,8 @@ mod cut_log;
 mod database;
 mod frame;
 mod lock;
+#[cfg(test)]
+mod measure;
 mod memory;
 mod overlay;
 mod preflight;
