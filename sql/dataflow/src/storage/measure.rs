@@ -23,6 +23,13 @@ fn resident() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() >> 10
 }
 
+/// Processor time of this process in seconds: what it costs whatever else the machine does.
+fn busy() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    let after_name = stat.rsplit(')').next().unwrap();
+    after_name.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
+}
+
 fn chunk(random: &mut StdRng) -> Vec<u8> {
     let mut bytes = vec![0; CHUNK];
     random.fill_bytes(&mut bytes);
@@ -38,6 +45,7 @@ fn write_4_gb(path: &Path, reopen_after: u64, keep: u64) -> u64 {
     let store = SledStore::open_with(path, Limits { reopen_after }, None).unwrap();
     let mut random = StdRng::seed_from_u64(1);
     let (mut flushes, mut peak, start) = (Vec::new(), 0, Instant::now());
+    let busy_before = busy();
     let count = (4_u64 << 30) / CHUNK as u64;
     for first in (0..count).step_by(68) {
         let mut changes = Vec::new();
@@ -57,16 +65,17 @@ fn write_4_gb(path: &Path, reopen_after: u64, keep: u64) -> u64 {
     flushes.sort();
     println!(
         "reopened each {} MiB, {keep} chunks kept: {:.0} MB/s, flush p50 {:?} p99 {:?} max {:?}, peak {peak} MiB resident, \
-         disk {} MiB",
+         disk {} MiB, {:.1} s of processor time",
         reopen_after >> 20,
         (count * CHUNK as u64) as f64 / 1e6 / elapsed.as_secs_f64(),
         quantile(&flushes, 50),
         quantile(&flushes, 99),
         quantile(&flushes, 100),
         store.size() >> 20,
+        busy() - busy_before,
     );
     drop(store);
-    let before = Instant::now();
+    let (before, busy_before) = (Instant::now(), busy());
     let store = SledStore::open(path).unwrap();
     let opened = before.elapsed();
     let mut bytes = 0;
@@ -76,7 +85,13 @@ fn write_4_gb(path: &Path, reopen_after: u64, keep: u64) -> u64 {
             Ok(())
         })
         .unwrap();
-    println!("  open {opened:?}, scan of {} MB {:?}, {} MiB resident", bytes / 1_000_000, before.elapsed(), resident());
+    println!(
+        "  open {opened:?}, then a scan of {} MB: {:?} and {:.1} s of processor time in all, {} MiB resident",
+        bytes / 1_000_000,
+        before.elapsed(),
+        busy() - busy_before,
+        resident()
+    );
     peak
 }
 
@@ -105,7 +120,7 @@ fn cut_log_latency_and_throughput() {
     let mut random = StdRng::seed_from_u64(2);
     let mut epoch = 0;
     for (size, count) in [(200, 4000), (4 << 10, 2000), (64 << 10, 1000)] {
-        let mut latencies = Vec::new();
+        let (mut latencies, busy_before) = (Vec::new(), busy());
         for _ in 0..count {
             epoch += 1;
             let (done, answer) = channel();
@@ -121,7 +136,10 @@ fn cut_log_latency_and_throughput() {
         }
         latencies.sort();
         let [median, high, worst] = [50, 99, 100].map(|percent| quantile(&latencies, percent));
-        println!("{size} bytes, one at a time: p50 {median:?} p99 {high:?} max {worst:?}");
+        let each = (busy() - busy_before) * 1e6 / count as f64;
+        println!(
+            "{size} bytes, one at a time: p50 {median:?} p99 {high:?} max {worst:?}, {each:.0} us of processor time"
+        );
     }
     for (size, count) in [(200, 200_000_u64), (64 << 10, 32_768)] {
         let (done, answers) = channel();
