@@ -163,13 +163,13 @@ pub(crate) struct ProduceArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) lines_per_message: u32,
     /// Partitions of the topic if it is made
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(i32).range(1..=10_000))]
-    pub(crate) partitions: i32,
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) partitions: u32,
     /// Move event_time so that the first row sent happens now
     #[arg(long, value_name = "WHEN", value_parser = ["now"])]
     pub(crate) shift_time: Option<String>,
-    /// Begin at this row (1 is the first after the header): goes on after a stop
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Skip so many rows: goes on after a stop, which names the number
+    #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) from_row: u64,
     /// A librdkafka option (security.protocol=SSL); may be repeated
     #[arg(long = "property", short = 'X', value_name = "NAME=VALUE", value_parser = property)]

@@ -11,6 +11,7 @@ mod failure;
 mod generate;
 mod listener;
 mod postgres;
+mod produce;
 mod serve;
 mod shutdown;
 mod telemetry;
@@ -44,7 +45,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
             telemetry::start(true);
             runtime()?.block_on(demo::run(args))
         }
-        Command::Produce(_) => Ok(()),
+        Command::Produce(args) => {
+            telemetry::start(true);
+            runtime()?.block_on(produce::run(args))
+        }
     }
 }
 

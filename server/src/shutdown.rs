@@ -37,6 +37,11 @@ impl Shutdown {
         self.token.cancel();
     }
 
+    /// Whether it was asked for.
+    pub(crate) fn requested(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
     /// Resolves once it is asked for.
     pub(crate) async fn wait(&self) {
         self.token.cancelled().await;

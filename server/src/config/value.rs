@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use thalweg_connectors::options::Rate;
+
 /// Bytes from `4GiB`, `512MB`, `1.5 GiB` or a plain number of bytes.
 pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     const WANTED: &str = "a size such as 4GiB, 512MiB or 2000000000";
@@ -44,26 +46,22 @@ pub(crate) fn count(text: &str, most: usize) -> Result<usize, String> {
     }
 }
 
-/// Rows a second, from `10000/min`, `100000/s`, `5/h` or `max` (`None`).
-pub(crate) fn rate(text: &str) -> Result<Option<f64>, String> {
+/// Rows over time, from `10000/min`, `100000/s`, `5/h` or `max`.
+pub(crate) fn rate(text: &str) -> Result<Rate, String> {
     const WANTED: &str = "a rate such as 10000/min, 100000/s or max";
     let trimmed = text.trim();
     if trimmed.eq_ignore_ascii_case("max") {
-        return Ok(None);
+        return Ok(Rate::Max);
     }
     let (number, unit) = trimmed.split_once('/').ok_or_else(|| format!("expected {WANTED}"))?;
-    let digits: String = number.trim().chars().filter(|c| *c != '_').collect();
-    let number: f64 = digits.parse().map_err(|_| format!("expected {WANTED}"))?;
+    let count = count(number, 1_000_000_000).map_err(|_| format!("expected {WANTED}"))?;
     let seconds = match unit.trim().to_ascii_lowercase().as_str() {
-        "s" | "sec" | "second" => 1.0,
-        "m" | "min" | "minute" => 60.0,
-        "h" | "hour" => 3600.0,
+        "s" | "sec" | "second" => 1,
+        "m" | "min" | "minute" => 60,
+        "h" | "hour" => 3600,
         other => return Err(format!("unknown unit \"{other}\": expected {WANTED}")),
     };
-    if !number.is_finite() || number <= 0.0 || number > 1e12 {
-        return Err(format!("out of range: expected {WANTED}"));
-    }
-    Ok(Some(number / seconds))
+    Ok(Rate::Events { count: count as u64, every: Duration::from_secs(seconds) })
 }
 
 #[cfg(test)]
@@ -93,9 +91,10 @@ mod tests {
 
     #[test]
     fn rates() {
-        assert_eq!(rate("max"), Ok(None));
-        assert_eq!(rate("60/min"), Ok(Some(1.0)));
-        assert_eq!(rate("100_000/s"), Ok(Some(100_000.0)));
+        let per = |count, seconds| Ok(Rate::Events { count, every: Duration::from_secs(seconds) });
+        assert_eq!(rate("max"), Ok(Rate::Max));
+        assert_eq!(rate("60/min"), per(60, 60));
+        assert_eq!(rate("100_000/s"), per(100_000, 1));
         for bad in ["", "100", "0/s", "-1/s", "1/fortnight", "nan/s", "inf/s"] {
             assert!(rate(bad).is_err(), "{bad}");
         }

@@ -5,6 +5,7 @@
 //! itself and appends to no topic that it did not make. Does nothing that SQL could not do.
 
 mod banner;
+mod feed;
 mod folder;
 mod status;
 mod views;
@@ -26,6 +27,11 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
     let mut folder = Folder::open(&config.data_dir, args.fresh)?;
     let stream = stream(&args, folder.stream())?;
     let resumed = folder.stream().is_some();
+    if let Some(broker) = &stream.kafka {
+        let broker = broker.clone();
+        let made = tokio::task::spawn_blocking(move || feed::prepare(&broker)).await;
+        made.map_err(|panic| Failure::new(panic.to_string()))??;
+    }
     folder.remember(&stream)?;
     let listener = match serve::bind(&config).await {
         Ok(listener) => listener,
@@ -37,6 +43,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
         }
     };
     let server = Server::start(config.clone(), listener, shutdown.clone()).await?;
+    let feed = feed::start(&stream, &shutdown)?;
     let run = async {
         views::create(&server.database, &stream).await?;
         banner::print(server.address, &stream, &config.data_dir, resumed);
@@ -48,6 +55,10 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
         () = shutdown.wait() => Ok(()),
     };
     println!("Stopping: a last checkpoint (Ctrl-C again leaves at once) ...");
+    shutdown.request();
+    if let Some(feed) = feed {
+        feed.join().map_err(|_| Failure::new("the producer of the demo broke off"))??;
+    }
     let events = status::events(&server.database);
     server.stop().await?;
     outcome?;
