@@ -35,6 +35,8 @@ mod guard;
 pub mod parser;
 pub mod planner;
 pub mod session;
+#[cfg(test)]
+mod session_tests;
 mod settings;
 mod statement;
 mod system;

@@ -77,7 +77,9 @@ impl<'a> Names<'a> {
         match status.views.get(&object.relation()).map(|view| &view.state) {
             Some(BuildState::Building { done, .. }) => Err(being_built(&object.name, *done)),
             Some(BuildState::Failed(error)) => Err(error.clone()),
-            Some(BuildState::Live) | None => Ok(()),
+            Some(BuildState::Live) => Ok(()),
+            // Entered a moment ago: the engine has published no epoch since.
+            None => Err(being_built(&object.name, 0.0)),
         }
     }
 }
