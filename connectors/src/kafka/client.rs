@@ -30,6 +30,9 @@ const GRACE: Duration = Duration::from_millis(1500);
 /// How many of the last errors are remembered.
 const REMEMBERED: usize = 32;
 
+/// What librdkafka says when a broker took a connection and closed it again.
+const HUNG_UP: &[&str] = &["security.protocol", "SSL listener", "Disconnected", "Broken pipe", "Connection reset"];
+
 /// A client with our memory of its errors.
 pub(crate) type Client = BaseConsumer<Context>;
 
@@ -234,17 +237,23 @@ pub(super) fn unreachable(bootstrap: &str, heard: &[(RDKafkaErrorCode, String)])
     if let Some(error) = refusal(bootstrap, heard) {
         return error;
     }
-    let reason =
-        heard.iter().rev().find(|(code, _)| *code != RDKafkaErrorCode::AllBrokersDown).map(|(_, text)| text.as_str());
+    let telling = |(code, _): &&(RDKafkaErrorCode, String)| *code != RDKafkaErrorCode::AllBrokersDown;
+    let texts = || heard.iter().rev().filter(telling).map(|(_, text)| text.as_str());
+    let hung_up = |text: &&str| HUNG_UP.iter().any(|sign| text.contains(sign));
+    let reason = texts().find(hung_up).or_else(|| texts().next());
     let error = Error::new(SqlState::ConnectionRefused, format!("cannot reach Kafka at \"{bootstrap}\""));
     let error = match reason {
         Some(text) => error.detail(sentence(text)),
         None => error.detail("No broker answered in time."),
     };
     match reason {
-        Some(text) if text.contains("security.protocol") || text.contains("SSL listener") => {
+        Some(text) if hung_up(&text) => {
             error.hint("The broker closed the connection: check properties.security.protocol against its listener.")
         }
+        // A listener that wants SASL takes the connection and then just closes it.
+        None => error.hint(
+            "Check properties.bootstrap.server and properties.security.protocol: a listener that speaks another protocol does not answer.",
+        ),
         _ => error.hint("Check properties.bootstrap.server, and that the broker is running."),
     }
 }
