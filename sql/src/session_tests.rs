@@ -10,7 +10,8 @@ use thalweg_dataflow::engine::{Engine, EngineOptions};
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::scan::Scan;
 use thalweg_dataflow::source::{
-    BadLines, Connectors, FileDefinition, Offsets, ReadRequest, Reader, Source, SourceDefinition, SourceItem, SourceOutput,
+    BadLines, Connectors, FileDefinition, Offsets, ReadRequest, Reader, Source, SourceDefinition, SourceItem,
+    SourceOutput,
 };
 use thalweg_dataflow::storage::Storage;
 
@@ -73,7 +74,9 @@ impl Connectors for Silence {
     }
 
     fn redact(&self, options: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-        let hide = |(name, value): (&String, &String)| (name.clone(), if name.contains("password") { "***".into() } else { value.clone() });
+        let hide = |(name, value): (&String, &String)| {
+            (name.clone(), if name.contains("password") { "***".into() } else { value.clone() })
+        };
         options.iter().map(hide).collect()
     }
 }
@@ -89,7 +92,9 @@ async fn open(storage: &Storage) -> Database {
     };
     let engine = Engine::open(options, storage.clone()).unwrap();
     let batch = BatchOptions { workers: 1, memory: 64 << 20, spill: std::env::temp_dir() };
-    Database::open(engine, Arc::new(Silence), DatabaseOptions { batch, file_errors_max_rows: 10, settings: Vec::new() }).await.unwrap()
+    Database::open(engine, Arc::new(Silence), DatabaseOptions { batch, file_errors_max_rows: 10, settings: Vec::new() })
+        .await
+        .unwrap()
 }
 
 fn session(database: &Database) -> Session {
@@ -116,7 +121,10 @@ async fn run(session: &mut Session, sql: &str) -> Result<String> {
                 let batches: Vec<_> = rows.try_collect().await?;
                 for batch in &batches {
                     for row in 0..batch.num_rows() {
-                        let fields = batch.columns().iter().map(|column| arrow::util::display::array_value_to_string(column, row));
+                        let fields = batch
+                            .columns()
+                            .iter()
+                            .map(|column| arrow::util::display::array_value_to_string(column, row));
                         lines.push(fields.collect::<Result<Vec<_>, _>>()?.join("|"));
                     }
                 }
@@ -129,7 +137,8 @@ async fn run(session: &mut Session, sql: &str) -> Result<String> {
     Ok(last)
 }
 
-const CREATE: &str = "CREATE SOURCE s (a bigint NOT NULL, \"B c\" numeric(10,2)) WITH (connector='silence', password='x''y')";
+const CREATE: &str =
+    "CREATE SOURCE s (a bigint NOT NULL, \"B c\" numeric(10,2)) WITH (connector='silence', password='x''y')";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_is_made_shown_and_dropped() {

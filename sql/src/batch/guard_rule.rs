@@ -25,8 +25,11 @@ impl PhysicalOptimizerRule for GuardConditions {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
         let guarded = plan.transform_up(|node| {
             if let Some(filter) = node.downcast_ref::<FilterExec>() {
-                let (safe, risky): (Vec<_>, Vec<_>) = split_conjunction(filter.predicate()).into_iter().cloned().partition(|part| !can_fail(part));
-                let Some(predicate) = safe.into_iter().chain(risky).reduce(|left, right| Arc::new(BinaryExpr::new(left, Operator::And, right)) as Arc<dyn PhysicalExpr>) else {
+                let (safe, risky): (Vec<_>, Vec<_>) =
+                    split_conjunction(filter.predicate()).into_iter().cloned().partition(|part| !can_fail(part));
+                let Some(predicate) = safe.into_iter().chain(risky).reduce(|left, right| {
+                    Arc::new(BinaryExpr::new(left, Operator::And, right)) as Arc<dyn PhysicalExpr>
+                }) else {
                     return Ok(Transformed::no(node));
                 };
                 let filter = FilterExecBuilder::from(filter).with_predicate(guard(predicate)?).build()?;

@@ -67,12 +67,22 @@ impl Batch {
     /// Starts a query; `parameters` are the values of `$1`, ... in the types that
     /// [`Bound::parameters`] names. The batches have the schema [`Bound::schema`]. Dropping the
     /// stream cancels. Must be called within a tokio runtime.
-    pub async fn execute(&self, bound: &Bound, parameters: &[ScalarValue], snapshot: Arc<Snapshot>) -> Result<SendableRecordBatchStream> {
+    pub async fn execute(
+        &self,
+        bound: &Bound,
+        parameters: &[ScalarValue],
+        snapshot: Arc<Snapshot>,
+    ) -> Result<SendableRecordBatchStream> {
         self.run(bound, parameters, Some(snapshot)).await
     }
 
     /// As [`Batch::execute`], for a query that reads no view if there is no snapshot.
-    pub(crate) async fn run(&self, bound: &Bound, parameters: &[ScalarValue], snapshot: Option<Arc<Snapshot>>) -> Result<SendableRecordBatchStream> {
+    pub(crate) async fn run(
+        &self,
+        bound: &Bound,
+        parameters: &[ScalarValue],
+        snapshot: Option<Arc<Snapshot>>,
+    ) -> Result<SendableRecordBatchStream> {
         let plan = bound.plan.clone();
         let parameters = parameters.to_vec();
         let types = bound.parameters.clone();
@@ -80,7 +90,8 @@ impl Batch {
         let plan = tokio::task::spawn_blocking(move || resolve(plan, &parameters, &types, snapshot.as_ref()))
             .await
             .map_err(|error| Error::internal(format!("a query's preparation stopped: {error}")))??;
-        let mut config = SessionConfig::new().with_target_partitions(self.options.workers.max(1)).with_batch_size(BATCH_ROWS);
+        let mut config =
+            SessionConfig::new().with_target_partitions(self.options.workers.max(1)).with_batch_size(BATCH_ROWS);
         config.options_mut().sql_parser.parse_float_as_decimal = true;
         let state = SessionStateBuilder::new()
             .with_config(config)
@@ -104,16 +115,31 @@ fn dress(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
         .columns()
         .iter()
         .zip(schema.fields())
-        .map(|(column, field)| if column.data_type() == field.data_type() { Ok(column.clone()) } else { normalize(&PgType::of(field), column) })
+        .map(|(column, field)| {
+            if column.data_type() == field.data_type() {
+                Ok(column.clone())
+            } else {
+                normalize(&PgType::of(field), column)
+            }
+        })
         .collect::<Result<Vec<_>>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
 }
 
 /// The plan with parameters for placeholders and rows behind its scans.
-fn resolve(plan: LogicalPlan, parameters: &[ScalarValue], types: &[PgType], snapshot: Option<&Arc<Snapshot>>) -> Result<LogicalPlan> {
+fn resolve(
+    plan: LogicalPlan,
+    parameters: &[ScalarValue],
+    types: &[PgType],
+    snapshot: Option<&Arc<Snapshot>>,
+) -> Result<LogicalPlan> {
     if parameters.len() != types.len() {
-        let message = format!("bind message supplies {} parameters, but prepared statement requires {}", parameters.len(), types.len());
+        let message = format!(
+            "bind message supplies {} parameters, but prepared statement requires {}",
+            parameters.len(),
+            types.len()
+        );
         return Err(Error::new(SqlState::ProtocolViolation, message));
     }
     let resolved = plan.transform_up_with_subqueries(|node| {
@@ -127,7 +153,11 @@ fn resolve(plan: LogicalPlan, parameters: &[ScalarValue], types: &[PgType], snap
             }
             other => other,
         };
-        let node = if parameters.is_empty() { Transformed::no(node) } else { node.map_expressions(|expr| fill(expr, parameters, types))? };
+        let node = if parameters.is_empty() {
+            Transformed::no(node)
+        } else {
+            node.map_expressions(|expr| fill(expr, parameters, types))?
+        };
         Ok(Transformed::yes(node.data))
     })?;
     Ok(resolved.data)
@@ -139,7 +169,8 @@ fn fill(expr: Expr, parameters: &[ScalarValue], types: &[PgType]) -> DataFusionR
             let place = placeholder.id.trim_start_matches('$').parse::<usize>().unwrap_or(0).wrapping_sub(1);
             match (parameters.get(place), types.get(place)) {
                 (Some(value), Some(ty)) => Ok(Transformed::yes(crate::planner::literal(value.clone(), ty))),
-                _ => Err(Error::new(SqlState::UndefinedParameter, format!("there is no parameter {}", placeholder.id)).into_datafusion()),
+                _ => Err(Error::new(SqlState::UndefinedParameter, format!("there is no parameter {}", placeholder.id))
+                    .into_datafusion()),
             }
         }
         _ => Ok(Transformed::no(inner)),

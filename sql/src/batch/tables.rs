@@ -16,8 +16,8 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{Expr, TableType};
-use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use parking_lot::Mutex;
 use thalweg_dataflow::engine::Snapshot;
@@ -73,7 +73,13 @@ impl TableProvider for Table {
         TableType::Base
     }
 
-    async fn scan(&self, state: &dyn Session, projection: Option<&Vec<usize>>, _filters: &[Expr], limit: Option<usize>) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         let columns: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let schema = Arc::new(self.schema.project(&columns)?);
         let mut count = 1;
@@ -82,13 +88,22 @@ impl TableProvider for Table {
             let wanted = state.config().target_partitions();
             let scan = scan.clone();
             // More splits than threads, so that nobody waits long for the slowest.
-            let splits = tokio::task::spawn_blocking(move || scan.splits(wanted * 8)).await.map_err(|error| DataFusionError::External(Box::new(error)))?;
+            let splits = tokio::task::spawn_blocking(move || scan.splits(wanted * 8))
+                .await
+                .map_err(|error| DataFusionError::External(Box::new(error)))?;
             queue = splits.map_err(Error::into_datafusion)?.into();
             count = wanted.min(queue.len()).max(1);
         }
         let queue = Arc::new(Mutex::new(queue));
         let partitions = (0..count)
-            .map(|_| Arc::new(Partition { schema: schema.clone(), rows: self.rows.clone(), columns: columns.clone(), queue: queue.clone() }) as Arc<dyn PartitionStream>)
+            .map(|_| {
+                Arc::new(Partition {
+                    schema: schema.clone(),
+                    rows: self.rows.clone(),
+                    columns: columns.clone(),
+                    queue: queue.clone(),
+                }) as Arc<dyn PartitionStream>
+            })
             .collect();
         Ok(Arc::new(StreamingTableExec::try_new(schema, partitions, None, Vec::new(), false, limit)?))
     }
@@ -177,7 +192,14 @@ fn read_source(source: &dyn Source, from: Offsets, until: Offsets, columns: Vec<
     }
     let (done, finished) = std::sync::mpsc::channel();
     let wanted = out.clone();
-    let request = ReadRequest { from, until: Some(until), boundaries: Default::default(), columns, batch_rows: BATCH_ROWS, background: true };
+    let request = ReadRequest {
+        from,
+        until: Some(until),
+        boundaries: Default::default(),
+        columns,
+        batch_rows: BATCH_ROWS,
+        background: true,
+    };
     let reader = source.read(request, Arc::new(Output { out, done }))?;
     let result = loop {
         match finished.recv_timeout(POLL) {

@@ -108,7 +108,8 @@ impl<'a> Binder<'a> {
     pub(crate) fn nested<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let depth = self.depth.get() + 1;
         if depth > MAX_DEPTH {
-            return Err(Error::new(SqlState::StatementTooComplex, "stack depth limit exceeded").hint(format!("Expressions may nest {MAX_DEPTH} levels deep.")));
+            return Err(Error::new(SqlState::StatementTooComplex, "stack depth limit exceeded")
+                .hint(format!("Expressions may nest {MAX_DEPTH} levels deep.")));
         }
         self.depth.set(depth);
         let result = work();
@@ -121,7 +122,13 @@ impl<'a> Binder<'a> {
         if self.settings.text.is_empty() || span.start.line == 0 {
             return None;
         }
-        let before: usize = self.settings.text.split('\n').take(span.start.line as usize - 1).map(|line| line.chars().count() + 1).sum();
+        let before: usize = self
+            .settings
+            .text
+            .split('\n')
+            .take(span.start.line as usize - 1)
+            .map(|line| line.chars().count() + 1)
+            .sum();
         Some(before + span.start.column as usize)
     }
 }

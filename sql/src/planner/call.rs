@@ -5,7 +5,9 @@ use std::sync::Arc;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::{Case, Expr, SortExpr, WindowFrame, WindowFrameBound, WindowFrameUnits};
-use datafusion::sql::sqlparser::ast::{self, BinaryOperator, DuplicateTreatment, FunctionArg, FunctionArgExpr, FunctionArguments};
+use datafusion::sql::sqlparser::ast::{
+    self, BinaryOperator, DuplicateTreatment, FunctionArg, FunctionArgExpr, FunctionArguments,
+};
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
 
@@ -29,9 +31,15 @@ impl Binder<'_> {
                 let inner = self.expr(env, inner)?;
                 self.call_by_name("extract", vec![field, inner])
             }
-            E::Ceil { expr: inner, field: ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) } => self.call_by_name("ceil", vec![self.expr(env, inner)?]),
-            E::Floor { expr: inner, field: ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) } => self.call_by_name("floor", vec![self.expr(env, inner)?]),
-            E::Position { expr: inner, r#in } => self.call_by_name("strpos", vec![self.expr(env, r#in)?, self.expr(env, inner)?]),
+            E::Ceil { expr: inner, field: ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) } => {
+                self.call_by_name("ceil", vec![self.expr(env, inner)?])
+            }
+            E::Floor { expr: inner, field: ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) } => {
+                self.call_by_name("floor", vec![self.expr(env, inner)?])
+            }
+            E::Position { expr: inner, r#in } => {
+                self.call_by_name("strpos", vec![self.expr(env, r#in)?, self.expr(env, inner)?])
+            }
             E::Substring { expr: inner, substring_from, substring_for, .. } => {
                 let mut args = vec![self.expr(env, inner)?];
                 match substring_from {
@@ -58,7 +66,9 @@ impl Binder<'_> {
                 }
                 self.call_by_name(name, args)
             }
-            E::AtTimeZone { timestamp, time_zone } => self.call_by_name("timezone", vec![self.expr(env, time_zone)?, self.expr(env, timestamp)?]),
+            E::AtTimeZone { timestamp, time_zone } => {
+                self.call_by_name("timezone", vec![self.expr(env, time_zone)?, self.expr(env, timestamp)?])
+            }
             E::Tuple(_) => Err(Error::unsupported("a row value")),
             E::Array(_) => Err(Error::unsupported("ARRAY")),
             other => Err(Error::unsupported(format!("the expression {other}"))),
@@ -76,14 +86,16 @@ impl Binder<'_> {
             _ => None,
         };
         if value.is_some() && settings.view {
-            return Err(Error::unsupported(format!("{name} in a materialized view")).hint("Its value would change without any input changing."));
+            return Err(Error::unsupported(format!("{name} in a materialized view"))
+                .hint("Its value would change without any input changing."));
         }
         Ok(value)
     }
 
     fn clock(&self, name: &str) -> Result<Typed> {
         if self.settings.view {
-            return Err(Error::unsupported(format!("{name} in a materialized view")).hint("Its value would change without any input changing."));
+            return Err(Error::unsupported(format!("{name} in a materialized view"))
+                .hint("Its value would change without any input changing."));
         }
         let now = ScalarValue::TimestampMicrosecond(Some(self.settings.now), Some("UTC".into()));
         let now = Typed::constant(now, PgType::Timestamptz);
@@ -99,7 +111,12 @@ impl Binder<'_> {
         let name = match parts.as_slice() {
             [name] => name.as_str(),
             [schema, name] if schema == "pg_catalog" => name.as_str(),
-            [schema, name] => return Err(Error::new(SqlState::UndefinedFunction, format!("function {schema}.{name}() does not exist"))),
+            [schema, name] => {
+                return Err(Error::new(
+                    SqlState::UndefinedFunction,
+                    format!("function {schema}.{name}() does not exist"),
+                ));
+            }
             _ => return Err(Error::unsupported(format!("the function name {}", function.name))),
         };
         if !function.within_group.is_empty() {
@@ -110,9 +127,13 @@ impl Binder<'_> {
         }
         let list = match &function.args {
             FunctionArguments::None => {
-                return self.keyword_value(name)?.ok_or_else(|| Error::unsupported(format!("{name} without parentheses")));
+                return self
+                    .keyword_value(name)?
+                    .ok_or_else(|| Error::unsupported(format!("{name} without parentheses")));
             }
-            FunctionArguments::Subquery(_) => return Err(Error::unsupported(format!("a query as the argument of {name}"))),
+            FunctionArguments::Subquery(_) => {
+                return Err(Error::unsupported(format!("a query as the argument of {name}")));
+            }
             FunctionArguments::List(list) => list,
         };
         if function.over.is_some() {
@@ -125,13 +146,22 @@ impl Binder<'_> {
             return Err(Error::new(SqlState::GroupingError, format!("window function {name} requires an OVER clause")));
         }
         if function.filter.is_some() {
-            return Err(Error::new(SqlState::WrongObjectType, format!("FILTER specified, but {name} is not an aggregate function")));
+            return Err(Error::new(
+                SqlState::WrongObjectType,
+                format!("FILTER specified, but {name} is not an aggregate function"),
+            ));
         }
         if list.duplicate_treatment == Some(DuplicateTreatment::Distinct) {
-            return Err(Error::new(SqlState::WrongObjectType, format!("DISTINCT specified, but {name} is not an aggregate function")));
+            return Err(Error::new(
+                SqlState::WrongObjectType,
+                format!("DISTINCT specified, but {name} is not an aggregate function"),
+            ));
         }
         if !list.clauses.is_empty() {
-            return Err(Error::new(SqlState::WrongObjectType, format!("ORDER BY specified, but {name} is not an aggregate function")));
+            return Err(Error::new(
+                SqlState::WrongObjectType,
+                format!("ORDER BY specified, but {name} is not an aggregate function"),
+            ));
         }
         let args = self.arguments(env, name, list)?;
         self.call_by_name(name, args)
@@ -142,7 +172,10 @@ impl Binder<'_> {
             .iter()
             .map(|arg| match arg {
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => self.expr(env, expr),
-                FunctionArg::Unnamed(_) => Err(Error::new(SqlState::WrongObjectType, format!("{name}(*) specified, but {name} is not an aggregate function"))),
+                FunctionArg::Unnamed(_) => Err(Error::new(
+                    SqlState::WrongObjectType,
+                    format!("{name}(*) specified, but {name} is not an aggregate function"),
+                )),
                 _ => Err(Error::unsupported("a named argument")),
             })
             .collect()
@@ -157,13 +190,16 @@ impl Binder<'_> {
                 let (args, ty) = self.unify(args, &name.to_ascii_uppercase())?;
                 return functions::extreme(name, args, ty);
             }
-            ("now" | "transaction_timestamp" | "statement_timestamp" | "clock_timestamp", 0) => return self.clock(name),
+            ("now" | "transaction_timestamp" | "statement_timestamp" | "clock_timestamp", 0) => {
+                return self.clock(name);
+            }
             ("random" | "gen_random_uuid" | "timeofday", 0) if self.settings.view => {
                 return Err(Error::unsupported(format!("the volatile function {name} in a materialized view")));
             }
             ("version" | "current_database" | "current_schema" | "current_user", 0) => {
                 if self.settings.view {
-                    return Err(Error::unsupported(format!("{name}() in a materialized view")).hint("Its value depends on the session."));
+                    return Err(Error::unsupported(format!("{name}() in a materialized view"))
+                        .hint("Its value depends on the session."));
                 }
                 return Ok(text(match name {
                     "version" => &self.settings.version,
@@ -195,28 +231,47 @@ impl Binder<'_> {
     }
 
     fn null_if(&self, mut args: Vec<Typed>) -> Result<Typed> {
-        let (Some(second), Some(first)) = (args.pop(), args.pop()) else { return Err(Error::internal("nullif of nothing")) };
+        let (Some(second), Some(first)) = (args.pop(), args.pop()) else {
+            return Err(Error::internal("nullif of nothing"));
+        };
         let first = if first.ty.is_none() && second.ty.is_none() { self.settled(first)? } else { first };
         let equal = self.compare(&BinaryOperator::Eq, first.clone(), second.clone(), false)?.expr;
         let ty = first.ty.clone().or_else(|| second.ty.clone()).unwrap_or(PgType::Text);
         let first = self.coerce(first, &ty, Cast::Implicit)?;
         let null = super::typed::literal(super::typed::null(&ty), &ty);
         let pairs = vec![(Box::new(equal), Box::new(null))];
-        Ok(Typed::new(Expr::Case(Case { expr: None, when_then_expr: pairs, else_expr: Some(Box::new(first.expr)) }), ty))
+        Ok(Typed::new(
+            Expr::Case(Case { expr: None, when_then_expr: pairs, else_expr: Some(Box::new(first.expr)) }),
+            ty,
+        ))
     }
 
-    fn aggregate_call(&self, env: &Env<'_>, name: &str, function: &ast::Function, list: &ast::FunctionArgumentList) -> Result<Typed> {
+    fn aggregate_call(
+        &self,
+        env: &Env<'_>,
+        name: &str,
+        function: &ast::Function,
+        list: &ast::FunctionArgumentList,
+    ) -> Result<Typed> {
         if let Some(clause) = env.no_aggregates {
             return Err(Error::new(
                 SqlState::GroupingError,
-                if clause == NESTED { "aggregate function calls cannot be nested".to_string() } else { format!("aggregate functions are not allowed in {clause}") },
+                if clause == NESTED {
+                    "aggregate function calls cannot be nested".to_string()
+                } else {
+                    format!("aggregate functions are not allowed in {clause}")
+                },
             ));
         }
         let inner = Env { no_aggregates: Some(NESTED), no_windows: Some("aggregate function calls"), ..env.clone() };
         let distinct = list.duplicate_treatment == Some(DuplicateTreatment::Distinct);
         let args = self.aggregate_arguments(&inner, name, list, distinct)?;
         let filter = match &function.filter {
-            Some(filter) => Some(Box::new(self.condition(&Env { no_aggregates: Some("FILTER"), ..inner.clone() }, filter, "FILTER")?)),
+            Some(filter) => Some(Box::new(self.condition(
+                &Env { no_aggregates: Some("FILTER"), ..inner.clone() },
+                filter,
+                "FILTER",
+            )?)),
             None => None,
         };
         let order_by = self.inner_order(&inner, &list.clauses)?;
@@ -225,20 +280,36 @@ impl Binder<'_> {
         Ok(Typed::new(Expr::AggregateFunction(call), ty))
     }
 
-    fn aggregate_arguments(&self, env: &Env<'_>, name: &str, list: &ast::FunctionArgumentList, distinct: bool) -> Result<Vec<Typed>> {
+    fn aggregate_arguments(
+        &self,
+        env: &Env<'_>,
+        name: &str,
+        list: &ast::FunctionArgumentList,
+        distinct: bool,
+    ) -> Result<Vec<Typed>> {
         match list.args.as_slice() {
             [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)] if name == "count" && !distinct => Ok(Vec::new()),
-            [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)] if name == "count" => Err(Error::new(SqlState::SyntaxError, "DISTINCT cannot be used with count(*)")),
+            [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)] if name == "count" => {
+                Err(Error::new(SqlState::SyntaxError, "DISTINCT cannot be used with count(*)"))
+            }
             [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)] => Err(functions::no_function(name, &[])),
             [] if name == "count" => {
-                let error = Error::new(SqlState::WrongObjectType, "count(*) must be used to call a parameterless aggregate function");
+                let error = Error::new(
+                    SqlState::WrongObjectType,
+                    "count(*) must be used to call a parameterless aggregate function",
+                );
                 Err(error)
             }
             _ => self.arguments(env, name, list),
         }
     }
 
-    fn aggregate_function(&self, name: &str, args: Vec<Typed>, distinct: bool) -> Result<(Arc<datafusion::logical_expr::AggregateUDF>, Vec<Expr>, PgType)> {
+    fn aggregate_function(
+        &self,
+        name: &str,
+        args: Vec<Typed>,
+        distinct: bool,
+    ) -> Result<(Arc<datafusion::logical_expr::AggregateUDF>, Vec<Expr>, PgType)> {
         let overload = aggregates::resolve(name, &args)?;
         let mut exprs = Vec::with_capacity(args.len());
         for (arg, ty) in args.into_iter().zip(&overload.args) {
@@ -273,7 +344,13 @@ impl Binder<'_> {
             .collect()
     }
 
-    fn window_call(&self, env: &Env<'_>, name: &str, function: &ast::Function, list: &ast::FunctionArgumentList) -> Result<Typed> {
+    fn window_call(
+        &self,
+        env: &Env<'_>,
+        name: &str,
+        function: &ast::Function,
+        list: &ast::FunctionArgumentList,
+    ) -> Result<Typed> {
         if let Some(clause) = env.no_windows {
             return Err(Error::new(SqlState::GroupingError, format!("window functions are not allowed in {clause}")));
         }
@@ -293,7 +370,12 @@ impl Binder<'_> {
             for (arg, ty) in args.into_iter().zip(&window.args) {
                 exprs.push(self.coerce(arg, ty, Cast::Implicit)?.expr);
             }
-            (datafusion::logical_expr::WindowFunctionDefinition::WindowUDF(window.function), exprs, window.result.clone(), window.cast.then_some(window.result))
+            (
+                datafusion::logical_expr::WindowFunctionDefinition::WindowUDF(window.function),
+                exprs,
+                window.result.clone(),
+                window.cast.then_some(window.result),
+            )
         };
         let filter = match &function.filter {
             Some(filter) => Some(Box::new(self.condition(&inner, filter, "FILTER")?)),
@@ -309,7 +391,15 @@ impl Binder<'_> {
             .collect::<Result<_>>()?;
         let order_by = self.sorts(&inner, &spec.order_by)?;
         let window_frame = frame(spec.window_frame.as_ref(), !order_by.is_empty())?;
-        let params = WindowFunctionParams { args, partition_by, order_by, window_frame, filter, null_treatment: None, distinct: false };
+        let params = WindowFunctionParams {
+            args,
+            partition_by,
+            order_by,
+            window_frame,
+            filter,
+            null_treatment: None,
+            distinct: false,
+        };
         let expr = Expr::WindowFunction(Box::new(WindowFunction { fun, params }));
         Ok(match cast_to {
             Some(result) => Typed::new(datafusion::prelude::cast(expr, result.arrow()), ty),
@@ -321,7 +411,9 @@ impl Binder<'_> {
         let named = |name: &ast::Ident| {
             let wanted = fold(name);
             env.windows.iter().find_map(|definition| match definition {
-                ast::NamedWindowDefinition(known, ast::NamedWindowExpr::WindowSpec(spec)) if fold(known) == wanted => Some(spec.clone()),
+                ast::NamedWindowDefinition(known, ast::NamedWindowExpr::WindowSpec(spec)) if fold(known) == wanted => {
+                    Some(spec.clone())
+                }
                 _ => None,
             })
         };
@@ -330,9 +422,9 @@ impl Binder<'_> {
                 None => Ok(spec.clone()),
                 Some(_) => Err(Error::unsupported("a window that builds on another")),
             },
-            Some(ast::WindowType::NamedWindow(name)) => {
-                named(name).ok_or_else(|| Error::new(SqlState::UndefinedObject, format!("window \"{}\" does not exist", fold(name))))
-            }
+            Some(ast::WindowType::NamedWindow(name)) => named(name).ok_or_else(|| {
+                Error::new(SqlState::UndefinedObject, format!("window \"{}\" does not exist", fold(name)))
+            }),
             None => Err(Error::internal("a window function without window")),
         }
     }
@@ -358,7 +450,12 @@ impl Binder<'_> {
             }
             other => PgType::parse(&other.to_string()),
         };
-        known.ok_or_else(|| Error::new(SqlState::UndefinedObject, format!("type \"{}\" does not exist", data_type.to_string().to_ascii_lowercase())))
+        known.ok_or_else(|| {
+            Error::new(
+                SqlState::UndefinedObject,
+                format!("type \"{}\" does not exist", data_type.to_string().to_ascii_lowercase()),
+            )
+        })
     }
 }
 
@@ -378,7 +475,10 @@ fn frame(frame: Option<&ast::WindowFrame>, ordered: bool) -> Result<WindowFrame>
             None => Ok(ScalarValue::UInt64(None)),
             Some(ast::Expr::Value(value)) if units != WindowFrameUnits::Range => {
                 let digits = value.value.to_string();
-                digits.parse().map(|count| ScalarValue::UInt64(Some(count))).map_err(|_| Error::unsupported(format!("the frame bound {digits}")))
+                digits
+                    .parse()
+                    .map(|count| ScalarValue::UInt64(Some(count)))
+                    .map_err(|_| Error::unsupported(format!("the frame bound {digits}")))
             }
             Some(other) => Err(Error::unsupported(format!("the frame bound {other}"))),
         };
@@ -398,7 +498,10 @@ fn frame(frame: Option<&ast::WindowFrame>, ordered: bool) -> Result<WindowFrame>
 
 /// For messages: the types of arguments.
 pub(crate) fn type_names(args: &[Typed]) -> String {
-    args.iter().map(|arg| arg.ty.as_ref().map_or_else(|| "unknown".to_string(), base_name)).collect::<Vec<_>>().join(", ")
+    args.iter()
+        .map(|arg| arg.ty.as_ref().map_or_else(|| "unknown".to_string(), base_name))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// Marks an expression with its type, for the columns of a plan.

@@ -12,7 +12,13 @@ pub fn explain_view(plan: &Plan, name: &dyn Fn(RelationId) -> String, shared: &d
     lines
 }
 
-fn describe(plan: &Plan, depth: usize, name: &dyn Fn(RelationId) -> String, shared: &dyn Fn(&Plan) -> bool, lines: &mut Vec<String>) {
+fn describe(
+    plan: &Plan,
+    depth: usize,
+    name: &dyn Fn(RelationId) -> String,
+    shared: &dyn Fn(&Plan) -> bool,
+    lines: &mut Vec<String>,
+) {
     let columns = |places: &[usize], schema: &arrow::datatypes::SchemaRef| {
         places.iter().map(|place| schema.field(*place).name().as_str()).collect::<Vec<_>>().join(", ")
     };

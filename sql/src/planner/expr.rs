@@ -5,8 +5,8 @@
 
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Case, Expr};
-use datafusion::sql::sqlparser::ast::{self, BinaryOperator, UnaryOperator, Value};
 use datafusion::sql::sqlparser::ast::Spanned;
+use datafusion::sql::sqlparser::ast::{self, BinaryOperator, UnaryOperator, Value};
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::types::numeric::Numeric;
 use thalweg_dataflow::{Error, Result, SqlState};
@@ -28,7 +28,9 @@ impl Binder<'_> {
     /// Binds an expression whose type may stay open.
     pub(crate) fn expr(&self, env: &Env<'_>, expr: &ast::Expr) -> Result<Typed> {
         let position = || self.position(expr.span());
-        self.nested(|| self.expr_inner(env, expr)).map(|typed| typed.at(position())).map_err(|error| at(error, position()))
+        self.nested(|| self.expr_inner(env, expr))
+            .map(|typed| typed.at(position()))
+            .map_err(|error| at(error, position()))
     }
 
     /// Binds an expression that must be boolean; `clause` is named in the error.
@@ -58,22 +60,39 @@ impl Binder<'_> {
             E::Prefixed { .. } => Err(Error::unsupported("a literal with a character set")),
             E::TypedString(typed) => {
                 let target = self.data_type(&typed.data_type)?;
-                let text = typed.value.value.clone().into_string().ok_or_else(|| Error::new(SqlState::SyntaxError, "a type name before a literal needs a literal in quotes"))?;
+                let text = typed.value.value.clone().into_string().ok_or_else(|| {
+                    Error::new(SqlState::SyntaxError, "a type name before a literal needs a literal in quotes")
+                })?;
                 self.coerce(Typed::unknown(Some(text)), &target, Cast::Explicit)
             }
             E::Interval(interval) => self.interval(interval),
-            E::Cast { expr: inner, data_type, array: false, kind: ast::CastKind::Cast | ast::CastKind::DoubleColon, .. } => {
+            E::Cast {
+                expr: inner,
+                data_type,
+                array: false,
+                kind: ast::CastKind::Cast | ast::CastKind::DoubleColon,
+                ..
+            } => {
                 let target = self.data_type(data_type)?;
                 let inner = self.expr(env, inner)?;
                 self.coerce(inner, &target, Cast::Explicit)
             }
             E::UnaryOp { op, expr: inner } => self.unary(env, *op, inner),
             E::BinaryOp { left, op, right } => self.binary(env, left, op, right),
-            E::IsNull(_) | E::IsNotNull(_) | E::IsTrue(_) | E::IsNotTrue(_) | E::IsFalse(_) | E::IsNotFalse(_) | E::IsUnknown(_) | E::IsNotUnknown(_) => {
-                self.is_test(env, expr)
+            E::IsNull(_)
+            | E::IsNotNull(_)
+            | E::IsTrue(_)
+            | E::IsNotTrue(_)
+            | E::IsFalse(_)
+            | E::IsNotFalse(_)
+            | E::IsUnknown(_)
+            | E::IsNotUnknown(_) => self.is_test(env, expr),
+            E::IsDistinctFrom(left, right) => {
+                self.compare(&BinaryOperator::NotEq, self.expr(env, left)?, self.expr(env, right)?, true)
             }
-            E::IsDistinctFrom(left, right) => self.compare(&BinaryOperator::NotEq, self.expr(env, left)?, self.expr(env, right)?, true),
-            E::IsNotDistinctFrom(left, right) => self.compare(&BinaryOperator::Eq, self.expr(env, left)?, self.expr(env, right)?, true),
+            E::IsNotDistinctFrom(left, right) => {
+                self.compare(&BinaryOperator::Eq, self.expr(env, left)?, self.expr(env, right)?, true)
+            }
             E::Between { expr: inner, negated, low, high } => self.between(env, inner, *negated, low, high),
             E::InList { expr: inner, list, negated } => self.in_list(env, inner, list, *negated),
             E::InSubquery { expr: inner, subquery, negated } => self.in_subquery(env, inner, subquery, *negated),
@@ -81,16 +100,23 @@ impl Binder<'_> {
             E::Subquery(query) => self.scalar_subquery(env, query),
             E::AnyOp { left, compare_op, right, .. } => self.quantified(env, left, compare_op, right, true),
             E::AllOp { left, compare_op, right } => self.quantified(env, left, compare_op, right, false),
-            E::Case { operand, conditions, else_result, .. } => self.case(env, operand.as_deref(), conditions, else_result.as_deref()),
+            E::Case { operand, conditions, else_result, .. } => {
+                self.case(env, operand.as_deref(), conditions, else_result.as_deref())
+            }
             E::Collate { expr: inner, collation } => {
                 let name = super::binder::name_parts(collation)?.pop().unwrap_or_default();
                 if !matches!(name.as_str(), "C" | "POSIX" | "default" | "ucs_basic") {
-                    return Err(Error::unsupported(format!("collation \"{name}\"")).hint("Text is compared bytewise, as with COLLATE \"C\"."));
+                    return Err(Error::unsupported(format!("collation \"{name}\""))
+                        .hint("Text is compared bytewise, as with COLLATE \"C\"."));
                 }
                 self.expr(env, inner)
             }
-            E::Like { negated, any: false, expr: inner, pattern, escape_char } => self.like(env, inner, pattern, escape_char.as_ref(), *negated, false),
-            E::ILike { negated, any: false, expr: inner, pattern, escape_char } => self.like(env, inner, pattern, escape_char.as_ref(), *negated, true),
+            E::Like { negated, any: false, expr: inner, pattern, escape_char } => {
+                self.like(env, inner, pattern, escape_char.as_ref(), *negated, false)
+            }
+            E::ILike { negated, any: false, expr: inner, pattern, escape_char } => {
+                self.like(env, inner, pattern, escape_char.as_ref(), *negated, true)
+            }
             other => self.special_call(env, other),
         }
     }
@@ -118,7 +144,9 @@ impl Binder<'_> {
             }
             outer = surrounding.outer;
         }
-        if table.is_none() && let Some(known) = self.keyword_value(name)? {
+        if table.is_none()
+            && let Some(known) = self.keyword_value(name)?
+        {
             return Ok(known);
         }
         Err(env.scope.no_column(table, name))
@@ -129,9 +157,10 @@ impl Binder<'_> {
             Value::Number(digits, _) => number(digits)?,
             Value::Boolean(value) => Typed::constant(ScalarValue::Boolean(Some(*value)), PgType::Bool),
             Value::Null => Typed::unknown(None),
-            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) | Value::UnicodeStringLiteral(text) | Value::NationalStringLiteral(text) => {
-                Typed::unknown(Some(text.clone()))
-            }
+            Value::SingleQuotedString(text)
+            | Value::EscapedStringLiteral(text)
+            | Value::UnicodeStringLiteral(text)
+            | Value::NationalStringLiteral(text) => Typed::unknown(Some(text.clone())),
             Value::DollarQuotedString(text) => Typed::unknown(Some(text.value.clone())),
             Value::Placeholder(name) => self.parameter(name)?,
             other => return Err(Error::unsupported(format!("the literal {other}"))),
@@ -145,7 +174,8 @@ impl Binder<'_> {
             .filter(|number| (1..=65_535).contains(number))
             .ok_or_else(|| Error::new(SqlState::UndefinedParameter, format!("there is no parameter {name}")))?;
         if self.settings.view {
-            return Err(Error::new(SqlState::UndefinedParameter, format!("there is no parameter {name}")).hint("A view's query takes no parameters."));
+            return Err(Error::new(SqlState::UndefinedParameter, format!("there is no parameter {name}"))
+                .hint("A view's query takes no parameters."));
         }
         let mut parameters = self.parameters.borrow_mut();
         if parameters.len() < number {
@@ -161,10 +191,15 @@ impl Binder<'_> {
         let Some(from) = typed.ty.clone() else {
             return self.resolve_unknown(typed, target).map_err(|error| at(error, place));
         };
-        if from == *target || (cast == Cast::Implicit && same_base(&from, target) && matches!(target, PgType::Varchar(None))) {
+        if from == *target
+            || (cast == Cast::Implicit && same_base(&from, target) && matches!(target, PgType::Varchar(None)))
+        {
             return Ok(Typed { ty: Some(target.clone()), ..typed });
         }
-        if matches!((&from, target), (PgType::Varchar(_), PgType::Text) | (PgType::Text | PgType::Varchar(_), PgType::Varchar(None))) {
+        if matches!(
+            (&from, target),
+            (PgType::Varchar(_), PgType::Text) | (PgType::Text | PgType::Varchar(_), PgType::Varchar(None))
+        ) {
             return Ok(Typed { ty: Some(target.clone()), ..typed });
         }
         let allowed = match cast {
@@ -188,7 +223,11 @@ impl Binder<'_> {
                     Some(known) if known != target => {
                         let known = known.clone();
                         drop(parameters);
-                        return self.coerce(Typed::new(placeholder(&parameter.id, Some(&known)), known), target, Cast::Explicit);
+                        return self.coerce(
+                            Typed::new(placeholder(&parameter.id, Some(&known)), known),
+                            target,
+                            Cast::Explicit,
+                        );
                     }
                     _ => {
                         let open = base(target);
@@ -199,10 +238,15 @@ impl Binder<'_> {
                     }
                 }
             }
-            Expr::Literal(ScalarValue::Utf8(Some(text)), _) => literal(functions::read_literal(target, &text, &self.settings.zone, self.settings.now, self.settings.view)?, target),
+            Expr::Literal(ScalarValue::Utf8(Some(text)), _) => literal(
+                functions::read_literal(target, &text, &self.settings.zone, self.settings.now, self.settings.view)?,
+                target,
+            ),
             Expr::Literal(_, _) => literal(null(target), target),
             // An output column of a subquery that is an unknown literal: text.
-            other => return self.coerce(Typed { expr: other, ty: Some(PgType::Text), at: typed.at }, target, Cast::Explicit),
+            other => {
+                return self.coerce(Typed { expr: other, ty: Some(PgType::Text), at: typed.at }, target, Cast::Explicit);
+            }
         };
         Ok(Typed { expr, ty: Some(target.clone()), at: typed.at })
     }
@@ -228,16 +272,21 @@ impl Binder<'_> {
                 let inner = self.condition(env, inner, "NOT")?;
                 Ok(Typed::new(Expr::Not(Box::new(inner)), PgType::Bool))
             }
-            (UnaryOperator::Minus, ast::Expr::Value(value)) if matches!(value.value, Value::Number(..)) => match &value.value {
-                Value::Number(digits, _) => number(&format!("-{digits}")),
-                _ => Err(Error::internal("a number that is none")),
-            },
+            (UnaryOperator::Minus, ast::Expr::Value(value)) if matches!(value.value, Value::Number(..)) => {
+                match &value.value {
+                    Value::Number(digits, _) => number(&format!("-{digits}")),
+                    _ => Err(Error::internal("a number that is none")),
+                }
+            }
             (UnaryOperator::Minus, _) => self.negate(self.expr(env, inner)?),
             (UnaryOperator::Plus, _) => {
                 let inner = self.expr(env, inner)?;
                 match &inner.ty {
                     Some(ty) if category(ty) == super::typed::Category::Number => Ok(inner),
-                    _ => Err(Error::new(SqlState::UndefinedFunction, format!("operator does not exist: + {}", inner.type_name()))),
+                    _ => Err(Error::new(
+                        SqlState::UndefinedFunction,
+                        format!("operator does not exist: + {}", inner.type_name()),
+                    )),
                 }
             }
             (other, _) => Err(Error::unsupported(format!("the operator {other}"))),
@@ -260,9 +309,20 @@ impl Binder<'_> {
         Ok(Typed::new(result, PgType::Bool))
     }
 
-    fn between(&self, env: &Env<'_>, inner: &ast::Expr, negated: bool, low: &ast::Expr, high: &ast::Expr) -> Result<Typed> {
+    fn between(
+        &self,
+        env: &Env<'_>,
+        inner: &ast::Expr,
+        negated: bool,
+        low: &ast::Expr,
+        high: &ast::Expr,
+    ) -> Result<Typed> {
         let (value, low, high) = (self.expr(env, inner)?, self.expr(env, low)?, self.expr(env, high)?);
-        let (first, second) = if negated { (BinaryOperator::Lt, BinaryOperator::Gt) } else { (BinaryOperator::GtEq, BinaryOperator::LtEq) };
+        let (first, second) = if negated {
+            (BinaryOperator::Lt, BinaryOperator::Gt)
+        } else {
+            (BinaryOperator::GtEq, BinaryOperator::LtEq)
+        };
         let first = self.compare(&first, value.clone(), low, false)?.expr;
         let second = self.compare(&second, value, high, false)?.expr;
         Ok(Typed::new(if negated { first.or(second) } else { first.and(second) }, PgType::Bool))
@@ -276,9 +336,17 @@ impl Binder<'_> {
 
     /// `value IN (list)`.
     pub(crate) fn in_values(&self, value: Typed, list: Vec<Typed>, negated: bool) -> Result<Typed> {
-        let plain = list.iter().all(|item| matches!(item.expr, Expr::Literal(..)) && (item.ty.is_none() || item.ty == value.ty));
-        if plain && let Some(ty) = &value.ty && super::typed::compares_natively(ty) {
-            let list = list.into_iter().map(|item| Ok(self.coerce(item, ty, Cast::Implicit)?.expr)).collect::<Result<Vec<_>>>()?;
+        let plain = list
+            .iter()
+            .all(|item| matches!(item.expr, Expr::Literal(..)) && (item.ty.is_none() || item.ty == value.ty));
+        if plain
+            && let Some(ty) = &value.ty
+            && super::typed::compares_natively(ty)
+        {
+            let list = list
+                .into_iter()
+                .map(|item| Ok(self.coerce(item, ty, Cast::Implicit)?.expr))
+                .collect::<Result<Vec<_>>>()?;
             return Ok(Typed::new(value.expr.in_list(list, negated), PgType::Bool));
         }
         let mut result: Option<Expr> = None;
@@ -293,13 +361,21 @@ impl Binder<'_> {
         Ok(Typed::new(if negated { Expr::Not(Box::new(result)) } else { result }, PgType::Bool))
     }
 
-    fn case(&self, env: &Env<'_>, operand: Option<&ast::Expr>, conditions: &[ast::CaseWhen], otherwise: Option<&ast::Expr>) -> Result<Typed> {
+    fn case(
+        &self,
+        env: &Env<'_>,
+        operand: Option<&ast::Expr>,
+        conditions: &[ast::CaseWhen],
+        otherwise: Option<&ast::Expr>,
+    ) -> Result<Typed> {
         let operand = operand.map(|operand| self.expr(env, operand)).transpose()?;
         let mut whens = Vec::with_capacity(conditions.len());
         let mut results = Vec::with_capacity(conditions.len() + 1);
         for when in conditions {
             whens.push(match &operand {
-                Some(operand) => self.compare(&BinaryOperator::Eq, operand.clone(), self.expr(env, &when.condition)?, false)?.expr,
+                Some(operand) => {
+                    self.compare(&BinaryOperator::Eq, operand.clone(), self.expr(env, &when.condition)?, false)?.expr
+                }
                 None => self.condition(env, &when.condition, "CASE/WHEN")?,
             });
             results.push(self.expr(env, &when.result)?);
@@ -311,7 +387,8 @@ impl Binder<'_> {
         }
         let (mut results, ty) = self.unify(results, "CASE")?;
         let otherwise = if has_else { Some(Box::new(results.remove(0).expr)) } else { None };
-        let pairs = whens.into_iter().map(Box::new).zip(results.into_iter().map(|result| Box::new(result.expr))).collect();
+        let pairs =
+            whens.into_iter().map(Box::new).zip(results.into_iter().map(|result| Box::new(result.expr))).collect();
         Ok(Typed::new(Expr::Case(Case { expr: None, when_then_expr: pairs, else_expr: otherwise }), ty))
     }
 
@@ -321,7 +398,10 @@ impl Binder<'_> {
         };
         let mut text = match &value.value {
             Value::Number(digits, _) => digits.clone(),
-            other => other.clone().into_string().ok_or_else(|| Error::new(SqlState::SyntaxError, "INTERVAL needs a literal in quotes"))?,
+            other => other
+                .clone()
+                .into_string()
+                .ok_or_else(|| Error::new(SqlState::SyntaxError, "INTERVAL needs a literal in quotes"))?,
         };
         if interval.last_field.is_some() {
             return Err(Error::unsupported("an interval literal with two fields"));

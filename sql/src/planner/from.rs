@@ -7,8 +7,8 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::{Column, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Case, Expr, JoinType, LogicalPlan, LogicalPlanBuilder, TableSource};
-use datafusion::sql::sqlparser::ast::{self, BinaryOperator, JoinConstraint, JoinOperator, TableFactor};
 use datafusion::sql::sqlparser::ast::Spanned;
+use datafusion::sql::sqlparser::ast::{self, BinaryOperator, JoinConstraint, JoinOperator, TableFactor};
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
 
@@ -56,7 +56,10 @@ impl Binder<'_> {
                 None => next,
                 Some(mut so_far) => {
                     so_far.scope.extend(next.scope)?;
-                    From { plan: LogicalPlanBuilder::from(so_far.plan).cross_join(next.plan)?.build()?, scope: so_far.scope }
+                    From {
+                        plan: LogicalPlanBuilder::from(so_far.plan).cross_join(next.plan)?.build()?,
+                        scope: so_far.scope,
+                    }
                 }
             });
         }
@@ -88,12 +91,15 @@ impl Binder<'_> {
                 let bound = self.nested(|| self.query(subquery, outer, ctes))?;
                 let bound = self.settled_query(bound)?;
                 let Some(alias) = alias else {
-                    return Err(Error::new(SqlState::SyntaxError, "subquery in FROM must have an alias").hint("For example, FROM (SELECT ...) [AS] foo."));
+                    return Err(Error::new(SqlState::SyntaxError, "subquery in FROM must have an alias")
+                        .hint("For example, FROM (SELECT ...) [AS] foo."));
                 };
                 self.derived(bound, fold(&alias.name), &alias.columns)
             }
             TableFactor::Derived { lateral: true, .. } => Err(Error::unsupported("LATERAL")),
-            TableFactor::NestedJoin { table_with_joins, alias: None } => self.nested(|| self.table_with_joins(table_with_joins, outer, ctes)),
+            TableFactor::NestedJoin { table_with_joins, alias: None } => {
+                self.nested(|| self.table_with_joins(table_with_joins, outer, ctes))
+            }
             other => Err(Error::unsupported(format!("{other} in FROM"))),
         }
     }
@@ -105,9 +111,16 @@ impl Binder<'_> {
         let (schema, own) = match parts.as_slice() {
             [own] => (None, own.as_str()),
             [schema, own] | [_, schema, own] => (Some(schema.as_str()), own.as_str()),
-            _ => return Err(Error::new(SqlState::SyntaxError, format!("improper relation name (too many dotted names): {name}"))),
+            _ => {
+                return Err(Error::new(
+                    SqlState::SyntaxError,
+                    format!("improper relation name (too many dotted names): {name}"),
+                ));
+            }
         };
-        if schema.is_none() && let Some((_, bound)) = ctes.iter().rev().find(|(cte, _)| cte == own) {
+        if schema.is_none()
+            && let Some((_, bound)) = ctes.iter().rev().find(|(cte, _)| cte == own)
+        {
             return self.derived(bound.clone(), visible(own), columns);
         }
         let relation = self.resolver.relation(schema, own)?.ok_or_else(|| {
@@ -116,7 +129,11 @@ impl Binder<'_> {
         })?;
         let mut from = self.scan(relation, own, visible(own))?;
         if columns.len() > from.scope.columns.len() {
-            let message = format!("table \"{own}\" has {} columns available but {} columns specified", from.scope.columns.len(), columns.len());
+            let message = format!(
+                "table \"{own}\" has {} columns available but {} columns specified",
+                from.scope.columns.len(),
+                columns.len()
+            );
             return Err(Error::new(SqlState::InvalidColumnReference, message));
         }
         for (column, name) in from.scope.columns.iter_mut().zip(columns) {
@@ -134,7 +151,9 @@ impl Binder<'_> {
                 }
                 (schema.clone(), Arc::new(RelationSource { schema: schema.clone(), relation: relation.clone() }))
             }
-            Relation::Files { scan, .. } => (scan.schema(), Arc::new(RelationSource { schema: scan.schema(), relation: relation.clone() })),
+            Relation::Files { scan, .. } => {
+                (scan.schema(), Arc::new(RelationSource { schema: scan.schema(), relation: relation.clone() }))
+            }
             Relation::Virtual(provider) => (provider.schema(), provider_as_source(provider.clone())),
         };
         let alias = TableReference::bare(self.unique(own));
@@ -144,7 +163,11 @@ impl Binder<'_> {
             // System tables may use layouts that the SQL layer does not know.
             let exprs = schema.fields().iter().zip(&types).map(|(field, ty)| {
                 let column = Expr::Column(Column::new(Some(alias.clone()), field.name()));
-                let cast = if *field.data_type() == ty.arrow() { column } else { datafusion::prelude::cast(column, ty.arrow()) };
+                let cast = if *field.data_type() == ty.arrow() {
+                    column
+                } else {
+                    datafusion::prelude::cast(column, ty.arrow())
+                };
                 cast.alias_qualified_with_metadata(Some(alias.clone()), field.name(), Some(metadata(ty)))
             });
             plan = LogicalPlanBuilder::from(plan).project(exprs.collect::<Vec<_>>())?.build()?;
@@ -173,7 +196,14 @@ impl Binder<'_> {
         Ok(From { plan, scope: Scope { columns: columns.collect(), tables: vec![visible] } })
     }
 
-    fn join(&self, left: From, right: From, operator: &JoinOperator, outer: Option<&Env<'_>>, ctes: &Ctes) -> Result<From> {
+    fn join(
+        &self,
+        left: From,
+        right: From,
+        operator: &JoinOperator,
+        outer: Option<&Env<'_>>,
+        ctes: &Ctes,
+    ) -> Result<From> {
         let (kind, constraint) = match operator {
             JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) => (JoinType::Inner, constraint),
             JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => (JoinType::Left, constraint),
@@ -190,17 +220,36 @@ impl Binder<'_> {
             JoinConstraint::On(condition) => {
                 let mut scope = left.scope;
                 scope.extend(right.scope)?;
-                let env = Env { scope: &scope, outer, ctes: ctes.clone(), no_aggregates: Some("JOIN conditions"), no_windows: Some("JOIN conditions"), windows: Vec::new().into() };
+                let env = Env {
+                    scope: &scope,
+                    outer,
+                    ctes: ctes.clone(),
+                    no_aggregates: Some("JOIN conditions"),
+                    no_windows: Some("JOIN conditions"),
+                    windows: Vec::new().into(),
+                };
                 let condition = self.condition(&env, condition, "JOIN/ON")?;
                 (vec![condition], scope)
             }
             JoinConstraint::Using(names) => {
-                let names = names.iter().map(|name| Ok(name_parts(name)?.pop().unwrap_or_default())).collect::<Result<Vec<_>>>()?;
+                let names = names
+                    .iter()
+                    .map(|name| Ok(name_parts(name)?.pop().unwrap_or_default()))
+                    .collect::<Result<Vec<_>>>()?;
                 self.merge(left.scope, right.scope, &names, kind)?
             }
             JoinConstraint::Natural => {
-                let names: Vec<String> = left.scope.columns.iter().filter(|column| !column.hidden).map(|column| column.name.clone()).collect();
-                let names: Vec<String> = names.into_iter().filter(|name| right.scope.columns.iter().any(|column| !column.hidden && column.name == *name)).collect();
+                let names: Vec<String> = left
+                    .scope
+                    .columns
+                    .iter()
+                    .filter(|column| !column.hidden)
+                    .map(|column| column.name.clone())
+                    .collect();
+                let names: Vec<String> = names
+                    .into_iter()
+                    .filter(|name| right.scope.columns.iter().any(|column| !column.hidden && column.name == *name))
+                    .collect();
                 self.merge(left.scope, right.scope, &names, kind)?
             }
             JoinConstraint::None => return Err(Error::new(SqlState::SyntaxError, "JOIN needs ON or USING")),
@@ -215,23 +264,33 @@ impl Binder<'_> {
         let mut conditions = Vec::with_capacity(names.len());
         let mut merged = Vec::with_capacity(names.len());
         for name in names {
-            let missing = |side: &str| Error::new(SqlState::UndefinedColumn, format!("column \"{name}\" specified in USING clause does not exist in {side} table"));
+            let missing = |side: &str| {
+                Error::new(
+                    SqlState::UndefinedColumn,
+                    format!("column \"{name}\" specified in USING clause does not exist in {side} table"),
+                )
+            };
             let one = left.find(None, name)?.ok_or_else(|| missing("left"))?.clone();
             let other = right.find(None, name)?.ok_or_else(|| missing("right"))?.clone();
-            let (first, second) = (Typed::new(one.expr.clone(), one.ty.clone()), Typed::new(other.expr.clone(), other.ty.clone()));
+            let (first, second) =
+                (Typed::new(one.expr.clone(), one.ty.clone()), Typed::new(other.expr.clone(), other.ty.clone()));
             conditions.push(self.compare(&BinaryOperator::Eq, first.clone(), second.clone(), false)?.expr);
             let (values, ty) = self.unify(vec![first, second], "JOIN/USING")?;
             let expr = match kind {
                 JoinType::Right => values[1].expr.clone(),
                 JoinType::Full => Expr::Case(Case {
                     expr: None,
-                    when_then_expr: vec![(Box::new(values[0].expr.clone().is_not_null()), Box::new(values[0].expr.clone()))],
+                    when_then_expr: vec![(
+                        Box::new(values[0].expr.clone().is_not_null()),
+                        Box::new(values[0].expr.clone()),
+                    )],
                     else_expr: Some(Box::new(values[1].expr.clone())),
                 }),
                 _ => values[0].expr.clone(),
             };
             merged.push(ScopeColumn { table: None, name: name.clone(), expr, ty, hidden: false });
-            for column in left.columns.iter_mut().chain(right.columns.iter_mut()).filter(|column| column.name == *name) {
+            for column in left.columns.iter_mut().chain(right.columns.iter_mut()).filter(|column| column.name == *name)
+            {
                 column.hidden = true;
             }
         }

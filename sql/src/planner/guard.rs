@@ -12,12 +12,12 @@ use arrow::array::{AsArray, BooleanArray};
 use arrow::compute::{and_kleene, or_kleene};
 use arrow::datatypes::{DataType, Schema};
 use arrow::record_batch::RecordBatch;
+use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{ColumnarValue, Operator};
 use datafusion::physical_expr::expressions::{BinaryExpr, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
-use datafusion::common::ScalarValue;
 
 /// `left AND right` or `left OR right`, the right side only where the left leaves it open.
 #[derive(Debug, Eq)]
@@ -49,7 +49,9 @@ pub(crate) fn guard(expr: Arc<dyn PhysicalExpr>) -> DataFusionResult<Arc<dyn Phy
             && can_fail(binary.right())
         {
             let (left, right) = (binary.left().clone(), binary.right().clone());
-            return Ok(Transformed::yes(Arc::new(Guarded { is_and: *binary.op() == Operator::And, left, right }) as Arc<dyn PhysicalExpr>));
+            return Ok(Transformed::yes(
+                Arc::new(Guarded { is_and: *binary.op() == Operator::And, left, right }) as Arc<dyn PhysicalExpr>
+            ));
         }
         Ok(Transformed::no(node))
     })?;
@@ -99,7 +101,10 @@ impl PhysicalExpr for Guarded {
         vec![&self.left, &self.right]
     }
 
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn PhysicalExpr>>) -> DataFusionResult<Arc<dyn PhysicalExpr>> {
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn PhysicalExpr>>,
+    ) -> DataFusionResult<Arc<dyn PhysicalExpr>> {
         let mut children = children.into_iter();
         let always = || Arc::new(Literal::new(ScalarValue::Boolean(None))) as Arc<dyn PhysicalExpr>;
         let (left, right) = (children.next().unwrap_or_else(always), children.next().unwrap_or_else(always));

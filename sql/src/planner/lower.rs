@@ -34,13 +34,26 @@ pub(crate) fn lower(plan: &LogicalPlan) -> Result<Plan> {
         LogicalPlan::SubqueryAlias(alias) => lower(&alias.input),
         LogicalPlan::Projection(projection) => {
             let input = lower(&projection.input)?;
-            let project = projection.expr.iter().map(|expr| physical(expr, projection.input.schema())).collect::<Result<Vec<_>>>()?;
-            let schema = schema_of(projection.expr.iter().zip(projection.schema.fields()).map(|(expr, field)| (field.name().clone(), type_of(expr, projection.input.schema()))));
+            let project = projection
+                .expr
+                .iter()
+                .map(|expr| physical(expr, projection.input.schema()))
+                .collect::<Result<Vec<_>>>()?;
+            let schema = schema_of(
+                projection
+                    .expr
+                    .iter()
+                    .zip(projection.schema.fields())
+                    .map(|(expr, field)| (field.name().clone(), type_of(expr, projection.input.schema()))),
+            );
             Ok(map(input, Vec::new(), project, schema))
         }
         LogicalPlan::Filter(filter) => {
             let input = lower(&filter.input)?;
-            let filters = split_conjunction(&filter.predicate).into_iter().map(|expr| physical(expr, filter.input.schema())).collect::<Result<Vec<_>>>()?;
+            let filters = split_conjunction(&filter.predicate)
+                .into_iter()
+                .map(|expr| physical(expr, filter.input.schema()))
+                .collect::<Result<Vec<_>>>()?;
             let project = identity(&input.schema);
             let schema = input.schema.clone();
             Ok(map(input, filters, project, schema))
@@ -49,7 +62,10 @@ pub(crate) fn lower(plan: &LogicalPlan) -> Result<Plan> {
         LogicalPlan::Distinct(Distinct::All(input)) => {
             let input = lower(input)?;
             let keys = (0..input.schema.fields().len()).collect();
-            Ok(Plan { schema: input.schema.clone(), op: Op::Reduce { input: Box::new(input), keys, calls: Vec::new() } })
+            Ok(Plan {
+                schema: input.schema.clone(),
+                op: Op::Reduce { input: Box::new(input), keys, calls: Vec::new() },
+            })
         }
         LogicalPlan::Union(union) => {
             let mut inputs = Vec::with_capacity(union.inputs.len());
@@ -59,7 +75,10 @@ pub(crate) fn lower(plan: &LogicalPlan) -> Result<Plan> {
                     other => inputs.push(other),
                 }
             }
-            let schema = inputs.first().map(|input| input.schema.clone()).ok_or_else(|| Error::internal("a union of nothing"))?;
+            let schema = inputs
+                .first()
+                .map(|input| input.schema.clone())
+                .ok_or_else(|| Error::internal("a union of nothing"))?;
             Ok(Plan { op: Op::Union { inputs }, schema })
         }
         // The rows of a view have no order; PostgreSQL accepts the clause as well.
@@ -97,7 +116,9 @@ fn relation(scan: &datafusion::logical_expr::TableScan) -> Result<Plan> {
     };
     let schema = schema_of(source.schema.fields().iter().map(|field| (field.name().clone(), PgType::of(field))));
     match &source.relation {
-        Relation::Source { id, .. } => Ok(Plan { op: Op::Source { relation: *id, columns: (0..schema.fields().len()).collect() }, schema }),
+        Relation::Source { id, .. } => {
+            Ok(Plan { op: Op::Source { relation: *id, columns: (0..schema.fields().len()).collect() }, schema })
+        }
         Relation::View { id, .. } => Ok(Plan { op: Op::View { relation: *id }, schema }),
         Relation::Files { name, .. } => Err(refused(&format!("the external table \"{name}\""))),
         Relation::Virtual(_) => Err(refused(&format!("the system table {}", scan.table_name.table()))),
@@ -179,7 +200,11 @@ impl Columns<'_> {
 fn type_of(expr: &Expr, schema: &DFSchema) -> PgType {
     match expr {
         Expr::Alias(alias) => match &alias.metadata {
-            Some(marks) => marks.inner().get(thalweg_dataflow::types::TYPE_KEY).and_then(|name| PgType::parse(name)).unwrap_or_else(|| type_of(&alias.expr, schema)),
+            Some(marks) => marks
+                .inner()
+                .get(thalweg_dataflow::types::TYPE_KEY)
+                .and_then(|name| PgType::parse(name))
+                .unwrap_or_else(|| type_of(&alias.expr, schema)),
             None => type_of(&alias.expr, schema),
         },
         Expr::Case(case) => {
@@ -200,7 +225,12 @@ fn schema_of(fields: impl IntoIterator<Item = (String, PgType)>) -> SchemaRef {
 }
 
 fn identity(schema: &SchemaRef) -> Vec<Arc<dyn PhysicalExpr>> {
-    schema.fields().iter().enumerate().map(|(place, field)| Arc::new(Column::new(field.name(), place)) as Arc<dyn PhysicalExpr>).collect()
+    schema
+        .fields()
+        .iter()
+        .enumerate()
+        .map(|(place, field)| Arc::new(Column::new(field.name(), place)) as Arc<dyn PhysicalExpr>)
+        .collect()
 }
 
 /// An expression as the engine evaluates it.
@@ -226,7 +256,12 @@ fn physical(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
 }
 
 /// A map over a plan; over another map both become one, unless that computed something twice.
-pub(crate) fn map(input: Plan, filters: Vec<Arc<dyn PhysicalExpr>>, project: Vec<Arc<dyn PhysicalExpr>>, schema: SchemaRef) -> Plan {
+pub(crate) fn map(
+    input: Plan,
+    filters: Vec<Arc<dyn PhysicalExpr>>,
+    project: Vec<Arc<dyn PhysicalExpr>>,
+    schema: SchemaRef,
+) -> Plan {
     if let Op::Map { input: below, filters: first, project: inner } = &input.op
         && let Some((second, project)) = compose(inner, &filters, &project)
     {
@@ -238,7 +273,11 @@ pub(crate) fn map(input: Plan, filters: Vec<Arc<dyn PhysicalExpr>>, project: Vec
 
 type Exprs = Vec<Arc<dyn PhysicalExpr>>;
 
-fn compose(inner: &[Arc<dyn PhysicalExpr>], filters: &[Arc<dyn PhysicalExpr>], project: &[Arc<dyn PhysicalExpr>]) -> Option<(Exprs, Exprs)> {
+fn compose(
+    inner: &[Arc<dyn PhysicalExpr>],
+    filters: &[Arc<dyn PhysicalExpr>],
+    project: &[Arc<dyn PhysicalExpr>],
+) -> Option<(Exprs, Exprs)> {
     let mut uses = vec![0_usize; inner.len()];
     for expr in filters.iter().chain(project) {
         columns_of(expr, &mut |place| {
@@ -263,7 +302,10 @@ fn compose(inner: &[Arc<dyn PhysicalExpr>], filters: &[Arc<dyn PhysicalExpr>], p
             .ok()
             .map(|transformed| transformed.data)
     };
-    Some((filters.iter().map(substitute).collect::<Option<_>>()?, project.iter().map(substitute).collect::<Option<_>>()?))
+    Some((
+        filters.iter().map(substitute).collect::<Option<_>>()?,
+        project.iter().map(substitute).collect::<Option<_>>()?,
+    ))
 }
 
 /// Calls `each` for every column that an expression reads.

@@ -154,11 +154,21 @@ pub struct Planner;
 impl Planner {
     /// Binds a query. `parameters` holds the types the client declared for `$n`; what it left open
     /// is inferred. Errors carry PostgreSQL's SQLSTATE and wording and, where known, the position.
-    pub fn bind(&self, query: &Query, resolver: &dyn Resolver, settings: &Settings, parameters: &[Option<PgType>]) -> Result<Bound> {
+    pub fn bind(
+        &self,
+        query: &Query,
+        resolver: &dyn Resolver,
+        settings: &Settings,
+        parameters: &[Option<PgType>],
+    ) -> Result<Bound> {
         let binder = binder::Binder::new(resolver, settings, parameters);
         let bound = binder.query(query, None, &Vec::new().into())?;
         let bound = binder.settled_query(bound)?;
-        let fields: Vec<_> = bound.columns.iter().map(|column| column.ty.clone().unwrap_or(PgType::Text).field(&column.name, true)).collect();
+        let fields: Vec<_> = bound
+            .columns
+            .iter()
+            .map(|column| column.ty.clone().unwrap_or(PgType::Text).field(&column.name, true))
+            .collect();
         let parameters = binder.parameters.into_inner();
         if let Some(open) = parameters.iter().position(Option::is_none) {
             let message = format!("could not determine data type of parameter ${}", open + 1);
@@ -180,4 +190,3 @@ impl Planner {
         Ok(Plan { schema: bound.schema.clone(), op: plan.op })
     }
 }
-

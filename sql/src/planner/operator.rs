@@ -17,7 +17,13 @@ use super::typed::{Category, Typed, category};
 
 impl Binder<'_> {
     /// `left op right`.
-    pub(crate) fn binary(&self, env: &Env<'_>, left: &ast::Expr, op: &BinaryOperator, right: &ast::Expr) -> Result<Typed> {
+    pub(crate) fn binary(
+        &self,
+        env: &Env<'_>,
+        left: &ast::Expr,
+        op: &BinaryOperator,
+        right: &ast::Expr,
+    ) -> Result<Typed> {
         use BinaryOperator as B;
         match op {
             B::And | B::Or => {
@@ -45,7 +51,9 @@ impl Binder<'_> {
             B::Eq | B::NotEq | B::Lt | B::LtEq | B::Gt | B::GtEq => self.compare(op, left, right, false),
             B::Plus | B::Minus | B::Multiply | B::Divide | B::Modulo => self.arithmetic(op, left, right),
             B::PGExp => self.call_by_name("power", vec![left, right]),
-            B::BitwiseAnd | B::BitwiseOr | B::PGBitwiseXor | B::PGBitwiseShiftLeft | B::PGBitwiseShiftRight => self.bitwise(op, left, right),
+            B::BitwiseAnd | B::BitwiseOr | B::PGBitwiseXor | B::PGBitwiseShiftLeft | B::PGBitwiseShiftRight => {
+                self.bitwise(op, left, right)
+            }
             B::StringConcat => self.concat(left, right),
             B::PGRegexMatch => self.text_match(Operator::RegexMatch, op, left, right),
             B::PGRegexIMatch => self.text_match(Operator::RegexIMatch, op, left, right),
@@ -82,7 +90,9 @@ impl Binder<'_> {
                 PgType::Numeric(_) => PgType::Numeric(None),
                 other => other.clone(),
             },
-            (Some(one), Some(other)) => comparison_type(one, other).ok_or_else(|| no_operator(&op.to_string(), &left, &right))?,
+            (Some(one), Some(other)) => {
+                comparison_type(one, other).ok_or_else(|| no_operator(&op.to_string(), &left, &right))?
+            }
         };
         let left = self.coerce(left, &ty, Cast::Explicit)?;
         let right = self.coerce(right, &ty, Cast::Explicit)?;
@@ -95,18 +105,26 @@ impl Binder<'_> {
         let (left_type, right_type) = match (&left.ty, &right.ty) {
             (None, None) => {
                 let message = format!("operator is not unique: unknown {symbol} unknown");
-                return Err(Error::new(SqlState::AmbiguousFunction, message).hint("Could not choose a best candidate operator. You might need to add explicit type casts."));
+                return Err(Error::new(SqlState::AmbiguousFunction, message)
+                    .hint("Could not choose a best candidate operator. You might need to add explicit type casts."));
             }
             (Some(one), None) => (one.clone(), unknown_operand(op, one, false)),
             (None, Some(other)) => (unknown_operand(op, other, true), other.clone()),
             (Some(one), Some(other)) => (one.clone(), other.clone()),
         };
-        let Some((left_type, right_type, result)) = functions::arithmetic_types(&symbol, &left_type, &right_type) else {
+        let Some((left_type, right_type, result)) = functions::arithmetic_types(&symbol, &left_type, &right_type)
+        else {
             return Err(no_operator(&symbol, &left, &right));
         };
         let left = self.coerce(left, &left_type, Cast::Explicit)?;
         let right = self.coerce(right, &right_type, Cast::Explicit)?;
-        let expr = functions::arithmetic(&symbol, (left.expr, &left_type), (right.expr, &right_type), &result, &self.settings.zone)?;
+        let expr = functions::arithmetic(
+            &symbol,
+            (left.expr, &left_type),
+            (right.expr, &right_type),
+            &result,
+            &self.settings.zone,
+        )?;
         Ok(Typed::new(expr, result))
     }
 
@@ -186,16 +204,22 @@ impl Binder<'_> {
     /// `- inner`.
     pub(crate) fn negate(&self, inner: Typed) -> Result<Typed> {
         let Some(ty) = inner.ty.clone() else {
-            return Err(Error::new(SqlState::AmbiguousFunction, "operator is not unique: - unknown").hint("Could not choose a best candidate operator. You might need to add explicit type casts."));
+            return Err(Error::new(SqlState::AmbiguousFunction, "operator is not unique: - unknown")
+                .hint("Could not choose a best candidate operator. You might need to add explicit type casts."));
         };
         if category(&ty) != Category::Number && ty != PgType::Interval || ty == PgType::Oid {
-            return Err(Error::new(SqlState::UndefinedFunction, format!("operator does not exist: - {}", inner.type_name())).hint(NO_OPERATOR));
+            return Err(Error::new(
+                SqlState::UndefinedFunction,
+                format!("operator does not exist: - {}", inner.type_name()),
+            )
+            .hint(NO_OPERATOR));
         }
         self.call_by_name("uminus", vec![inner])
     }
 }
 
-const NO_OPERATOR: &str = "No operator matches the given name and argument types. You might need to add explicit type casts.";
+const NO_OPERATOR: &str =
+    "No operator matches the given name and argument types. You might need to add explicit type casts.";
 
 fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
     Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right: Box::new(right) })
@@ -235,7 +259,11 @@ fn named_operator(name: &str) -> Option<BinaryOperator> {
 fn unknown_operand(op: &BinaryOperator, known: &PgType, literal_is_left: bool) -> PgType {
     match (op, known) {
         (BinaryOperator::Plus, PgType::Date | PgType::Timestamp | PgType::Timestamptz) => PgType::Interval,
-        (BinaryOperator::Multiply | BinaryOperator::Divide, PgType::Interval) if !literal_is_left || *op == BinaryOperator::Multiply => PgType::Float8,
+        (BinaryOperator::Multiply | BinaryOperator::Divide, PgType::Interval)
+            if !literal_is_left || *op == BinaryOperator::Multiply =>
+        {
+            PgType::Float8
+        }
         (_, PgType::Numeric(_)) => PgType::Numeric(None),
         (_, other) => other.clone(),
     }
@@ -252,7 +280,8 @@ fn comparison_type(one: &PgType, other: &PgType) -> Option<PgType> {
     }
     Some(match (one, other) {
         (Float4, Float4) => Float4,
-        (Float4 | Float8, Int2 | Int4 | Int8 | Numeric(_) | Float4 | Float8) | (Int2 | Int4 | Int8 | Numeric(_), Float4 | Float8) => Float8,
+        (Float4 | Float8, Int2 | Int4 | Int8 | Numeric(_) | Float4 | Float8)
+        | (Int2 | Int4 | Int8 | Numeric(_), Float4 | Float8) => Float8,
         (Numeric(_), Int2 | Int4 | Int8 | Numeric(_)) | (Int2 | Int4 | Int8, Numeric(_)) => Numeric(None),
         (Int8 | Oid, Int2 | Int4 | Int8 | Oid) | (Int2 | Int4, Int8 | Oid) => Int8,
         (Int2 | Int4, Int2 | Int4) => Int4,
@@ -277,8 +306,12 @@ fn decimal_fast_path(left: &Typed, right: &Typed) -> Option<(Expr, Expr)> {
         None
     }
     match (&left.ty, &right.ty) {
-        (Some(PgType::Numeric(Some((precision, scale)))), _) => Some((left.expr.clone(), constant(right, *precision, *scale)?)),
-        (_, Some(PgType::Numeric(Some((precision, scale))))) => Some((constant(left, *precision, *scale)?, right.expr.clone())),
+        (Some(PgType::Numeric(Some((precision, scale)))), _) => {
+            Some((left.expr.clone(), constant(right, *precision, *scale)?))
+        }
+        (_, Some(PgType::Numeric(Some((precision, scale))))) => {
+            Some((constant(left, *precision, *scale)?, right.expr.clone()))
+        }
         _ => None,
     }
 }

@@ -64,14 +64,21 @@ fn keep(plan: Plan, wanted: &BTreeSet<usize>) -> Result<(Plan, Places)> {
     }
 }
 
-fn reduce(input: Plan, keys: Vec<usize>, calls: Vec<Call>, schema: &SchemaRef, wanted: &BTreeSet<usize>) -> Result<(Plan, Places)> {
+fn reduce(
+    input: Plan,
+    keys: Vec<usize>,
+    calls: Vec<Call>,
+    schema: &SchemaRef,
+    wanted: &BTreeSet<usize>,
+) -> Result<(Plan, Places)> {
     let mut kept: Vec<usize> = (0..keys.len()).collect();
     kept.extend(wanted.iter().copied().filter(|place| *place >= keys.len()));
     if kept.is_empty() && !calls.is_empty() {
         // A group without keys and calls would be nothing at all.
         kept.push(0);
     }
-    let calls: Vec<Call> = kept.iter().filter(|place| **place >= keys.len()).map(|place| calls[place - keys.len()].clone()).collect();
+    let calls: Vec<Call> =
+        kept.iter().filter(|place| **place >= keys.len()).map(|place| calls[place - keys.len()].clone()).collect();
     let mut below: BTreeSet<usize> = keys.iter().copied().collect();
     below.extend(calls.iter().flat_map(|call| call.argument.into_iter().chain(call.filter)));
     let (input, moved) = keep(input, &below)?;
@@ -79,7 +86,13 @@ fn reduce(input: Plan, keys: Vec<usize>, calls: Vec<Call>, schema: &SchemaRef, w
     let keys = keys.into_iter().map(place).collect::<Result<_>>()?;
     let calls = calls
         .into_iter()
-        .map(|call| Ok(Call { argument: call.argument.map(place).transpose()?, filter: call.filter.map(place).transpose()?, ..call }))
+        .map(|call| {
+            Ok(Call {
+                argument: call.argument.map(place).transpose()?,
+                filter: call.filter.map(place).transpose()?,
+                ..call
+            })
+        })
         .collect::<Result<_>>()?;
     let schema = select(schema, &kept);
     Ok((Plan { op: Op::Reduce { input: Box::new(input), keys, calls }, schema }, places(&kept)))

@@ -41,7 +41,10 @@ impl Binder<'_> {
         for cte in &with.cte_tables {
             let name = fold(&cte.alias.name);
             if ctes[outside..].iter().any(|(known, _)| *known == name) {
-                return Err(Error::new(SqlState::DuplicateAlias, format!("WITH query name \"{name}\" specified more than once")));
+                return Err(Error::new(
+                    SqlState::DuplicateAlias,
+                    format!("WITH query name \"{name}\" specified more than once"),
+                ));
             }
             let mut bound = self.nested(|| self.query(&cte.query, outer, &ctes))?;
             bound = self.settled_query(bound)?;
@@ -71,7 +74,13 @@ impl Binder<'_> {
         })
     }
 
-    fn set_operation(&self, left: BoundQuery, op: SetOperator, quantifier: SetQuantifier, right: BoundQuery) -> Result<BoundQuery> {
+    fn set_operation(
+        &self,
+        left: BoundQuery,
+        op: SetOperator,
+        quantifier: SetQuantifier,
+        right: BoundQuery,
+    ) -> Result<BoundQuery> {
         let all = match quantifier {
             SetQuantifier::All => true,
             SetQuantifier::Distinct | SetQuantifier::None => false,
@@ -79,7 +88,10 @@ impl Binder<'_> {
         };
         let construct = op.to_string();
         if left.columns.len() != right.columns.len() {
-            return Err(Error::new(SqlState::SyntaxError, format!("each {construct} query must have the same number of columns")));
+            return Err(Error::new(
+                SqlState::SyntaxError,
+                format!("each {construct} query must have the same number of columns"),
+            ));
         }
         let mut types = Vec::with_capacity(left.columns.len());
         for (one, other) in left.columns.iter().zip(&right.columns) {
@@ -135,13 +147,24 @@ impl Binder<'_> {
         }
         Ok(BoundQuery {
             plan: bound.plan,
-            columns: bound.columns.into_iter().map(|column| OutputColumn { ty: column.ty.or(Some(PgType::Text)), ..column }).collect(),
+            columns: bound
+                .columns
+                .into_iter()
+                .map(|column| OutputColumn { ty: column.ty.or(Some(PgType::Text)), ..column })
+                .collect(),
         })
     }
 
     fn values(&self, values: &ast::Values, outer: Option<&Env<'_>>, ctes: &Ctes) -> Result<BoundQuery> {
         let scope = Scope::default();
-        let env = Env { scope: &scope, outer, ctes: ctes.clone(), no_aggregates: Some("VALUES"), no_windows: Some("VALUES"), windows: Vec::new().into() };
+        let env = Env {
+            scope: &scope,
+            outer,
+            ctes: ctes.clone(),
+            no_aggregates: Some("VALUES"),
+            no_windows: Some("VALUES"),
+            windows: Vec::new().into(),
+        };
         let width = values.rows.first().map_or(0, |row| row.content.len());
         let mut columns: Vec<Vec<Typed>> = vec![Vec::new(); width];
         for row in &values.rows {
@@ -177,13 +200,20 @@ impl Binder<'_> {
             let place = match output_place(&item.expr, &bound.columns)? {
                 Some(place) => place,
                 None => {
-                    return Err(Error::new(SqlState::FeatureNotSupported, "invalid UNION/INTERSECT/EXCEPT ORDER BY clause")
-                        .detail("Only result column names can be used, not expressions or functions.")
-                        .hint("Add the expression/function to every SELECT, or move the UNION into a FROM clause."));
+                    return Err(Error::new(
+                        SqlState::FeatureNotSupported,
+                        "invalid UNION/INTERSECT/EXCEPT ORDER BY clause",
+                    )
+                    .detail("Only result column names can be used, not expressions or functions.")
+                    .hint("Add the expression/function to every SELECT, or move the UNION into a FROM clause."));
                 }
             };
             let column = &bound.columns[place];
-            sorts.push(sort(Expr::Column(column.column.clone()), column.ty.as_ref().unwrap_or(&PgType::Text), &item.options)?);
+            sorts.push(sort(
+                Expr::Column(column.column.clone()),
+                column.ty.as_ref().unwrap_or(&PgType::Text),
+                &item.options,
+            )?);
         }
         let plan = LogicalPlanBuilder::from(bound.plan).sort(sorts)?.build()?;
         Ok(BoundQuery { plan, columns: bound.columns })
@@ -203,7 +233,14 @@ impl Binder<'_> {
             _ => return Err(Error::unsupported("this form of LIMIT")),
         };
         let scope = Scope::default();
-        let env = Env { scope: &scope, outer, ctes: ctes.clone(), no_aggregates: Some("LIMIT"), no_windows: Some("LIMIT"), windows: Vec::new().into() };
+        let env = Env {
+            scope: &scope,
+            outer,
+            ctes: ctes.clone(),
+            no_aggregates: Some("LIMIT"),
+            no_windows: Some("LIMIT"),
+            windows: Vec::new().into(),
+        };
         let count = |expr: Option<ast::Expr>, clause: &str| -> Result<Option<Expr>> {
             let Some(expr) = expr else { return Ok(None) };
             let typed = self.expr(&env, &expr)?;
@@ -231,7 +268,11 @@ fn refuse_clauses(query: &ast::Query) -> Result<()> {
     if !query.locks.is_empty() {
         return Err(Error::unsupported("SELECT ... FOR UPDATE or FOR SHARE"));
     }
-    if query.for_clause.is_some() || query.settings.is_some() || query.format_clause.is_some() || !query.pipe_operators.is_empty() {
+    if query.for_clause.is_some()
+        || query.settings.is_some()
+        || query.format_clause.is_some()
+        || !query.pipe_operators.is_empty()
+    {
         return Err(Error::unsupported("this clause of the query"));
     }
     Ok(())
@@ -249,10 +290,15 @@ fn order_items(order: Option<&ast::OrderBy>) -> Result<Vec<ast::OrderByExpr>> {
 /// The output column that an ORDER BY item names by its number or name.
 pub(crate) fn output_place(expr: &ast::Expr, columns: &[OutputColumn]) -> Result<Option<usize>> {
     match expr {
-        ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, _), .. }) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+        ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, _), .. })
+            if digits.bytes().all(|b| b.is_ascii_digit()) =>
+        {
             match digits.parse::<usize>() {
                 Ok(number) if number >= 1 && number <= columns.len() => Ok(Some(number - 1)),
-                _ => Err(Error::new(SqlState::InvalidColumnReference, format!("ORDER BY position {digits} is not in select list"))),
+                _ => Err(Error::new(
+                    SqlState::InvalidColumnReference,
+                    format!("ORDER BY position {digits} is not in select list"),
+                )),
             }
         }
         ast::Expr::Identifier(ident) => {
@@ -275,7 +321,11 @@ pub(crate) fn sort(expr: Expr, ty: &PgType, options: &ast::OrderByOptions) -> Re
 /// Gives a derived table's columns the names of its alias.
 pub(crate) fn rename(bound: &mut BoundQuery, table: &str, names: &[ast::TableAliasColumnDef]) -> Result<()> {
     if names.len() > bound.columns.len() {
-        let message = format!("table \"{table}\" has {} columns available but {} columns specified", bound.columns.len(), names.len());
+        let message = format!(
+            "table \"{table}\" has {} columns available but {} columns specified",
+            bound.columns.len(),
+            names.len()
+        );
         return Err(Error::new(SqlState::InvalidColumnReference, message));
     }
     for (column, name) in bound.columns.iter_mut().zip(names) {

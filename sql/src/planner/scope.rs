@@ -62,7 +62,10 @@ impl Scope {
     pub(crate) fn extend(&mut self, other: Scope) -> Result<()> {
         for table in &other.tables {
             if self.tables.contains(table) {
-                return Err(Error::new(SqlState::DuplicateAlias, format!("table name \"{table}\" specified more than once")));
+                return Err(Error::new(
+                    SqlState::DuplicateAlias,
+                    format!("table name \"{table}\" specified more than once"),
+                ));
             }
         }
         self.tables.extend(other.tables);
@@ -74,7 +77,10 @@ impl Scope {
     pub(crate) fn no_column(&self, table: Option<&str>, name: &str) -> Error {
         if let Some(table) = table {
             if !self.tables.iter().any(|known| known == table) {
-                return Error::new(SqlState::UndefinedTable, format!("missing FROM-clause entry for table \"{table}\""));
+                return Error::new(
+                    SqlState::UndefinedTable,
+                    format!("missing FROM-clause entry for table \"{table}\""),
+                );
             }
             let error = Error::new(SqlState::UndefinedColumn, format!("column {table}.{name} does not exist"));
             return self.suggest(error, Some(table), name);

@@ -34,11 +34,24 @@ struct Order {
 
 impl Binder<'_> {
     /// Binds one SELECT with the ORDER BY that belongs to it.
-    pub(crate) fn select(&self, select: &ast::Select, order: Vec<ast::OrderByExpr>, outer: Option<&Env<'_>>, ctes: &Ctes) -> Result<BoundQuery> {
+    pub(crate) fn select(
+        &self,
+        select: &ast::Select,
+        order: Vec<ast::OrderByExpr>,
+        outer: Option<&Env<'_>>,
+        ctes: &Ctes,
+    ) -> Result<BoundQuery> {
         refuse_clauses(select)?;
         let from = self.from(&select.from, outer, ctes)?;
         let scope = from.scope;
-        let env = Env { scope: &scope, outer, ctes: ctes.clone(), no_aggregates: None, no_windows: None, windows: select.named_window.clone().into() };
+        let env = Env {
+            scope: &scope,
+            outer,
+            ctes: ctes.clone(),
+            no_aggregates: None,
+            no_windows: None,
+            windows: select.named_window.clone().into(),
+        };
         let mut plan = from.plan;
         if let Some(condition) = &select.selection {
             let condition = self.condition(&env.plain("WHERE"), condition, "WHERE")?;
@@ -47,7 +60,9 @@ impl Binder<'_> {
         let mut items = self.items(&env, &select.projection)?;
         let groups = self.groups(&env, &select.group_by, &mut items)?;
         let mut having = match &select.having {
-            Some(having) => Some(self.condition(&Env { no_windows: Some("HAVING"), ..env.clone() }, having, "HAVING")?),
+            Some(having) => {
+                Some(self.condition(&Env { no_windows: Some("HAVING"), ..env.clone() }, having, "HAVING")?)
+            }
             None => None,
         };
         let mut orders = self.orders(&env, &order, &mut items)?;
@@ -63,12 +78,19 @@ impl Binder<'_> {
         let mut items = Vec::with_capacity(projection.len());
         for item in projection {
             match item {
-                SelectItem::UnnamedExpr(expr) => items.push(Item { name: output_name(expr), value: self.expr(env, expr)? }),
-                SelectItem::ExprWithAlias { expr, alias } => items.push(Item { name: fold(alias), value: self.expr(env, expr)? }),
+                SelectItem::UnnamedExpr(expr) => {
+                    items.push(Item { name: output_name(expr), value: self.expr(env, expr)? })
+                }
+                SelectItem::ExprWithAlias { expr, alias } => {
+                    items.push(Item { name: fold(alias), value: self.expr(env, expr)? })
+                }
                 SelectItem::Wildcard(options) => {
                     refuse_options(options)?;
                     if env.scope.columns.is_empty() {
-                        return Err(Error::new(SqlState::SyntaxError, "SELECT * with no tables specified is not valid"));
+                        return Err(Error::new(
+                            SqlState::SyntaxError,
+                            "SELECT * with no tables specified is not valid",
+                        ));
                     }
                     items.extend(star(env.scope, None));
                 }
@@ -76,7 +98,10 @@ impl Binder<'_> {
                     refuse_options(options)?;
                     let table = name_parts(name)?.pop().unwrap_or_default();
                     if !env.scope.tables.contains(&table) {
-                        return Err(Error::new(SqlState::UndefinedTable, format!("missing FROM-clause entry for table \"{table}\"")));
+                        return Err(Error::new(
+                            SqlState::UndefinedTable,
+                            format!("missing FROM-clause entry for table \"{table}\""),
+                        ));
                     }
                     items.extend(star(env.scope, Some(&table)));
                 }
@@ -95,14 +120,26 @@ impl Binder<'_> {
         let mut groups = Vec::with_capacity(exprs.len());
         for expr in exprs {
             let value = match expr {
-                ast::Expr::GroupingSets(_) | ast::Expr::Cube(_) | ast::Expr::Rollup(_) => return Err(Error::unsupported("GROUPING SETS, CUBE or ROLLUP")),
+                ast::Expr::GroupingSets(_) | ast::Expr::Cube(_) | ast::Expr::Rollup(_) => {
+                    return Err(Error::unsupported("GROUPING SETS, CUBE or ROLLUP"));
+                }
                 ast::Expr::Tuple(_) => return Err(Error::unsupported("GROUP BY of a row")),
-                ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, _), .. }) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+                ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, _), .. })
+                    if digits.bytes().all(|b| b.is_ascii_digit()) =>
+                {
                     let place = digits.parse::<usize>().ok().filter(|number| (1..=items.len()).contains(number));
-                    let place = place.ok_or_else(|| Error::new(SqlState::InvalidColumnReference, format!("GROUP BY position {digits} is not in select list")))?;
+                    let place = place.ok_or_else(|| {
+                        Error::new(
+                            SqlState::InvalidColumnReference,
+                            format!("GROUP BY position {digits} is not in select list"),
+                        )
+                    })?;
                     self.grouped_item(&mut items[place - 1])?
                 }
-                ast::Expr::Identifier(ident) if env.scope.find(None, &fold(ident))?.is_none() && items.iter().any(|item| item.name == fold(ident)) => {
+                ast::Expr::Identifier(ident)
+                    if env.scope.find(None, &fold(ident))?.is_none()
+                        && items.iter().any(|item| item.name == fold(ident)) =>
+                {
                     let name = fold(ident);
                     match items.iter_mut().find(|item| item.name == name) {
                         Some(item) => self.grouped_item(item)?,
@@ -122,10 +159,16 @@ impl Binder<'_> {
         item.value = self.settled(item.value.clone())?;
         let expr = item.value.expr.clone();
         if !find_aggregate_exprs([&expr]).is_empty() {
-            return Err(binder::at(Error::new(SqlState::GroupingError, "aggregate functions are not allowed in GROUP BY"), item.value.at));
+            return Err(binder::at(
+                Error::new(SqlState::GroupingError, "aggregate functions are not allowed in GROUP BY"),
+                item.value.at,
+            ));
         }
         if !find_window_exprs([&expr]).is_empty() {
-            return Err(binder::at(Error::new(SqlState::GroupingError, "window functions are not allowed in GROUP BY"), item.value.at));
+            return Err(binder::at(
+                Error::new(SqlState::GroupingError, "window functions are not allowed in GROUP BY"),
+                item.value.at,
+            ));
         }
         Ok(item.value.clone())
     }
@@ -133,8 +176,14 @@ impl Binder<'_> {
     fn orders(&self, env: &Env<'_>, order: &[ast::OrderByExpr], items: &mut [Item]) -> Result<Vec<Order>> {
         let mut orders = Vec::with_capacity(order.len());
         for item in order {
-            let columns: Vec<OutputColumn> =
-                items.iter().map(|item| OutputColumn { name: item.name.clone(), column: Column::new_unqualified(""), ty: item.value.ty.clone() }).collect();
+            let columns: Vec<OutputColumn> = items
+                .iter()
+                .map(|item| OutputColumn {
+                    name: item.name.clone(),
+                    column: Column::new_unqualified(""),
+                    ty: item.value.ty.clone(),
+                })
+                .collect();
             let place = output_place(&item.expr, &columns)?;
             if let (Some(place), ast::Expr::Identifier(ident)) = (place, &item.expr) {
                 let name = fold(ident);
@@ -168,7 +217,11 @@ impl Binder<'_> {
         having: &mut Option<Expr>,
         orders: &mut [Order],
     ) -> Result<LogicalPlan> {
-        let all = items.iter().map(|item| &item.value.expr).chain(having.iter()).chain(orders.iter().map(|order| &order.value.expr));
+        let all = items
+            .iter()
+            .map(|item| &item.value.expr)
+            .chain(having.iter())
+            .chain(orders.iter().map(|order| &order.value.expr));
         let mut calls = find_aggregate_exprs(all);
         if groups.is_empty() && calls.is_empty() && having.is_none() {
             return Ok(plan);
@@ -182,7 +235,10 @@ impl Binder<'_> {
             let ty = group.ty.clone().unwrap_or(PgType::Text);
             let wanted = match &group.expr {
                 Expr::Column(column) => column.name.clone(),
-                _ => items.iter().find(|item| item.value.expr == group.expr).map_or_else(|| "key".to_string(), |item| item.name.clone()),
+                _ => items
+                    .iter()
+                    .find(|item| item.value.expr == group.expr)
+                    .map_or_else(|| "key".to_string(), |item| item.name.clone()),
             };
             let name = self.unique(&wanted);
             keys.push(functions::canonical(group.expr.clone(), &ty)?.alias_with_metadata(&name, Some(metadata(&ty))));
@@ -214,19 +270,35 @@ impl Binder<'_> {
     }
 
     fn windows(&self, plan: LogicalPlan, items: &mut [Item], orders: &mut [Order]) -> Result<LogicalPlan> {
-        let windows = find_window_exprs(items.iter().map(|item| &item.value.expr).chain(orders.iter().map(|order| &order.value.expr)));
+        let windows = find_window_exprs(
+            items.iter().map(|item| &item.value.expr).chain(orders.iter().map(|order| &order.value.expr)),
+        );
         if windows.is_empty() {
             return Ok(plan);
         }
         let plan = LogicalPlanBuilder::window_plan(plan, windows.clone())?;
-        let replacements: Vec<(Expr, Column)> = windows.into_iter().map(|window| (window.clone(), Column::from_name(window.schema_name().to_string()))).collect();
-        for expr in items.iter_mut().map(|item| &mut item.value.expr).chain(orders.iter_mut().map(|order| &mut order.value.expr)) {
+        let replacements: Vec<(Expr, Column)> = windows
+            .into_iter()
+            .map(|window| (window.clone(), Column::from_name(window.schema_name().to_string())))
+            .collect();
+        for expr in items
+            .iter_mut()
+            .map(|item| &mut item.value.expr)
+            .chain(orders.iter_mut().map(|order| &mut order.value.expr))
+        {
             *expr = replace(expr, &replacements)?;
         }
         Ok(plan)
     }
 
-    fn output(&self, plan: LogicalPlan, env: &Env<'_>, items: Vec<Item>, orders: Vec<Order>, distinct: Option<&Distinct>) -> Result<BoundQuery> {
+    fn output(
+        &self,
+        plan: LogicalPlan,
+        env: &Env<'_>,
+        items: Vec<Item>,
+        orders: Vec<Order>,
+        distinct: Option<&Distinct>,
+    ) -> Result<BoundQuery> {
         let _ = env;
         let is_distinct = match distinct {
             None | Some(Distinct::All) => false,
@@ -242,7 +314,9 @@ impl Binder<'_> {
             if expr == Expr::Literal(datafusion::common::ScalarValue::Null, None) {
                 expr = Expr::Literal(datafusion::common::ScalarValue::Utf8(None), None);
             }
-            if let Expr::Placeholder(_) = &expr && item.value.ty.is_none() {
+            if let Expr::Placeholder(_) = &expr
+                && item.value.ty.is_none()
+            {
                 expr = self.settled(Typed { expr, ty: None, at: item.value.at })?.expr;
             }
             if let (true, Some(ty)) = (is_distinct, &item.value.ty) {
@@ -259,7 +333,10 @@ impl Binder<'_> {
             let column = match order.place {
                 Some(place) => columns[place].column.clone(),
                 None if is_distinct => {
-                    let error = Error::new(SqlState::InvalidColumnReference, "for SELECT DISTINCT, ORDER BY expressions must appear in select list");
+                    let error = Error::new(
+                        SqlState::InvalidColumnReference,
+                        "for SELECT DISTINCT, ORDER BY expressions must appear in select list",
+                    );
                     return Err(at(error, order.value.at));
                 }
                 None => {
@@ -279,7 +356,8 @@ impl Binder<'_> {
             plan = plan.sort(sorts)?;
         }
         if hidden {
-            plan = plan.project(columns.iter().map(|column| Expr::Column(column.column.clone())).collect::<Vec<_>>())?;
+            plan =
+                plan.project(columns.iter().map(|column| Expr::Column(column.column.clone())).collect::<Vec<_>>())?;
         }
         Ok(BoundQuery { plan: plan.build()?, columns })
     }
@@ -316,22 +394,31 @@ fn regroup(expr: &Expr, replacements: &[(Expr, Column)], scope: &Scope) -> Resul
         None => Ok(replaced),
         Some(column) => {
             let name = scope.describe(&column).unwrap_or_else(|| column.to_string());
-            Err(Error::new(SqlState::GroupingError, format!("column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function")))
+            Err(Error::new(
+                SqlState::GroupingError,
+                format!("column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function"),
+            ))
         }
     }
 }
 
 /// Puts columns in the place of the expressions that are computed below.
 fn replace(expr: &Expr, replacements: &[(Expr, Column)]) -> Result<Expr> {
-    let replaced = expr.clone().transform_down(|inner| match replacements.iter().find(|(known, _)| *known == inner) {
-        Some((_, column)) => Ok(Transformed::new(Expr::Column(column.clone()), true, TreeNodeRecursion::Jump)),
-        None => Ok(Transformed::no(inner)),
-    })?;
+    let replaced =
+        expr.clone().transform_down(|inner| match replacements.iter().find(|(known, _)| *known == inner) {
+            Some((_, column)) => Ok(Transformed::new(Expr::Column(column.clone()), true, TreeNodeRecursion::Jump)),
+            None => Ok(Transformed::no(inner)),
+        })?;
     Ok(replaced.data)
 }
 
 fn refuse_options(options: &ast::WildcardAdditionalOptions) -> Result<()> {
-    if options.opt_ilike.is_some() || options.opt_exclude.is_some() || options.opt_except.is_some() || options.opt_replace.is_some() || options.opt_rename.is_some() {
+    if options.opt_ilike.is_some()
+        || options.opt_exclude.is_some()
+        || options.opt_except.is_some()
+        || options.opt_replace.is_some()
+        || options.opt_rename.is_some()
+    {
         return Err(Error::unsupported("* with EXCLUDE, EXCEPT, REPLACE or RENAME"));
     }
     Ok(())

@@ -36,13 +36,22 @@ impl Binder<'_> {
     }
 
     /// `inner [NOT] IN (SELECT ...)`.
-    pub(crate) fn in_subquery(&self, env: &Env<'_>, inner: &ast::Expr, query: &ast::Query, negated: bool) -> Result<Typed> {
+    pub(crate) fn in_subquery(
+        &self,
+        env: &Env<'_>,
+        inner: &ast::Expr,
+        query: &ast::Query,
+        negated: bool,
+    ) -> Result<Typed> {
         let value = self.expr(env, inner)?;
         let bound = self.settled_query(self.subquery(env, query)?)?;
         let column_type = single_column(&bound)?;
         let ty = common([(value.ty.as_ref(), value.at), (Some(&column_type), None)], "IN").map_err(|_| {
-            let message = format!("operator does not exist: {} = {}", value.type_name(), super::typed::base_name(&column_type));
-            Error::new(SqlState::UndefinedFunction, message).hint("No operator matches the given name and argument types. You might need to add explicit type casts.")
+            let message =
+                format!("operator does not exist: {} = {}", value.type_name(), super::typed::base_name(&column_type));
+            Error::new(SqlState::UndefinedFunction, message).hint(
+                "No operator matches the given name and argument types. You might need to add explicit type casts.",
+            )
         })?;
         let value = self.coerce(value, &ty, Cast::Explicit)?;
         let mut plan = bound.plan;
@@ -57,7 +66,14 @@ impl Binder<'_> {
     }
 
     /// `left op ANY|ALL (array or query)`.
-    pub(crate) fn quantified(&self, env: &Env<'_>, left: &ast::Expr, op: &BinaryOperator, right: &ast::Expr, any: bool) -> Result<Typed> {
+    pub(crate) fn quantified(
+        &self,
+        env: &Env<'_>,
+        left: &ast::Expr,
+        op: &BinaryOperator,
+        right: &ast::Expr,
+        any: bool,
+    ) -> Result<Typed> {
         let equal = *op == BinaryOperator::Eq && any;
         let unequal = *op == BinaryOperator::NotEq && !any;
         match right {
@@ -70,11 +86,17 @@ impl Binder<'_> {
             ast::Expr::Nested(inner) => self.quantified(env, left, op, inner, any),
             ast::Expr::Cast { expr, .. } if equal || unequal => self.quantified(env, left, op, expr, any),
             ast::Expr::Value(value) if equal || unequal => {
-                let list = value.value.clone().into_string().and_then(|text| array_items(&text)).ok_or_else(|| Error::unsupported("ANY or ALL over this array"))?;
+                let list = value
+                    .value
+                    .clone()
+                    .into_string()
+                    .and_then(|text| array_items(&text))
+                    .ok_or_else(|| Error::unsupported("ANY or ALL over this array"))?;
                 let value = self.expr(env, left)?;
                 self.in_values(value, list.into_iter().map(Typed::unknown).collect(), unequal)
             }
-            _ => Err(Error::unsupported(format!("{op} {} over this operand", if any { "ANY" } else { "ALL" })).hint("Supported are = ANY and <> ALL over a subquery or an array literal.")),
+            _ => Err(Error::unsupported(format!("{op} {} over this operand", if any { "ANY" } else { "ALL" }))
+                .hint("Supported are = ANY and <> ALL over a subquery or an array literal.")),
         }
     }
 }

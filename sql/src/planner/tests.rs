@@ -34,7 +34,12 @@ impl Resolver for Names {
         Ok(match name {
             "events" => Some(Relation::View { id: RelationId(1), name: name.into(), schema: events() }),
             "brand_funnel" => {
-                let fields = [("brand", PgType::Text), ("viewers", PgType::Int8), ("buyers", PgType::Int8), ("revenue", PgType::Numeric(None))];
+                let fields = [
+                    ("brand", PgType::Text),
+                    ("viewers", PgType::Int8),
+                    ("buyers", PgType::Int8),
+                    ("revenue", PgType::Numeric(None)),
+                ];
                 let schema = Arc::new(Schema::new(fields.map(|(name, ty)| ty.field(name, true)).to_vec()));
                 Some(Relation::View { id: RelationId(2), name: name.into(), schema })
             }
@@ -44,7 +49,8 @@ impl Resolver for Names {
 }
 
 fn bind(sql: &str, view: bool) -> Result<Bound> {
-    let statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).map_err(|error| Error::new(SqlState::SyntaxError, error.to_string()))?;
+    let statements = Parser::parse_sql(&PostgreSqlDialect {}, sql)
+        .map_err(|error| Error::new(SqlState::SyntaxError, error.to_string()))?;
     let Some(Statement::Query(query)) = statements.into_iter().next() else { panic!("no query: {sql}") };
     let settings = Settings { text: sql.to_string(), view, ..Settings::default() };
     Planner.bind(&query, &Names, &settings, &[])
@@ -59,7 +65,13 @@ fn lowered(sql: &str) -> String {
 
 fn header(sql: &str) -> String {
     let bound = bind(sql, false).expect(sql);
-    bound.schema.fields().iter().map(|field| format!("{} {}", field.name(), PgType::of(field).name())).collect::<Vec<_>>().join(", ")
+    bound
+        .schema
+        .fields()
+        .iter()
+        .map(|field| format!("{} {}", field.name(), PgType::of(field).name()))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn error(sql: &str, view: bool) -> String {
@@ -94,9 +106,24 @@ FROM (SELECT brand, user_id, bool_or(event_type='view') v, bool_or(event_type='c
 
 #[test]
 fn output_columns_are_named_and_typed_as_in_postgresql() {
-    println!("{}", header("SELECT brand, viewers, buyers, round(100.0*buyers/nullif(viewers,0),2) AS conversion FROM brand_funnel ORDER BY revenue DESC NULLS LAST LIMIT 10"));
-    println!("{}", header("SELECT count(*), sum(user_id), avg(price), 1+1, 'a', price::text, min(price), user_id = 1 from events group by price, user_id"));
-    println!("{}", header("SELECT floor(extract(epoch from event_time)/60)*60 AS \"time\", count(*) FROM events WHERE event_time BETWEEN '2019-11-01T00:00:00Z' AND '2019-11-01T06:00:00.123Z' GROUP BY 1 ORDER BY 1"));
+    println!(
+        "{}",
+        header(
+            "SELECT brand, viewers, buyers, round(100.0*buyers/nullif(viewers,0),2) AS conversion FROM brand_funnel ORDER BY revenue DESC NULLS LAST LIMIT 10"
+        )
+    );
+    println!(
+        "{}",
+        header(
+            "SELECT count(*), sum(user_id), avg(price), 1+1, 'a', price::text, min(price), user_id = 1 from events group by price, user_id"
+        )
+    );
+    println!(
+        "{}",
+        header(
+            "SELECT floor(extract(epoch from event_time)/60)*60 AS \"time\", count(*) FROM events WHERE event_time BETWEEN '2019-11-01T00:00:00Z' AND '2019-11-01T06:00:00.123Z' GROUP BY 1 ORDER BY 1"
+        )
+    );
 }
 
 #[test]

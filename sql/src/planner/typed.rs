@@ -121,7 +121,13 @@ pub(crate) enum Category {
 pub(crate) fn category(ty: &PgType) -> Category {
     match ty {
         PgType::Bool => Category::Bool,
-        PgType::Int2 | PgType::Int4 | PgType::Int8 | PgType::Float4 | PgType::Float8 | PgType::Numeric(_) | PgType::Oid => Category::Number,
+        PgType::Int2
+        | PgType::Int4
+        | PgType::Int8
+        | PgType::Float4
+        | PgType::Float8
+        | PgType::Numeric(_)
+        | PgType::Oid => Category::Number,
         PgType::Text | PgType::Varchar(_) => Category::Text,
         PgType::Date | PgType::Timestamp | PgType::Timestamptz => Category::Datetime,
         PgType::Interval => Category::Timespan,
@@ -186,7 +192,10 @@ pub(crate) fn castable(from: &PgType, to: &PgType) -> bool {
 
 /// The type that all of these have in common (UNION, CASE, COALESCE, IN, ...); `construct` is named
 /// in the error.
-pub(crate) fn common<'a>(types: impl IntoIterator<Item = (Option<&'a PgType>, Option<usize>)>, construct: &str) -> Result<PgType, Error> {
+pub(crate) fn common<'a>(
+    types: impl IntoIterator<Item = (Option<&'a PgType>, Option<usize>)>,
+    construct: &str,
+) -> Result<PgType, Error> {
     let mut result: Option<PgType> = None;
     for (ty, at) in types {
         let Some(ty) = ty else { continue };

@@ -64,7 +64,9 @@ fn batch_of(rows: &[Row], columns: &[usize]) -> RecordBatch {
     let all: Vec<ArrayRef> = vec![
         Arc::new(rows.iter().map(|row| row.k).collect::<StringArray>()),
         Arc::new(rows.iter().map(|row| row.x).collect::<Int64Array>()),
-        Arc::new(rows.iter().map(|row| Some(row.p)).collect::<Decimal128Array>().with_precision_and_scale(10, 2).unwrap()),
+        Arc::new(
+            rows.iter().map(|row| Some(row.p)).collect::<Decimal128Array>().with_precision_and_scale(10, 2).unwrap(),
+        ),
     ];
     RecordBatch::try_new(schema(), all).unwrap().project(columns).unwrap()
 }
@@ -97,7 +99,8 @@ impl Source for TestSource {
                     let mut partitions = rows.partitions.lock();
                     for (partition, rows) in partitions.iter() {
                         let from = at.get(partition).copied().unwrap_or(0);
-                        let until = request.until.as_ref().map_or(i64::MAX, |until| until.get(partition).copied().unwrap_or(0));
+                        let until =
+                            request.until.as_ref().map_or(i64::MAX, |until| until.get(partition).copied().unwrap_or(0));
                         seed = seed * 31 % 101;
                         let mut to = (rows.len() as i64).min(until).min(from + 1 + (seed % 40) as i64);
                         for boundary in request.boundaries.get(partition).into_iter().flatten() {
@@ -106,7 +109,8 @@ impl Source for TestSource {
                             }
                         }
                         if to > from {
-                            found = Some((*partition, to, batch_of(&rows[from as usize..to as usize], &request.columns)));
+                            found =
+                                Some((*partition, to, batch_of(&rows[from as usize..to as usize], &request.columns)));
                             break;
                         }
                     }
@@ -120,7 +124,8 @@ impl Source for TestSource {
                 }
                 if let Some((partition, end, rows)) = found {
                     at.insert(partition, end);
-                    let batch = SourceBatch { partition, end, rows, bad: Vec::new(), headers: 0, tombstones: 0, bytes: 1 };
+                    let batch =
+                        SourceBatch { partition, end, rows, bad: Vec::new(), headers: 0, tombstones: 0, bytes: 1 };
                     if output.push(SourceItem::Batch(batch)).is_err() {
                         return;
                     }
@@ -149,7 +154,12 @@ fn options(workers: usize) -> EngineOptions {
 }
 
 fn plan(op: Op, fields: Vec<(&str, PgType)>) -> Plan {
-    Plan { op, schema: Arc::new(Schema::new(fields.into_iter().map(|(name, data_type)| data_type.field(name, true)).collect::<Vec<_>>())) }
+    Plan {
+        op,
+        schema: Arc::new(Schema::new(
+            fields.into_iter().map(|(name, data_type)| data_type.field(name, true)).collect::<Vec<_>>(),
+        )),
+    }
 }
 
 fn call(function: Function, argument: Option<usize>, distinct: bool, filter: Option<usize>) -> Call {
@@ -158,7 +168,10 @@ fn call(function: Function, argument: Option<usize>, distinct: bool, filter: Opt
 
 /// SELECT k, count(*), sum(p), count(DISTINCT x) FILTER (WHERE x > 3), min(x), max(p), avg(x) GROUP BY k.
 fn by_key() -> Plan {
-    let source = plan(Op::Source { relation: SOURCE, columns: vec![0, 1, 2] }, vec![("k", PgType::Text), ("x", PgType::Int8), ("p", PgType::Numeric(Some((10, 2))))]);
+    let source = plan(
+        Op::Source { relation: SOURCE, columns: vec![0, 1, 2] },
+        vec![("k", PgType::Text), ("x", PgType::Int8), ("p", PgType::Numeric(Some((10, 2))))],
+    );
     let s = source.schema.clone();
     let over: Arc<dyn PhysicalExpr> = Arc::new(BinaryExpr::new(col("x", &s).unwrap(), Operator::Gt, lit(3i64)));
     let project = vec![col("k", &s).unwrap(), col("x", &s).unwrap(), col("p", &s).unwrap(), over];
@@ -206,7 +219,14 @@ fn by_distinct(view: RelationId) -> Plan {
                 call(Function::Count, Some(0), false, None),
             ],
         },
-        vec![("d", PgType::Int8), ("c", PgType::Int8), ("lo", PgType::Int8), ("hi", PgType::Int8), ("s", PgType::Numeric(None)), ("ck", PgType::Int8)],
+        vec![
+            ("d", PgType::Int8),
+            ("c", PgType::Int8),
+            ("lo", PgType::Int8),
+            ("hi", PgType::Int8),
+            ("s", PgType::Numeric(None)),
+            ("ck", PgType::Int8),
+        ],
     )
 }
 
@@ -214,7 +234,11 @@ fn by_distinct(view: RelationId) -> Plan {
 fn global() -> Plan {
     let source = plan(Op::Source { relation: SOURCE, columns: vec![1] }, vec![("x", PgType::Int8)]);
     plan(
-        Op::Reduce { input: Box::new(source), keys: vec![], calls: vec![call(Function::Count, None, false, None), call(Function::Max, Some(0), false, None)] },
+        Op::Reduce {
+            input: Box::new(source),
+            keys: vec![],
+            calls: vec![call(Function::Count, None, false, None), call(Function::Max, Some(0), false, None)],
+        },
         vec![("n", PgType::Int8), ("hi", PgType::Int8)],
     )
 }
@@ -227,7 +251,10 @@ fn rows_kept() -> Plan {
     let fields = || vec![("a", PgType::Int8), ("x", PgType::Int8)];
     let divide: Arc<dyn PhysicalExpr> = Arc::new(BinaryExpr::new(lit(10i64), Operator::Divide, x()));
     let positive: Arc<dyn PhysicalExpr> = Arc::new(BinaryExpr::new(x(), Operator::Gt, lit(0i64)));
-    let first = plan(Op::Map { input: Box::new(source.clone()), filters: vec![positive], project: vec![divide, x()] }, fields());
+    let first = plan(
+        Op::Map { input: Box::new(source.clone()), filters: vec![positive], project: vec![divide, x()] },
+        fields(),
+    );
     let second = plan(Op::Map { input: Box::new(source), filters: vec![], project: vec![x(), x()] }, fields());
     plan(Op::Union { inputs: vec![first, second] }, fields())
 }
@@ -242,7 +269,14 @@ fn text(batches: Vec<RecordBatch>) -> Vec<String> {
                     line.push('|');
                 }
                 if column.is_valid(row) {
-                    write_text(&PgType::of(batch.schema().field(place)), column.as_ref(), row, &TextStyle::default(), &mut line).unwrap();
+                    write_text(
+                        &PgType::of(batch.schema().field(place)),
+                        column.as_ref(),
+                        row,
+                        &TextStyle::default(),
+                        &mut line,
+                    )
+                    .unwrap();
                 }
             }
             lines.push(line);
@@ -261,7 +295,15 @@ fn expected_by_key(rows: &[Row]) -> Vec<(Option<&'static str>, i64, i128, i64, O
             let xs: Vec<i64> = rows.iter().filter_map(|row| row.x).collect();
             let distinct: std::collections::BTreeSet<i64> = xs.iter().copied().filter(|x| *x > 3).collect();
             let mean = (!xs.is_empty()).then(|| (xs.iter().sum(), xs.len() as i64));
-            (k, rows.len() as i64, rows.iter().map(|row| row.p).sum(), distinct.len() as i64, xs.iter().min().copied(), rows.iter().map(|row| row.p).max().unwrap(), mean)
+            (
+                k,
+                rows.len() as i64,
+                rows.iter().map(|row| row.p).sum(),
+                distinct.len() as i64,
+                xs.iter().min().copied(),
+                rows.iter().map(|row| row.p).max().unwrap(),
+                mean,
+            )
         })
         .collect()
 }
@@ -294,7 +336,14 @@ fn check(engine: &Engine, rows: &Rows) {
             let los: std::collections::BTreeSet<i64> = keys.iter().filter_map(|key| key.4).collect();
             let sum = (!los.is_empty()).then(|| los.iter().sum());
             let ns = || keys.iter().map(|key| key.1);
-            format!("{d}|{}|{}|{}|{}|{}", keys.len(), ns().min().unwrap(), ns().max().unwrap(), option(sum), keys.iter().filter(|key| key.0.is_some()).count())
+            format!(
+                "{d}|{}|{}|{}|{}|{}",
+                keys.len(),
+                ns().min().unwrap(),
+                ns().max().unwrap(),
+                option(sum),
+                keys.iter().filter(|key| key.0.is_some()).count()
+            )
         })
         .collect();
     lines.sort();
@@ -307,7 +356,8 @@ fn check(engine: &Engine, rows: &Rows) {
 }
 
 async fn settle(engine: &Engine, rows: &Rows) {
-    let ends: Offsets = rows.partitions.lock().iter().map(|(partition, rows)| (*partition, rows.len() as i64)).collect();
+    let ends: Offsets =
+        rows.partitions.lock().iter().map(|(partition, rows)| (*partition, rows.len() as i64)).collect();
     let mut epoch = 0;
     loop {
         let status = engine.status();
@@ -315,7 +365,9 @@ async fn settle(engine: &Engine, rows: &Rows) {
         if ends.iter().all(|(partition, end)| *end == 0 || at.get(partition) == Some(end)) {
             return;
         }
-        epoch = tokio::time::timeout(Duration::from_secs(20), engine.published_after(epoch.max(status.epoch))).await.expect("an epoch in 20 s");
+        epoch = tokio::time::timeout(Duration::from_secs(20), engine.published_after(epoch.max(status.epoch)))
+            .await
+            .expect("an epoch in 20 s");
         assert_ne!(epoch, 0);
     }
 }
@@ -326,7 +378,11 @@ fn add_rows(random: &mut StdRng, rows: &Rows, count: usize) {
     for _ in 0..count {
         let partition = random.random_range(0..3);
         let x = random.random_bool(0.9).then(|| random.random_range(-5..30));
-        partitions.entry(partition).or_default().push(Row { k: keys[random.random_range(0..5)], x, p: random.random_range(-500..5000) });
+        partitions.entry(partition).or_default().push(Row {
+            k: keys[random.random_range(0..5)],
+            x,
+            p: random.random_range(-500..5000),
+        });
     }
     drop(partitions);
     rows.grown.notify_all();
@@ -334,7 +390,11 @@ fn add_rows(random: &mut StdRng, rows: &Rows, count: usize) {
 
 async fn live(engine: &Engine, definition: ViewDefinition) {
     let mut build = engine.add_view(definition).await.unwrap();
-    let state = tokio::time::timeout(Duration::from_secs(20), build.state.wait_for(|state| !matches!(state, BuildState::Building { .. }))).await;
+    let state = tokio::time::timeout(
+        Duration::from_secs(20),
+        build.state.wait_for(|state| !matches!(state, BuildState::Building { .. })),
+    )
+    .await;
     assert_eq!(*state.expect("a build in 20 s").unwrap(), BuildState::Live);
 }
 
@@ -384,10 +444,17 @@ async fn views_equal_a_recomputation_through_crashes() {
                 engine.stop().await.unwrap();
             }
             engine = Engine::open(options(workers), storage_of(&state, &cuts)).unwrap();
-            let source = Definition::Source { id: SOURCE, source: Arc::new(TestSource(rows.clone())), start: [(0, 0), (1, 0), (2, 0)].into() };
+            let source = Definition::Source {
+                id: SOURCE,
+                source: Arc::new(TestSource(rows.clone())),
+                start: [(0, 0), (1, 0), (2, 0)].into(),
+            };
             engine.start([source].into_iter().chain(views().into_iter().map(Definition::View)).collect()).unwrap();
             settle(&engine, &rows).await;
-            assert!(engine.status().views.values().all(|view| view.state == BuildState::Live), "views are restored, not rebuilt");
+            assert!(
+                engine.status().views.values().all(|view| view.state == BuildState::Live),
+                "views are restored, not rebuilt"
+            );
             check(&engine, &rows);
         }
         engine.stop().await.unwrap();
@@ -409,15 +476,24 @@ async fn a_snapshot_does_not_change_while_epochs_go_on() {
         add_rows(&mut random, &rows, 300);
         settle(&engine, &rows).await;
         let snapshot = engine.snapshot();
-        let read = |view: u32| text(snapshot.scan(RelationId(view), None).unwrap().collect::<Result<Vec<_>>>().unwrap());
+        let read =
+            |view: u32| text(snapshot.scan(RelationId(view), None).unwrap().collect::<Result<Vec<_>>>().unwrap());
         let before: Vec<_> = (2..6).map(read).collect();
         for _ in 0..3 {
             add_rows(&mut random, &rows, 200);
             settle(&engine, &rows).await;
         }
         assert_eq!(before, (2..6).map(read).collect::<Vec<_>>());
-        let total: i64 = snapshot.scan(RelationId(2), Some(vec![1])).unwrap().map(|batch| batch.unwrap().column(0).as_primitive::<Int64Type>().values().iter().sum::<i64>()).sum();
-        let all = snapshot.scan(RelationId(4), Some(vec![0])).unwrap().map(|batch| batch.unwrap().column(0).as_primitive::<Int64Type>().value(0)).next();
+        let total: i64 = snapshot
+            .scan(RelationId(2), Some(vec![1]))
+            .unwrap()
+            .map(|batch| batch.unwrap().column(0).as_primitive::<Int64Type>().values().iter().sum::<i64>())
+            .sum();
+        let all = snapshot
+            .scan(RelationId(4), Some(vec![0]))
+            .unwrap()
+            .map(|batch| batch.unwrap().column(0).as_primitive::<Int64Type>().value(0))
+            .next();
         assert_eq!(Some(total), all);
     }
     engine.stop().await.unwrap();

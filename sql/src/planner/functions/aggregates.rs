@@ -54,7 +54,18 @@ pub(crate) fn is_aggregate(name: &str) -> bool {
     engine_function(name).is_some()
         || matches!(
             name,
-            "string_agg" | "stddev" | "stddev_samp" | "stddev_pop" | "variance" | "var_samp" | "var_pop" | "corr" | "covar_pop" | "covar_samp" | "array_agg" | "json_agg"
+            "string_agg"
+                | "stddev"
+                | "stddev_samp"
+                | "stddev_pop"
+                | "variance"
+                | "var_samp"
+                | "var_pop"
+                | "corr"
+                | "covar_pop"
+                | "covar_samp"
+                | "array_agg"
+                | "json_agg"
         )
 }
 
@@ -62,7 +73,17 @@ pub(crate) fn is_aggregate(name: &str) -> bool {
 pub(crate) fn is_window_only(name: &str) -> bool {
     matches!(
         name,
-        "row_number" | "rank" | "dense_rank" | "percent_rank" | "cume_dist" | "ntile" | "lag" | "lead" | "first_value" | "last_value" | "nth_value"
+        "row_number"
+            | "rank"
+            | "dense_rank"
+            | "percent_rank"
+            | "cume_dist"
+            | "ntile"
+            | "lag"
+            | "lead"
+            | "first_value"
+            | "last_value"
+            | "nth_value"
     )
 }
 
@@ -76,7 +97,12 @@ pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Aggregate> {
     }
     let types: Vec<Option<&PgType>> = args.iter().map(|arg| arg.ty.as_ref()).collect();
     let pick = |candidates: &[&[PgType]]| -> Result<Vec<PgType>> {
-        let fitting = candidates.iter().filter(|params| params.len() == args.len()).enumerate().map(|(place, params)| (place, *params)).collect::<Vec<_>>();
+        let fitting = candidates
+            .iter()
+            .filter(|params| params.len() == args.len())
+            .enumerate()
+            .map(|(place, params)| (place, *params))
+            .collect::<Vec<_>>();
         let all: Vec<&[PgType]> = fitting.iter().map(|(_, params)| *params).collect();
         match choose(fitting, &types) {
             Ok(place) => Ok(all[place].to_vec()),
@@ -142,7 +168,8 @@ fn float_only(name: &str, args: &[Typed], types: &[Option<&PgType>], count: usiz
         return Err(no_function(name, args));
     }
     if count == 1 && !matches!(types[0], Some(PgType::Float4 | PgType::Float8)) {
-        return Err(Error::unsupported(format!("{name} over {}", args[0].type_name())).hint("Cast the argument to double precision."));
+        return Err(Error::unsupported(format!("{name} over {}", args[0].type_name()))
+            .hint("Cast the argument to double precision."));
     }
     Ok(vec![PgType::Float8; count])
 }
@@ -159,16 +186,33 @@ pub(crate) fn window_function(name: &str, args: &[Typed]) -> Result<Window> {
         ("dense_rank", 0) => plain(windows::rank::dense_rank_udwf(), Int8, true),
         ("percent_rank", 0) => plain(windows::rank::percent_rank_udwf(), Float8, false),
         ("cume_dist", 0) => plain(windows::cume_dist::cume_dist_udwf(), Float8, false),
-        ("ntile", 1) => Ok(Window { function: windows::ntile::ntile_udwf(), args: vec![Int8], result: Int4, cast: true }),
+        ("ntile", 1) => {
+            Ok(Window { function: windows::ntile::ntile_udwf(), args: vec![Int8], result: Int4, cast: true })
+        }
         ("lag" | "lead", 1..=3) => {
             let ty = value()?;
             let function = if name == "lag" { windows::lead_lag::lag_udwf() } else { windows::lead_lag::lead_udwf() };
             let params = [ty.clone(), Int8, ty.clone()][..args.len()].to_vec();
             Ok(Window { function, args: params, result: ty, cast: false })
         }
-        ("first_value", 1) => Ok(Window { function: windows::nth_value::first_value_udwf(), args: vec![value()?], result: value()?, cast: false }),
-        ("last_value", 1) => Ok(Window { function: windows::nth_value::last_value_udwf(), args: vec![value()?], result: value()?, cast: false }),
-        ("nth_value", 2) => Ok(Window { function: windows::nth_value::nth_value_udwf(), args: vec![value()?, Int8], result: value()?, cast: false }),
+        ("first_value", 1) => Ok(Window {
+            function: windows::nth_value::first_value_udwf(),
+            args: vec![value()?],
+            result: value()?,
+            cast: false,
+        }),
+        ("last_value", 1) => Ok(Window {
+            function: windows::nth_value::last_value_udwf(),
+            args: vec![value()?],
+            result: value()?,
+            cast: false,
+        }),
+        ("nth_value", 2) => Ok(Window {
+            function: windows::nth_value::nth_value_udwf(),
+            args: vec![value()?, Int8],
+            result: value()?,
+            cast: false,
+        }),
         _ => Err(no_function(name, args)),
     }
 }

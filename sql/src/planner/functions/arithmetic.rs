@@ -5,9 +5,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Datum, PrimitiveArray, Scalar};
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Datum, PrimitiveArray,
+    Scalar,
+};
 use arrow::compute::kernels::{cmp, numeric as kernels, zip};
-use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType, TimestampMicrosecondType};
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+    IntervalMonthDayNanoType, TimestampMicrosecondType,
+};
 use arrow::error::ArrowError;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{ColumnarValue, Expr};
@@ -30,7 +36,14 @@ pub(crate) fn arithmetic_types(op: &str, left: &PgType, right: &PgType) -> Optio
         (_, Int2 | Int4 | Int8 | Numeric(_), Int2 | Int4 | Int8 | Numeric(_)) => same(Numeric(None)),
         ("%", Float4 | Float8, _) | ("%", _, Float4 | Float8) => None,
         (_, Float4, Float4) => same(Float4),
-        (_, l, r) if category(l) == Category::Number && category(r) == Category::Number && *l != PgType::Oid && *r != PgType::Oid => same(Float8),
+        (_, l, r)
+            if category(l) == Category::Number
+                && category(r) == Category::Number
+                && *l != PgType::Oid
+                && *r != PgType::Oid =>
+        {
+            same(Float8)
+        }
         ("+" | "-", Date, Int2 | Int4) => Some((Date, Int4, Date)),
         ("+", Int2 | Int4, Date) => Some((Int4, Date, Date)),
         ("-", Date, Date) => Some((Date, Date, Int4)),
@@ -38,7 +51,9 @@ pub(crate) fn arithmetic_types(op: &str, left: &PgType, right: &PgType) -> Optio
         ("+" | "-", Timestamptz, Interval) => Some((Timestamptz, Interval, Timestamptz)),
         ("+", Interval, Date | Timestamp) => Some((Interval, Timestamp, Timestamp)),
         ("+", Interval, Timestamptz) => Some((Interval, Timestamptz, Timestamptz)),
-        ("-", Timestamptz, Date | Timestamp | Timestamptz) | ("-", Date | Timestamp, Timestamptz) => Some((Timestamptz, Timestamptz, Interval)),
+        ("-", Timestamptz, Date | Timestamp | Timestamptz) | ("-", Date | Timestamp, Timestamptz) => {
+            Some((Timestamptz, Timestamptz, Interval))
+        }
         ("-", Date | Timestamp, Date | Timestamp) => Some((Timestamp, Timestamp, Interval)),
         ("+" | "-", Interval, Interval) => same(Interval),
         ("*" | "/", Interval, r) if category(r) == Category::Number => Some((Interval, Float8, Interval)),
@@ -48,7 +63,13 @@ pub(crate) fn arithmetic_types(op: &str, left: &PgType, right: &PgType) -> Optio
 }
 
 /// `left op right` over operands of these exact types.
-pub(crate) fn arithmetic(op: &str, left: (Expr, &PgType), right: (Expr, &PgType), result: &PgType, zone: &str) -> Result<Expr> {
+pub(crate) fn arithmetic(
+    op: &str,
+    left: (Expr, &PgType),
+    right: (Expr, &PgType),
+    result: &PgType,
+    zone: &str,
+) -> Result<Expr> {
     let kernel = match result {
         PgType::Int2 | PgType::Int8 => integers,
         PgType::Int4 if *left.1 == PgType::Date => moments,
@@ -57,7 +78,8 @@ pub(crate) fn arithmetic(op: &str, left: (Expr, &PgType), right: (Expr, &PgType)
         PgType::Float4 | PgType::Float8 => floats,
         _ => moments,
     };
-    let function = PgFunction::new(op, vec![left.1.clone(), right.1.clone()], result.clone(), Zone::parse(zone)?, kernel);
+    let function =
+        PgFunction::new(op, vec![left.1.clone(), right.1.clone()], result.clone(), Zone::parse(zone)?, kernel);
     Ok(evaluated(function, vec![left.0, right.0]))
 }
 
@@ -167,7 +189,10 @@ fn numerics(input: &Input<'_>) -> Result<ArrayRef> {
 /// A column of one primitive type.
 pub(super) fn primitive<T: ArrowPrimitiveType>(input: &Input<'_>, place: usize) -> Result<PrimitiveArray<T>> {
     let array = input.array(place)?;
-    array.as_primitive_opt::<T>().cloned().ok_or_else(|| Error::internal(format!("argument {place} has the layout {}", array.data_type())))
+    array
+        .as_primitive_opt::<T>()
+        .cloned()
+        .ok_or_else(|| Error::internal(format!("argument {place} has the layout {}", array.data_type())))
 }
 
 fn floats(input: &Input<'_>) -> Result<ArrayRef> {
@@ -242,22 +267,42 @@ fn moments(input: &Input<'_>) -> Result<ArrayRef> {
     };
     let date = |days: i64| i32::try_from(days).map_err(|_| Error::new(SqlState::DatetimeOverflow, "date out of range"));
     match (&input.types[0], &input.types[1]) {
-        (T::Date, T::Int4) => zipped::<Date32Type, Int32Type, Date32Type>(input, |days, more| date(i64::from(days) + if minus { -i64::from(more) } else { i64::from(more) })),
-        (T::Int4, T::Date) => zipped::<Int32Type, Date32Type, Date32Type>(input, |more, days| date(i64::from(days) + i64::from(more))),
-        (T::Date, T::Date) => zipped::<Date32Type, Date32Type, Int32Type>(input, |left, right| date(i64::from(left) - i64::from(right))),
-        (T::Timestamp | T::Timestamptz, T::Interval) => zipped::<Micros, Span, Micros>(input, |micros, interval| later(micros, signed(interval)?)),
-        (T::Interval, T::Timestamp | T::Timestamptz) => zipped::<Span, Micros, Micros>(input, |interval, micros| later(micros, Interval::from_arrow(interval))),
-        (T::Timestamp | T::Timestamptz, _) => zipped::<Micros, Micros, Span>(input, |left, right| Ok(datetime::subtract_timestamps(left, right)?.to_arrow())),
-        (T::Interval, T::Interval) => zipped::<Span, Span, Span>(input, |left, right| Ok(Interval::from_arrow(left).add(signed(right)?)?.to_arrow())),
+        (T::Date, T::Int4) => zipped::<Date32Type, Int32Type, Date32Type>(input, |days, more| {
+            date(i64::from(days) + if minus { -i64::from(more) } else { i64::from(more) })
+        }),
+        (T::Int4, T::Date) => {
+            zipped::<Int32Type, Date32Type, Date32Type>(input, |more, days| date(i64::from(days) + i64::from(more)))
+        }
+        (T::Date, T::Date) => {
+            zipped::<Date32Type, Date32Type, Int32Type>(input, |left, right| date(i64::from(left) - i64::from(right)))
+        }
+        (T::Timestamp | T::Timestamptz, T::Interval) => {
+            zipped::<Micros, Span, Micros>(input, |micros, interval| later(micros, signed(interval)?))
+        }
+        (T::Interval, T::Timestamp | T::Timestamptz) => {
+            zipped::<Span, Micros, Micros>(input, |interval, micros| later(micros, Interval::from_arrow(interval)))
+        }
+        (T::Timestamp | T::Timestamptz, _) => zipped::<Micros, Micros, Span>(input, |left, right| {
+            Ok(datetime::subtract_timestamps(left, right)?.to_arrow())
+        }),
+        (T::Interval, T::Interval) => zipped::<Span, Span, Span>(input, |left, right| {
+            Ok(Interval::from_arrow(left).add(signed(right)?)?.to_arrow())
+        }),
         (T::Interval, _) if input.op() == "/" => zipped::<Span, Float64Type, Span>(input, |interval, by| {
             if by == 0.0 {
                 return Err(division_by_zero());
             }
             Ok(Interval::from_arrow(interval).mul(1.0 / by)?.to_arrow())
         }),
-        (T::Interval, _) => zipped::<Span, Float64Type, Span>(input, |interval, by| Ok(Interval::from_arrow(interval).mul(by)?.to_arrow())),
-        (_, T::Interval) => zipped::<Float64Type, Span, Span>(input, |by, interval| Ok(Interval::from_arrow(interval).mul(by)?.to_arrow())),
-        (left, right) => Err(Error::internal(format!("no operator {} for {} and {}", input.op(), left.name(), right.name()))),
+        (T::Interval, _) => zipped::<Span, Float64Type, Span>(input, |interval, by| {
+            Ok(Interval::from_arrow(interval).mul(by)?.to_arrow())
+        }),
+        (_, T::Interval) => zipped::<Float64Type, Span, Span>(input, |by, interval| {
+            Ok(Interval::from_arrow(interval).mul(by)?.to_arrow())
+        }),
+        (left, right) => {
+            Err(Error::internal(format!("no operator {} for {} and {}", input.op(), left.name(), right.name())))
+        }
     }
 }
 
@@ -265,10 +310,21 @@ fn moments(input: &Input<'_>) -> Result<ArrayRef> {
 pub(crate) fn key(expr: Expr, ty: &PgType) -> Result<Expr> {
     let (result, kernel): (PgType, super::udf::Kernel) = match ty {
         PgType::Numeric(None) => (PgType::Bytea, |input| Ok(Arc::new(super::canonical_numerics(&input.array(0)?)))),
-        PgType::Float4 => (PgType::Float4, |input| Ok(Arc::new(primitive::<Float32Type>(input, 0)?.unary::<_, Float32Type>(|value| if value.is_nan() { f32::NAN } else { value + 0.0 })))),
-        PgType::Float8 => (PgType::Float8, |input| Ok(Arc::new(primitive::<Float64Type>(input, 0)?.unary::<_, Float64Type>(|value| if value.is_nan() { f64::NAN } else { value + 0.0 })))),
+        PgType::Float4 => (PgType::Float4, |input| {
+            Ok(Arc::new(
+                primitive::<Float32Type>(input, 0)?
+                    .unary::<_, Float32Type>(|value| if value.is_nan() { f32::NAN } else { value + 0.0 }),
+            ))
+        }),
+        PgType::Float8 => (PgType::Float8, |input| {
+            Ok(Arc::new(
+                primitive::<Float64Type>(input, 0)?
+                    .unary::<_, Float64Type>(|value| if value.is_nan() { f64::NAN } else { value + 0.0 }),
+            ))
+        }),
         PgType::Interval => (PgType::Numeric(Some((38, 0))), |input| {
-            let keys = primitive::<IntervalMonthDayNanoType>(input, 0)?.unary::<_, Decimal128Type>(|value| Interval::from_arrow(value).canonical());
+            let keys = primitive::<IntervalMonthDayNanoType>(input, 0)?
+                .unary::<_, Decimal128Type>(|value| Interval::from_arrow(value).canonical());
             Ok(Arc::new(keys.with_data_type(DataType::Decimal128(38, 0))))
         }),
         _ => return Ok(expr),
@@ -287,7 +343,9 @@ pub(crate) fn extreme(name: &str, args: Vec<Typed>, ty: PgType) -> Result<Typed>
         for place in 1..places {
             let (value, key) = (input.array(place)?, input.array(places + place)?);
             let better = if greatest { cmp::gt(&key, &best_key)? } else { cmp::lt(&key, &best_key)? };
-            let take: BooleanArray = (0..input.rows).map(|row| Some(best_key.is_null(row) || (better.is_valid(row) && better.value(row)))).collect();
+            let take: BooleanArray = (0..input.rows)
+                .map(|row| Some(best_key.is_null(row) || (better.is_valid(row) && better.value(row))))
+                .collect();
             best = zip::zip(&take, &value, &best)?;
             best_key = zip::zip(&take, &key, &best_key)?;
         }
@@ -308,8 +366,10 @@ fn negated(input: &Input<'_>) -> Result<ArrayRef> {
         }
         PgType::Interval => {
             let values = primitive::<IntervalMonthDayNanoType>(input, 0)?;
-            let result: PrimitiveArray<IntervalMonthDayNanoType> =
-                values.iter().map(|value| value.map(|value| Interval::from_arrow(value).neg().map(Interval::to_arrow)).transpose()).collect::<Result<_>>()?;
+            let result: PrimitiveArray<IntervalMonthDayNanoType> = values
+                .iter()
+                .map(|value| value.map(|value| Interval::from_arrow(value).neg().map(Interval::to_arrow)).transpose())
+                .collect::<Result<_>>()?;
             Ok(Arc::new(result))
         }
         _ => kernels::neg(input.array(0)?.as_ref()).map_err(|error| integer_error(&error, input.result)),
@@ -321,8 +381,12 @@ macro_rules! bits {
         fn $name(input: &Input<'_>) -> Result<ArrayRef> {
             let op: fn(i64, i64) -> i64 = $op;
             match input.result {
-                PgType::Int2 => zipped::<Int16Type, Int16Type, Int16Type>(input, |left, right| Ok(op(i64::from(left), i64::from(right)) as i16)),
-                PgType::Int4 => zipped::<Int32Type, Int32Type, Int32Type>(input, |left, right| Ok(op(i64::from(left), i64::from(right)) as i32)),
+                PgType::Int2 => zipped::<Int16Type, Int16Type, Int16Type>(input, |left, right| {
+                    Ok(op(i64::from(left), i64::from(right)) as i16)
+                }),
+                PgType::Int4 => zipped::<Int32Type, Int32Type, Int32Type>(input, |left, right| {
+                    Ok(op(i64::from(left), i64::from(right)) as i32)
+                }),
                 _ => zipped::<Int64Type, Int64Type, Int64Type>(input, |left, right| Ok(op(left, right))),
             }
         }
@@ -336,8 +400,12 @@ macro_rules! shift {
     ($name:ident, $method:ident) => {
         fn $name(input: &Input<'_>) -> Result<ArrayRef> {
             match input.result {
-                PgType::Int2 => zipped::<Int16Type, Int32Type, Int16Type>(input, |left, by| Ok((i32::from(left)).$method(by as u32) as i16)),
-                PgType::Int4 => zipped::<Int32Type, Int32Type, Int32Type>(input, |left, by| Ok(left.$method(by as u32))),
+                PgType::Int2 => zipped::<Int16Type, Int32Type, Int16Type>(input, |left, by| {
+                    Ok((i32::from(left)).$method(by as u32) as i16)
+                }),
+                PgType::Int4 => {
+                    zipped::<Int32Type, Int32Type, Int32Type>(input, |left, by| Ok(left.$method(by as u32)))
+                }
                 _ => zipped::<Int64Type, Int32Type, Int64Type>(input, |left, by| Ok(left.$method(by as u32))),
             }
         }

@@ -48,7 +48,10 @@ fn rounding(input: &Input<'_>, value: fn(&Numeric, i32) -> Result<Numeric>) -> R
 }
 
 fn float_unary(input: &Input<'_>, value: impl Fn(f64) -> Result<f64>) -> Result<ArrayRef> {
-    let result = primitive::<Float64Type>(input, 0)?.iter().map(|number| number.map(&value).transpose()).collect::<Result<PrimitiveArray<Float64Type>>>()?;
+    let result = primitive::<Float64Type>(input, 0)?
+        .iter()
+        .map(|number| number.map(&value).transpose())
+        .collect::<Result<PrimitiveArray<Float64Type>>>()?;
     Ok(Arc::new(result))
 }
 
@@ -64,9 +67,24 @@ fn float_binary(input: &Input<'_>, value: impl Fn(f64, f64) -> Result<f64>) -> R
 fn abs(input: &Input<'_>) -> Result<ArrayRef> {
     let overflow = || out_of_range(input.result);
     Ok(match input.result {
-        PgType::Int2 => Arc::new(primitive::<Int16Type>(input, 0)?.iter().map(|value| value.map(|value| value.checked_abs().ok_or_else(overflow)).transpose()).collect::<Result<PrimitiveArray<Int16Type>>>()?),
-        PgType::Int4 => Arc::new(primitive::<Int32Type>(input, 0)?.iter().map(|value| value.map(|value| value.checked_abs().ok_or_else(overflow)).transpose()).collect::<Result<PrimitiveArray<Int32Type>>>()?),
-        PgType::Int8 => Arc::new(primitive::<Int64Type>(input, 0)?.iter().map(|value| value.map(|value| value.checked_abs().ok_or_else(overflow)).transpose()).collect::<Result<PrimitiveArray<Int64Type>>>()?),
+        PgType::Int2 => Arc::new(
+            primitive::<Int16Type>(input, 0)?
+                .iter()
+                .map(|value| value.map(|value| value.checked_abs().ok_or_else(overflow)).transpose())
+                .collect::<Result<PrimitiveArray<Int16Type>>>()?,
+        ),
+        PgType::Int4 => Arc::new(
+            primitive::<Int32Type>(input, 0)?
+                .iter()
+                .map(|value| value.map(|value| value.checked_abs().ok_or_else(overflow)).transpose())
+                .collect::<Result<PrimitiveArray<Int32Type>>>()?,
+        ),
+        PgType::Int8 => Arc::new(
+            primitive::<Int64Type>(input, 0)?
+                .iter()
+                .map(|value| value.map(|value| value.checked_abs().ok_or_else(overflow)).transpose())
+                .collect::<Result<PrimitiveArray<Int64Type>>>()?,
+        ),
         PgType::Float4 => Arc::new(primitive::<Float32Type>(input, 0)?.unary::<_, Float32Type>(f32::abs)),
         PgType::Float8 => return float_unary(input, |value| Ok(value.abs())),
         _ => return numeric_unary(input, |value| Ok(value.abs())),
@@ -131,10 +149,13 @@ fn numeric_div(input: &Input<'_>) -> Result<ArrayRef> {
 fn numeric_power(input: &Input<'_>) -> Result<ArrayRef> {
     numeric_binary(input, |base, exponent| {
         let whole = exponent.trunc(0)?;
-        if whole.sub(exponent)?.is_zero() && let Ok(whole) = i32::try_from(whole.to_i64("integer")?) {
+        if whole.sub(exponent)?.is_zero()
+            && let Ok(whole) = i32::try_from(whole.to_i64("integer")?)
+        {
             return base.power(whole);
         }
-        Err(Error::unsupported("power() of a numeric with a fractional exponent").hint("Cast an argument to double precision."))
+        Err(Error::unsupported("power() of a numeric with a fractional exponent")
+            .hint("Cast an argument to double precision."))
     })
 }
 
@@ -144,7 +165,10 @@ fn float_power(input: &Input<'_>) -> Result<ArrayRef> {
             return Err(Error::new(SqlState::NumericOutOfRange, "zero raised to a negative power is undefined"));
         }
         if base < 0.0 && exponent.fract() != 0.0 && exponent.is_finite() {
-            return Err(Error::new(SqlState::NumericOutOfRange, "a negative number raised to a non-integer power yields a complex result"));
+            return Err(Error::new(
+                SqlState::NumericOutOfRange,
+                "a negative number raised to a non-integer power yields a complex result",
+            ));
         }
         let result = base.powf(exponent);
         if result.is_infinite() && base.is_finite() && exponent.is_finite() {
@@ -166,7 +190,9 @@ fn float_function(input: &Input<'_>) -> Result<ArrayRef> {
     };
     float_unary(input, |value| {
         Ok(match input.op() {
-            "sqrt" if value < 0.0 => return Err(Error::new(SqlState::NumericOutOfRange, "cannot take square root of a negative number")),
+            "sqrt" if value < 0.0 => {
+                return Err(Error::new(SqlState::NumericOutOfRange, "cannot take square root of a negative number"));
+            }
             "sqrt" => value.sqrt(),
             "cbrt" => value.cbrt(),
             "exp" => {

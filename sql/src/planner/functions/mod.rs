@@ -53,16 +53,27 @@ pub(crate) struct Overload {
 /// The overload for these arguments. Errors 42883 if there is none, 42725 if several fit.
 pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Overload> {
     let all = [math::FUNCTIONS, text::FUNCTIONS, time::FUNCTIONS, arithmetic::FUNCTIONS];
-    let named: Vec<&'static Definition> = all.into_iter().flatten().filter(|definition| definition.name == name).collect();
-    if let Some(definition) = named.iter().find(|definition| definition.variadic && args.len() >= definition.args.len()) {
+    let named: Vec<&'static Definition> =
+        all.into_iter().flatten().filter(|definition| definition.name == name).collect();
+    if let Some(definition) = named.iter().find(|definition| definition.variadic && args.len() >= definition.args.len())
+    {
         let mut types = definition.args.to_vec();
         types.extend(args[types.len()..].iter().map(|arg| arg.ty.clone().unwrap_or(PgType::Text)));
-        return Ok(Overload { name: definition.name, args: types, result: definition.result.clone(), kernel: definition.kernel });
+        return Ok(Overload {
+            name: definition.name,
+            args: types,
+            result: definition.result.clone(),
+            kernel: definition.kernel,
+        });
     }
     let types: Vec<Option<&PgType>> = args.iter().map(|arg| arg.ty.as_ref()).collect();
-    let candidates: Vec<(&'static Definition, &[PgType])> =
-        named.into_iter().filter(|definition| definition.args.len() == args.len() && !definition.variadic).map(|definition| (definition, definition.args)).collect();
-    let chosen = choose(candidates, &types).map_err(|several| if several { ambiguous(name, args) } else { no_function(name, args) })?;
+    let candidates: Vec<(&'static Definition, &[PgType])> = named
+        .into_iter()
+        .filter(|definition| definition.args.len() == args.len() && !definition.variadic)
+        .map(|definition| (definition, definition.args))
+        .collect();
+    let chosen = choose(candidates, &types)
+        .map_err(|several| if several { ambiguous(name, args) } else { no_function(name, args) })?;
     Ok(Overload { name: chosen.name, args: chosen.args.to_vec(), result: chosen.result.clone(), kernel: chosen.kernel })
 }
 
@@ -70,10 +81,16 @@ pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Overload> {
 pub(crate) fn choose<D: Copy>(candidates: Vec<(D, &[PgType])>, types: &[Option<&PgType>]) -> Result<D, bool> {
     let fits = |params: &[PgType]| params.iter().zip(types).all(|(param, ty)| ty.is_none_or(|ty| implicit(ty, param)));
     let mut left: Vec<(D, &[PgType])> = candidates.into_iter().filter(|(_, params)| fits(params)).collect();
-    let score = |params: &[PgType], good: &dyn Fn(&PgType, &PgType) -> bool| params.iter().zip(types).filter(|(param, ty)| ty.is_some_and(|ty| good(param, ty))).count();
-    let exact = |param: &PgType, ty: &PgType| same_base(param, ty) || (*param == PgType::Text && matches!(ty, PgType::Varchar(_)));
+    let score = |params: &[PgType], good: &dyn Fn(&PgType, &PgType) -> bool| {
+        params.iter().zip(types).filter(|(param, ty)| ty.is_some_and(|ty| good(param, ty))).count()
+    };
+    let exact = |param: &PgType, ty: &PgType| {
+        same_base(param, ty) || (*param == PgType::Text && matches!(ty, PgType::Varchar(_)))
+    };
     keep_best(&mut left, |params| score(params, &exact));
-    keep_best(&mut left, |params| score(params, &|param, ty| exact(param, ty) || (is_preferred(param) && category(param) == category(ty))));
+    keep_best(&mut left, |params| {
+        score(params, &|param, ty| exact(param, ty) || (is_preferred(param) && category(param) == category(ty)))
+    });
     if left.len() > 1 {
         // Open literals: text if any candidate takes text there, else the preferred type.
         for (place, _) in types.iter().enumerate().filter(|(_, ty)| ty.is_none()) {
@@ -149,7 +166,8 @@ pub(crate) fn read_literal(ty: &PgType, text: &str, zone: &str, now: i64, view: 
         let word = text.trim().to_ascii_lowercase();
         if matches!(word.as_str(), "now" | "today" | "tomorrow" | "yesterday") {
             if view {
-                return Err(Error::unsupported(format!("'{word}' in a materialized view")).hint("Its value would change without any input changing."));
+                return Err(Error::unsupported(format!("'{word}' in a materialized view"))
+                    .hint("Its value would change without any input changing."));
             }
             return time::special(&word, ty, &zone, now);
         }
@@ -170,7 +188,9 @@ pub(crate) fn constant_as_numeric(value: &ScalarValue, ty: Option<&PgType>) -> O
         (ScalarValue::Int16(Some(value)), _) => Some(Numeric::from(i64::from(*value))),
         (ScalarValue::Int32(Some(value)), _) => Some(Numeric::from(i64::from(*value))),
         (ScalarValue::Int64(Some(value)), _) => Some(Numeric::from(*value)),
-        (ScalarValue::Binary(Some(bytes)), Some(PgType::Numeric(None))) => Numeric::decode(bytes).ok().filter(Numeric::is_finite),
+        (ScalarValue::Binary(Some(bytes)), Some(PgType::Numeric(None))) => {
+            Numeric::decode(bytes).ok().filter(Numeric::is_finite)
+        }
         (ScalarValue::Utf8(Some(text)), None) => Numeric::parse(text).ok().filter(Numeric::is_finite),
         _ => None,
     }
@@ -179,7 +199,14 @@ pub(crate) fn constant_as_numeric(value: &ScalarValue, ty: Option<&PgType>) -> O
 /// `count(*)`.
 pub(crate) fn count_star() -> Expr {
     let count = datafusion::functions_aggregate::count::count_udaf();
-    Expr::AggregateFunction(datafusion::logical_expr::expr::AggregateFunction::new_udf(count, vec![datafusion::prelude::lit(1_i64)], false, None, Vec::new(), None))
+    Expr::AggregateFunction(datafusion::logical_expr::expr::AggregateFunction::new_udf(
+        count,
+        vec![datafusion::prelude::lit(1_i64)],
+        false,
+        None,
+        Vec::new(),
+        None,
+    ))
 }
 
 /// The value with the same bytes for equal values, still of its type: what is grouped by.
@@ -188,9 +215,14 @@ pub(crate) fn canonical(expr: Expr, ty: &PgType) -> Result<Expr> {
         Ok(Arc::new(canonical_numerics(&input.array(0)?)))
     }
     match ty {
-        PgType::Numeric(None) => Ok(evaluated(PgFunction::new("canonical", vec![base(ty)], base(ty), Zone::default(), numerics), vec![expr])),
+        PgType::Numeric(None) => {
+            Ok(evaluated(PgFunction::new("canonical", vec![base(ty)], base(ty), Zone::default(), numerics), vec![expr]))
+        }
         PgType::Float4 | PgType::Float8 => key(expr, ty),
-        PgType::Interval => Ok(evaluated(PgFunction::new("canonical", vec![base(ty)], base(ty), Zone::default(), time::canonical_intervals), vec![expr])),
+        PgType::Interval => Ok(evaluated(
+            PgFunction::new("canonical", vec![base(ty)], base(ty), Zone::default(), time::canonical_intervals),
+            vec![expr],
+        )),
         _ => Ok(expr),
     }
 }

@@ -7,8 +7,13 @@
 use std::hash::Hash;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Float32Array, Float64Array, Int64Array, PrimitiveArray};
-use arrow::datatypes::{ArrowPrimitiveType, DataType, Decimal128Type, Field, FieldRef, Float64Type, Int16Type, Int32Type, Int64Type};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Float32Array, Float64Array, Int64Array,
+    PrimitiveArray,
+};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Decimal128Type, Field, FieldRef, Float64Type, Int16Type, Int32Type, Int64Type,
+};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
@@ -70,7 +75,14 @@ impl ExactSum {
     }
 
     fn sums(&self) -> Sums {
-        Sums { input: self.input.clone(), output: self.output.clone(), small: Vec::new(), large: Vec::new(), floats: Vec::new(), counts: Vec::new() }
+        Sums {
+            input: self.input.clone(),
+            output: self.output.clone(),
+            small: Vec::new(),
+            large: Vec::new(),
+            floats: Vec::new(),
+            counts: Vec::new(),
+        }
     }
 
     fn sum_layout(&self) -> DataType {
@@ -178,7 +190,12 @@ impl Sums {
         Ok(())
     }
 
-    fn add_exact<T: ArrowPrimitiveType>(&mut self, values: &ArrayRef, groups: &[usize], filter: Option<&BooleanArray>) -> Result<()>
+    fn add_exact<T: ArrowPrimitiveType>(
+        &mut self,
+        values: &ArrayRef,
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+    ) -> Result<()>
     where
         T::Native: Into<i128>,
     {
@@ -217,7 +234,13 @@ impl Sums {
         Ok(())
     }
 
-    fn update(&mut self, values: &ArrayRef, groups: &[usize], filter: Option<&BooleanArray>, total: usize) -> Result<()> {
+    fn update(
+        &mut self,
+        values: &ArrayRef,
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+        total: usize,
+    ) -> Result<()> {
         self.grow(total);
         match self.input {
             PgType::Int2 => self.add_exact::<Int16Type>(values, groups, filter),
@@ -227,7 +250,9 @@ impl Sums {
             PgType::Numeric(None) => {
                 let values = binary(values)?;
                 for (row, group) in groups.iter().copied().enumerate() {
-                    if passes(filter, row) && let Some(value) = numeric_at(values, row)? {
+                    if passes(filter, row)
+                        && let Some(value) = numeric_at(values, row)?
+                    {
                         self.counts[group] += 1;
                         self.add_large(group, &value)?;
                     }
@@ -254,7 +279,12 @@ impl Sums {
         if !self.output.is_float() {
             self.small.resize(groups, 0);
             self.large.resize(groups, None);
-            (emit.take_needed(&mut self.small), emit.take_needed(&mut self.large), Vec::new(), emit.take_needed(&mut self.counts))
+            (
+                emit.take_needed(&mut self.small),
+                emit.take_needed(&mut self.large),
+                Vec::new(),
+                emit.take_needed(&mut self.counts),
+            )
         } else {
             (Vec::new(), Vec::new(), emit.take_needed(&mut self.floats), emit.take_needed(&mut self.counts))
         }
@@ -268,7 +298,9 @@ impl Sums {
                 let values = floats.iter().zip(&counts).map(|(sum, count)| (*count > 0).then_some(*sum as f32));
                 Ok(Arc::new(values.collect::<Float32Array>()))
             }
-            Output::FloatSum(_) => Ok(Arc::new(floats.iter().zip(&counts).map(|(sum, count)| (*count > 0).then_some(*sum)).collect::<Float64Array>())),
+            Output::FloatSum(_) => Ok(Arc::new(
+                floats.iter().zip(&counts).map(|(sum, count)| (*count > 0).then_some(*sum)).collect::<Float64Array>(),
+            )),
             Output::FloatAverage => {
                 let values = floats.iter().zip(&counts).map(|(sum, count)| (*count > 0).then(|| sum / *count as f64));
                 Ok(Arc::new(values.collect::<Float64Array>()))
@@ -339,7 +371,10 @@ impl Sums {
             let Some(sum) = numeric_at(binary(&states[0])?, row)? else { continue };
             let own_scale = self.scale() as u32;
             let small = sum.to_i128().filter(|(_, scale)| *scale == own_scale).map(|(value, _)| value);
-            match small.filter(|_| self.input != PgType::Numeric(None)).and_then(|small| self.small[group].checked_add(small)) {
+            match small
+                .filter(|_| self.input != PgType::Numeric(None))
+                .and_then(|small| self.small[group].checked_add(small))
+            {
                 Some(total) => self.small[group] = total,
                 None => self.add_large(group, &sum)?,
             }
@@ -365,7 +400,13 @@ fn carried<T>(result: Result<T>) -> DataFusionResult<T> {
 }
 
 impl GroupsAccumulator for Sums {
-    fn update_batch(&mut self, values: &[ArrayRef], group_indices: &[usize], opt_filter: Option<&BooleanArray>, total_num_groups: usize) -> DataFusionResult<()> {
+    fn update_batch(
+        &mut self,
+        values: &[ArrayRef],
+        group_indices: &[usize],
+        opt_filter: Option<&BooleanArray>,
+        total_num_groups: usize,
+    ) -> DataFusionResult<()> {
         carried(self.update(&values[0], group_indices, opt_filter, total_num_groups))
     }
 
@@ -377,20 +418,40 @@ impl GroupsAccumulator for Sums {
         carried(self.partial(emit_to))
     }
 
-    fn merge_batch(&mut self, values: &[ArrayRef], group_indices: &[usize], total_num_groups: usize) -> DataFusionResult<()> {
+    fn merge_batch(
+        &mut self,
+        values: &[ArrayRef],
+        group_indices: &[usize],
+        total_num_groups: usize,
+    ) -> DataFusionResult<()> {
         carried(self.merge(values, group_indices, total_num_groups))
     }
 
-    fn convert_to_state(&self, values: &[ArrayRef], opt_filter: Option<&BooleanArray>) -> DataFusionResult<Vec<ArrayRef>> {
+    fn convert_to_state(
+        &self,
+        values: &[ArrayRef],
+        opt_filter: Option<&BooleanArray>,
+    ) -> DataFusionResult<Vec<ArrayRef>> {
         let rows = values[0].len();
         let groups: Vec<usize> = (0..rows).collect();
-        let mut sums = Sums { input: self.input.clone(), output: self.output.clone(), small: Vec::new(), large: Vec::new(), floats: Vec::new(), counts: Vec::new() };
+        let mut sums = Sums {
+            input: self.input.clone(),
+            output: self.output.clone(),
+            small: Vec::new(),
+            large: Vec::new(),
+            floats: Vec::new(),
+            counts: Vec::new(),
+        };
         carried(sums.update(&values[0], &groups, opt_filter, rows))?;
         carried(sums.partial(EmitTo::All))
     }
 
     fn size(&self) -> usize {
-        self.small.capacity() * 16 + self.large.capacity() * 8 + self.large.iter().flatten().count() * 48 + self.floats.capacity() * 8 + self.counts.capacity() * 8
+        self.small.capacity() * 16
+            + self.large.capacity() * 8
+            + self.large.iter().flatten().count() * 48
+            + self.floats.capacity() * 8
+            + self.counts.capacity() * 8
     }
 }
 

@@ -18,11 +18,18 @@ const MAX_BYTES: usize = 1 << 30;
 
 fn strings(input: &Input<'_>, place: usize) -> Result<StringArray> {
     let array = input.array(place)?;
-    array.as_string_opt::<i32>().cloned().ok_or_else(|| Error::internal(format!("argument {place} has the layout {}", array.data_type())))
+    array
+        .as_string_opt::<i32>()
+        .cloned()
+        .ok_or_else(|| Error::internal(format!("argument {place} has the layout {}", array.data_type())))
 }
 
 /// A text column from a function that appends one row's text.
-fn build(rows: usize, nulls: impl Fn(usize) -> bool, append: impl Fn(usize, &mut String) -> Result<()>) -> Result<ArrayRef> {
+fn build(
+    rows: usize,
+    nulls: impl Fn(usize) -> bool,
+    append: impl Fn(usize, &mut String) -> Result<()>,
+) -> Result<ArrayRef> {
     let mut builder = StringBuilder::with_capacity(rows, rows * 8);
     let mut text = String::new();
     for row in 0..rows {
@@ -39,10 +46,14 @@ fn build(rows: usize, nulls: impl Fn(usize) -> bool, append: impl Fn(usize, &mut
 
 fn map_text(input: &Input<'_>, append: impl Fn(&str, &mut String)) -> Result<ArrayRef> {
     let values = strings(input, 0)?;
-    build(input.rows, |row| values.is_null(row), |row, out| {
-        append(values.value(row), out);
-        Ok(())
-    })
+    build(
+        input.rows,
+        |row| values.is_null(row),
+        |row, out| {
+            append(values.value(row), out);
+            Ok(())
+        },
+    )
 }
 
 fn lower(input: &Input<'_>) -> Result<ArrayRef> {
@@ -103,31 +114,50 @@ fn ascii(input: &Input<'_>) -> Result<ArrayRef> {
 
 fn chr(input: &Input<'_>) -> Result<ArrayRef> {
     let codes = primitive::<Int32Type>(input, 0)?;
-    build(input.rows, |row| codes.is_null(row), |row, out| {
-        let code = codes.value(row);
-        if code == 0 {
-            return Err(Error::new(SqlState::ProgramLimitExceeded, "null character not permitted"));
-        }
-        let c = u32::try_from(code).ok().and_then(char::from_u32);
-        out.push(c.ok_or_else(|| Error::new(SqlState::ProgramLimitExceeded, format!("requested character not valid for encoding: {code}")))?);
-        Ok(())
-    })
+    build(
+        input.rows,
+        |row| codes.is_null(row),
+        |row, out| {
+            let code = codes.value(row);
+            if code == 0 {
+                return Err(Error::new(SqlState::ProgramLimitExceeded, "null character not permitted"));
+            }
+            let c = u32::try_from(code).ok().and_then(char::from_u32);
+            out.push(c.ok_or_else(|| {
+                Error::new(
+                    SqlState::ProgramLimitExceeded,
+                    format!("requested character not valid for encoding: {code}"),
+                )
+            })?);
+            Ok(())
+        },
+    )
 }
 
 fn substring(input: &Input<'_>) -> Result<ArrayRef> {
     let (values, starts) = (strings(input, 0)?, primitive::<Int32Type>(input, 1)?);
     let lengths = if input.args.len() == 3 { Some(primitive::<Int32Type>(input, 2)?) } else { None };
-    let is_null = |row| values.is_null(row) || starts.is_null(row) || lengths.as_ref().is_some_and(|lengths| lengths.is_null(row));
+    let is_null = |row| {
+        values.is_null(row) || starts.is_null(row) || lengths.as_ref().is_some_and(|lengths| lengths.is_null(row))
+    };
     build(input.rows, is_null, |row, out| {
         let start = i64::from(starts.value(row));
         let end = match &lengths {
-            Some(lengths) if lengths.value(row) < 0 => return Err(Error::new(SqlState::InvalidParameter, "negative substring length not allowed")),
+            Some(lengths) if lengths.value(row) < 0 => {
+                return Err(Error::new(SqlState::InvalidParameter, "negative substring length not allowed"));
+            }
             Some(lengths) => start + i64::from(lengths.value(row)),
             None => i64::MAX,
         };
         let first = start.max(1);
         if end > first {
-            out.extend(values.value(row).chars().skip((first - 1) as usize).take(usize::try_from(end - first).unwrap_or(usize::MAX)));
+            out.extend(
+                values
+                    .value(row)
+                    .chars()
+                    .skip((first - 1) as usize)
+                    .take(usize::try_from(end - first).unwrap_or(usize::MAX)),
+            );
         }
         Ok(())
     })
@@ -137,89 +167,111 @@ fn substring(input: &Input<'_>) -> Result<ArrayRef> {
 fn ends(input: &Input<'_>) -> Result<ArrayRef> {
     let (values, counts) = (strings(input, 0)?, primitive::<Int32Type>(input, 1)?);
     let from_left = input.op() == "left";
-    build(input.rows, |row| values.is_null(row) || counts.is_null(row), |row, out| {
-        let (text, count) = (values.value(row), i64::from(counts.value(row)));
-        let total = text.chars().count() as i64;
-        let kept = if count < 0 { (total + count).max(0) } else { count.min(total) } as usize;
-        let skipped = if from_left { 0 } else { total as usize - kept };
-        out.extend(text.chars().skip(skipped).take(kept));
-        Ok(())
-    })
+    build(
+        input.rows,
+        |row| values.is_null(row) || counts.is_null(row),
+        |row, out| {
+            let (text, count) = (values.value(row), i64::from(counts.value(row)));
+            let total = text.chars().count() as i64;
+            let kept = if count < 0 { (total + count).max(0) } else { count.min(total) } as usize;
+            let skipped = if from_left { 0 } else { total as usize - kept };
+            out.extend(text.chars().skip(skipped).take(kept));
+            Ok(())
+        },
+    )
 }
 
 fn trim(input: &Input<'_>) -> Result<ArrayRef> {
     let values = strings(input, 0)?;
     let sets = if input.args.len() == 2 { Some(strings(input, 1)?) } else { None };
     let (left, right) = (input.op() != "rtrim", input.op() != "ltrim");
-    build(input.rows, |row| values.is_null(row) || sets.as_ref().is_some_and(|sets| sets.is_null(row)), |row, out| {
-        let set = sets.as_ref().map_or(" ", |sets| sets.value(row));
-        let mut text = values.value(row);
-        if left {
-            text = text.trim_start_matches(|c| set.contains(c));
-        }
-        if right {
-            text = text.trim_end_matches(|c| set.contains(c));
-        }
-        out.push_str(text);
-        Ok(())
-    })
+    build(
+        input.rows,
+        |row| values.is_null(row) || sets.as_ref().is_some_and(|sets| sets.is_null(row)),
+        |row, out| {
+            let set = sets.as_ref().map_or(" ", |sets| sets.value(row));
+            let mut text = values.value(row);
+            if left {
+                text = text.trim_start_matches(|c| set.contains(c));
+            }
+            if right {
+                text = text.trim_end_matches(|c| set.contains(c));
+            }
+            out.push_str(text);
+            Ok(())
+        },
+    )
 }
 
 fn replace(input: &Input<'_>) -> Result<ArrayRef> {
     let (values, from, to) = (strings(input, 0)?, strings(input, 1)?, strings(input, 2)?);
-    build(input.rows, |row| values.is_null(row) || from.is_null(row) || to.is_null(row), |row, out| {
-        let (text, from, to) = (values.value(row), from.value(row), to.value(row));
-        if from.is_empty() {
-            out.push_str(text);
-            return Ok(());
-        }
-        let mut last = 0;
-        for (place, found) in text.match_indices(from) {
-            out.push_str(&text[last..place]);
-            out.push_str(to);
-            last = place + found.len();
-        }
-        out.push_str(&text[last..]);
-        Ok(())
-    })
+    build(
+        input.rows,
+        |row| values.is_null(row) || from.is_null(row) || to.is_null(row),
+        |row, out| {
+            let (text, from, to) = (values.value(row), from.value(row), to.value(row));
+            if from.is_empty() {
+                out.push_str(text);
+                return Ok(());
+            }
+            let mut last = 0;
+            for (place, found) in text.match_indices(from) {
+                out.push_str(&text[last..place]);
+                out.push_str(to);
+                last = place + found.len();
+            }
+            out.push_str(&text[last..]);
+            Ok(())
+        },
+    )
 }
 
 fn translate(input: &Input<'_>) -> Result<ArrayRef> {
     let (values, from, to) = (strings(input, 0)?, strings(input, 1)?, strings(input, 2)?);
-    build(input.rows, |row| values.is_null(row) || from.is_null(row) || to.is_null(row), |row, out| {
-        for c in values.value(row).chars() {
-            match from.value(row).chars().position(|known| known == c) {
-                Some(place) => out.extend(to.value(row).chars().nth(place)),
-                None => out.push(c),
+    build(
+        input.rows,
+        |row| values.is_null(row) || from.is_null(row) || to.is_null(row),
+        |row, out| {
+            for c in values.value(row).chars() {
+                match from.value(row).chars().position(|known| known == c) {
+                    Some(place) => out.extend(to.value(row).chars().nth(place)),
+                    None => out.push(c),
+                }
             }
-        }
-        Ok(())
-    })
+            Ok(())
+        },
+    )
 }
 
 fn split_part(input: &Input<'_>) -> Result<ArrayRef> {
     let (values, separators, places) = (strings(input, 0)?, strings(input, 1)?, primitive::<Int32Type>(input, 2)?);
-    build(input.rows, |row| values.is_null(row) || separators.is_null(row) || places.is_null(row), |row, out| {
-        let (text, separator, place) = (values.value(row), separators.value(row), places.value(row));
-        if place == 0 {
-            return Err(Error::new(SqlState::InvalidParameter, "field position must not be zero"));
-        }
-        let part = if separator.is_empty() {
-            if place == 1 || place == -1 { Some(text) } else { None }
-        } else if place > 0 {
-            text.split(separator).nth(place as usize - 1)
-        } else {
-            text.rsplit(separator).nth(place.unsigned_abs() as usize - 1)
-        };
-        out.push_str(part.unwrap_or(""));
-        Ok(())
-    })
+    build(
+        input.rows,
+        |row| values.is_null(row) || separators.is_null(row) || places.is_null(row),
+        |row, out| {
+            let (text, separator, place) = (values.value(row), separators.value(row), places.value(row));
+            if place == 0 {
+                return Err(Error::new(SqlState::InvalidParameter, "field position must not be zero"));
+            }
+            let part = if separator.is_empty() {
+                if place == 1 || place == -1 { Some(text) } else { None }
+            } else if place > 0 {
+                text.split(separator).nth(place as usize - 1)
+            } else {
+                text.rsplit(separator).nth(place.unsigned_abs() as usize - 1)
+            };
+            out.push_str(part.unwrap_or(""));
+            Ok(())
+        },
+    )
 }
 
 fn strpos(input: &Input<'_>) -> Result<ArrayRef> {
     let (values, wanted) = (strings(input, 0)?, strings(input, 1)?);
     let result = values.iter().zip(wanted.iter()).map(|pair| match pair {
-        (Some(text), Some(wanted)) => Some(text.find(wanted).map_or(0, |place| text[..place].chars().count() as i32 + 1)),
+        (Some(text), Some(wanted)) => {
+            Some(text.find(wanted).map_or(0, |place| text[..place].chars().count() as i32 + 1))
+        }
         _ => None,
     });
     Ok(Arc::new(result.collect::<Int32Array>()))
@@ -236,14 +288,18 @@ fn starts_with(input: &Input<'_>) -> Result<ArrayRef> {
 
 fn repeat(input: &Input<'_>) -> Result<ArrayRef> {
     let (values, counts) = (strings(input, 0)?, primitive::<Int32Type>(input, 1)?);
-    build(input.rows, |row| values.is_null(row) || counts.is_null(row), |row, out| {
-        let (text, count) = (values.value(row), counts.value(row).max(0) as usize);
-        check_length(text.len().saturating_mul(count))?;
-        for _ in 0..count {
-            out.push_str(text);
-        }
-        Ok(())
-    })
+    build(
+        input.rows,
+        |row| values.is_null(row) || counts.is_null(row),
+        |row, out| {
+            let (text, count) = (values.value(row), counts.value(row).max(0) as usize);
+            check_length(text.len().saturating_mul(count))?;
+            for _ in 0..count {
+                out.push_str(text);
+            }
+            Ok(())
+        },
+    )
 }
 
 fn check_length(bytes: usize) -> Result<()> {
@@ -257,30 +313,38 @@ fn pad(input: &Input<'_>) -> Result<ArrayRef> {
     let (values, lengths) = (strings(input, 0)?, primitive::<Int32Type>(input, 1)?);
     let fills = if input.args.len() == 3 { Some(strings(input, 2)?) } else { None };
     let left = input.op() == "lpad";
-    build(input.rows, |row| values.is_null(row) || lengths.is_null(row) || fills.as_ref().is_some_and(|fills| fills.is_null(row)), |row, out| {
-        let (text, wanted) = (values.value(row), lengths.value(row).max(0) as usize);
-        let fill = fills.as_ref().map_or(" ", |fills| fills.value(row));
-        check_length(wanted.saturating_mul(4))?;
-        let own = text.chars().count();
-        let padding = if fill.is_empty() { 0 } else { wanted.saturating_sub(own) };
-        if left {
-            out.extend(fill.chars().cycle().take(padding));
-        }
-        out.extend(text.chars().take(wanted));
-        if !left {
-            out.extend(fill.chars().cycle().take(padding));
-        }
-        Ok(())
-    })
+    build(
+        input.rows,
+        |row| values.is_null(row) || lengths.is_null(row) || fills.as_ref().is_some_and(|fills| fills.is_null(row)),
+        |row, out| {
+            let (text, wanted) = (values.value(row), lengths.value(row).max(0) as usize);
+            let fill = fills.as_ref().map_or(" ", |fills| fills.value(row));
+            check_length(wanted.saturating_mul(4))?;
+            let own = text.chars().count();
+            let padding = if fill.is_empty() { 0 } else { wanted.saturating_sub(own) };
+            if left {
+                out.extend(fill.chars().cycle().take(padding));
+            }
+            out.extend(text.chars().take(wanted));
+            if !left {
+                out.extend(fill.chars().cycle().take(padding));
+            }
+            Ok(())
+        },
+    )
 }
 
 fn textcat(input: &Input<'_>) -> Result<ArrayRef> {
     let (left, right) = (strings(input, 0)?, strings(input, 1)?);
-    build(input.rows, |row| left.is_null(row) || right.is_null(row), |row, out| {
-        out.push_str(left.value(row));
-        out.push_str(right.value(row));
-        Ok(())
-    })
+    build(
+        input.rows,
+        |row| left.is_null(row) || right.is_null(row),
+        |row, out| {
+            out.push_str(left.value(row));
+            out.push_str(right.value(row));
+            Ok(())
+        },
+    )
 }
 
 /// `concat` and `concat_ws`: any types as text, nulls left out.
@@ -292,20 +356,24 @@ fn concat(input: &Input<'_>) -> Result<ArrayRef> {
     for place in first..input.args.len() {
         writers.push((TextWriter::new(&input.types[place], &input.array(place)?)?, input.types[place] == PgType::Bool));
     }
-    build(input.rows, |row| separators.as_ref().is_some_and(|separators| separators.is_null(row)), |row, out| {
-        let mut any = false;
-        for (writer, _) in &writers {
-            if writer.is_null(row) {
-                continue;
+    build(
+        input.rows,
+        |row| separators.as_ref().is_some_and(|separators| separators.is_null(row)),
+        |row, out| {
+            let mut any = false;
+            for (writer, _) in &writers {
+                if writer.is_null(row) {
+                    continue;
+                }
+                if let (true, Some(separators)) = (any, &separators) {
+                    out.push_str(separators.value(row));
+                }
+                writer.write(row, &style, out);
+                any = true;
             }
-            if let (true, Some(separators)) = (any, &separators) {
-                out.push_str(separators.value(row));
-            }
-            writer.write(row, &style, out);
-            any = true;
-        }
-        Ok(())
-    })
+            Ok(())
+        },
+    )
 }
 
 macro_rules! texts {

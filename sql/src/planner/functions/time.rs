@@ -31,7 +31,10 @@ pub(super) fn special(word: &str, ty: &PgType, zone: &Zone, now: i64) -> Result<
         PgType::Date => ScalarValue::Date32(i32::try_from(local.div_euclid(DAY)).ok()),
         PgType::Timestamp => ScalarValue::TimestampMicrosecond(Some(local), None),
         _ if word == "now" => ScalarValue::TimestampMicrosecond(Some(now), Some("UTC".into())),
-        _ => ScalarValue::TimestampMicrosecond(Some(datetime::timestamp_to_timestamptz(local, zone)?), Some("UTC".into())),
+        _ => ScalarValue::TimestampMicrosecond(
+            Some(datetime::timestamp_to_timestamptz(local, zone)?),
+            Some("UTC".into()),
+        ),
     })
 }
 
@@ -43,7 +46,8 @@ pub(super) fn canonical_intervals(input: &Input<'_>) -> Result<ArrayRef> {
             let total = Interval::from_arrow(value).canonical();
             let day = i128::from(DAY);
             let (days, micros) = (total / day, total % day);
-            let days = i64::try_from(days).map_err(|_| Error::new(SqlState::DatetimeOverflow, "interval out of range"))?;
+            let days =
+                i64::try_from(days).map_err(|_| Error::new(SqlState::DatetimeOverflow, "interval out of range"))?;
             Ok(Some(Interval::checked(0, days, micros as i64)?.to_arrow()))
         }
         None => Ok(None),
@@ -77,7 +81,9 @@ fn extract_values(input: &Input<'_>) -> Result<Vec<Option<Numeric>>> {
     match &input.types[1] {
         PgType::Date => each!(Date32Type, datetime::extract_date),
         PgType::Timestamp => each!(Micros, datetime::extract_timestamp),
-        PgType::Timestamptz => each!(Micros, |word: &str, value| datetime::extract_timestamptz(word, value, input.zone)),
+        PgType::Timestamptz => {
+            each!(Micros, |word: &str, value| datetime::extract_timestamptz(word, value, input.zone))
+        }
         _ => each!(Span, |word: &str, value| datetime::extract_interval(word, Interval::from_arrow(value))),
     }
     Ok(result)
@@ -90,7 +96,9 @@ fn extract(input: &Input<'_>) -> Result<ArrayRef> {
 
 fn date_part(input: &Input<'_>) -> Result<ArrayRef> {
     let values = extract_values(input)?;
-    Ok(Arc::new(values.into_iter().map(|value| value.map(|value| value.to_f64())).collect::<PrimitiveArray<Float64Type>>()))
+    Ok(Arc::new(
+        values.into_iter().map(|value| value.map(|value| value.to_f64())).collect::<PrimitiveArray<Float64Type>>(),
+    ))
 }
 
 fn date_trunc(input: &Input<'_>) -> Result<ArrayRef> {
@@ -98,13 +106,19 @@ fn date_trunc(input: &Input<'_>) -> Result<ArrayRef> {
     if *input.result == PgType::Interval {
         let values = primitive::<Span>(input, 1)?;
         let result = values.iter().enumerate().map(|(row, value)| match (word(input, &words, row), value) {
-            (Some(word), Some(value)) => Ok(Some(datetime::date_trunc_interval(word, Interval::from_arrow(value))?.to_arrow())),
+            (Some(word), Some(value)) => {
+                Ok(Some(datetime::date_trunc_interval(word, Interval::from_arrow(value))?.to_arrow()))
+            }
             _ => Ok(None),
         });
         return Ok(Arc::new(result.collect::<Result<PrimitiveArray<Span>>>()?));
     }
     let zone = match input.args.len() {
-        3 => Some(Zone::parse(input.constant_text(2).ok_or_else(|| Error::unsupported("date_trunc with a time zone that is not a constant"))?)?),
+        3 => Some(Zone::parse(
+            input
+                .constant_text(2)
+                .ok_or_else(|| Error::unsupported("date_trunc with a time zone that is not a constant"))?,
+        )?),
         _ if *input.result == PgType::Timestamptz => Some(input.zone.clone()),
         _ => None,
     };
@@ -117,12 +131,16 @@ fn date_trunc(input: &Input<'_>) -> Result<ArrayRef> {
 }
 
 fn date_bin(input: &Input<'_>) -> Result<ArrayRef> {
-    let (strides, values, origins) = (primitive::<Span>(input, 0)?, primitive::<Micros>(input, 1)?, primitive::<Micros>(input, 2)?);
+    let (strides, values, origins) =
+        (primitive::<Span>(input, 0)?, primitive::<Micros>(input, 1)?, primitive::<Micros>(input, 2)?);
     let result = strides.iter().zip(values.iter()).zip(origins.iter()).map(|item| match item {
         ((Some(stride), Some(value)), Some(origin)) => {
             let stride = Interval::from_arrow(stride);
             if stride.months != 0 {
-                return Err(Error::new(SqlState::FeatureNotSupported, "timestamps cannot be binned into intervals containing months or years"));
+                return Err(Error::new(
+                    SqlState::FeatureNotSupported,
+                    "timestamps cannot be binned into intervals containing months or years",
+                ));
             }
             let length = stride.canonical();
             if length <= 0 {
@@ -130,7 +148,9 @@ fn date_bin(input: &Input<'_>) -> Result<ArrayRef> {
             }
             let distance = i128::from(value) - i128::from(origin);
             let binned = i128::from(origin) + distance.div_euclid(length) * length;
-            i64::try_from(binned).map(Some).map_err(|_| Error::new(SqlState::DatetimeOverflow, "timestamp out of range"))
+            i64::try_from(binned)
+                .map(Some)
+                .map_err(|_| Error::new(SqlState::DatetimeOverflow, "timestamp out of range"))
         }
         _ => Ok(None),
     });
@@ -138,7 +158,9 @@ fn date_bin(input: &Input<'_>) -> Result<ArrayRef> {
 }
 
 fn timezone(input: &Input<'_>) -> Result<ArrayRef> {
-    let zone = Zone::parse(input.constant_text(0).ok_or_else(|| Error::unsupported("AT TIME ZONE with a zone that is not a constant"))?)?;
+    let zone = Zone::parse(
+        input.constant_text(0).ok_or_else(|| Error::unsupported("AT TIME ZONE with a zone that is not a constant"))?,
+    )?;
     let to_local = *input.result == PgType::Timestamp;
     let values = primitive::<Micros>(input, 1)?;
     let result = values.iter().map(|value| match value {
@@ -150,13 +172,24 @@ fn timezone(input: &Input<'_>) -> Result<ArrayRef> {
 }
 
 fn make_date(input: &Input<'_>) -> Result<ArrayRef> {
-    let (years, months, days) = (primitive::<Int32Type>(input, 0)?, primitive::<Int32Type>(input, 1)?, primitive::<Int32Type>(input, 2)?);
+    let (years, months, days) =
+        (primitive::<Int32Type>(input, 0)?, primitive::<Int32Type>(input, 1)?, primitive::<Int32Type>(input, 2)?);
     let result = years.iter().zip(months.iter()).zip(days.iter()).map(|item| match item {
         ((Some(year), Some(month)), Some(day)) => {
-            let wrong = || Error::new(SqlState::DatetimeOverflow, format!("date field value out of range: {year}-{month:02}-{day:02}"));
-            let (valid_month, valid_day) = (u32::try_from(month).map_err(|_| wrong())?, u32::try_from(day).map_err(|_| wrong())?);
+            let wrong = || {
+                Error::new(
+                    SqlState::DatetimeOverflow,
+                    format!("date field value out of range: {year}-{month:02}-{day:02}"),
+                )
+            };
+            let (valid_month, valid_day) =
+                (u32::try_from(month).map_err(|_| wrong())?, u32::try_from(day).map_err(|_| wrong())?);
             let full = if year < 0 { i64::from(year) + 1 } else { i64::from(year) };
-            if year == 0 || !(1..=12).contains(&valid_month) || valid_day == 0 || valid_day > datetime::days_of_month(full, valid_month) {
+            if year == 0
+                || !(1..=12).contains(&valid_month)
+                || valid_day == 0
+                || valid_day > datetime::days_of_month(full, valid_month)
+            {
                 return Err(wrong());
             }
             let days = datetime::days_from_civil(Civil { year: full, month: valid_month, day: valid_day });
@@ -171,7 +204,9 @@ fn to_timestamp(input: &Input<'_>) -> Result<ArrayRef> {
     let values = primitive::<Float64Type>(input, 0)?;
     let result = values.iter().map(|value| match value {
         Some(value) if value.is_nan() => Err(Error::new(SqlState::DatetimeOverflow, "timestamp cannot be NaN")),
-        Some(value) if value.abs() > 9.2e12 => Err(Error::new(SqlState::DatetimeOverflow, format!("timestamp out of range: \"{value}\""))),
+        Some(value) if value.abs() > 9.2e12 => {
+            Err(Error::new(SqlState::DatetimeOverflow, format!("timestamp out of range: \"{value}\"")))
+        }
         Some(value) => Ok(Some((value * 1e6).round_ties_even() as i64)),
         None => Ok(None),
     });

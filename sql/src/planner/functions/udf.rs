@@ -10,7 +10,9 @@ use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DataFusionResult;
-use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
 use thalweg_dataflow::Result;
 use thalweg_dataflow::types::{PgType, Zone};
 
@@ -65,15 +67,35 @@ pub(crate) struct PgFunction {
 
 impl PgFunction {
     /// A function with its types.
-    pub(crate) fn new(name: impl Into<String>, args: Vec<PgType>, result: PgType, zone: Zone, kernel: Kernel) -> PgFunction {
-        PgFunction { name: name.into(), args, result, zone, kernel, signature: Signature::user_defined(Volatility::Immutable) }
+    pub(crate) fn new(
+        name: impl Into<String>,
+        args: Vec<PgType>,
+        result: PgType,
+        zone: Zone,
+        kernel: Kernel,
+    ) -> PgFunction {
+        PgFunction {
+            name: name.into(),
+            args,
+            result,
+            zone,
+            kernel,
+            signature: Signature::user_defined(Volatility::Immutable),
+        }
     }
 
     /// Runs it over a batch.
     pub(crate) fn run(&self, args: &[ColumnarValue], rows: usize) -> Result<ColumnarValue> {
         let constant = args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { rows };
-        let array = (self.kernel)(&Input { name: &self.name, args, types: &self.args, result: &self.result, rows, zone: &self.zone })?;
+        let array = (self.kernel)(&Input {
+            name: &self.name,
+            args,
+            types: &self.args,
+            result: &self.result,
+            rows,
+            zone: &self.zone,
+        })?;
         if constant && array.len() == 1 {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?));
         }
@@ -89,7 +111,10 @@ impl std::fmt::Debug for PgFunction {
 
 impl PartialEq for PgFunction {
     fn eq(&self, other: &PgFunction) -> bool {
-        self.name == other.name && self.args == other.args && self.result == other.result && self.zone.name() == other.zone.name()
+        self.name == other.name
+            && self.args == other.args
+            && self.result == other.result
+            && self.zone.name() == other.zone.name()
     }
 }
 
