@@ -6,6 +6,7 @@
 //! are moved into the live dataflow. Killed before, nothing of it is visible.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -78,7 +79,8 @@ pub(crate) struct Target {
 /// Runs a build on this thread, up to its splice.
 pub(crate) fn run(mut job: Job, first: Target, inbox: Arc<Inbox>) {
     let view = job.view;
-    match build(&mut job, first, &inbox) {
+    let outcome = catch_unwind(AssertUnwindSafe(|| build(&mut job, first, &inbox)));
+    match outcome.unwrap_or_else(|_| Err(Error::internal("the build of a view panicked"))) {
         Ok(()) => inbox.send(Command::Splice(Box::new(SplicePoint { job }))),
         Err(error) => inbox.send(Command::BuildFailed { view, error }),
     }

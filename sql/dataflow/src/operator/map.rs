@@ -4,6 +4,7 @@
 //! expression fails on a batch, the batch is halved until the failing rows stand alone: they
 //! become errors, the rest goes on.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
@@ -29,7 +30,9 @@ impl Map {
         if batch.rows.num_rows() == 0 {
             return Ok(());
         }
-        match self.evaluate(batch) {
+        // An expression that panics is a defect; it fails its row, not the engine.
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.evaluate(batch)));
+        match outcome.unwrap_or_else(|_| Err(Error::internal("an expression panicked"))) {
             Ok(result) => {
                 if result.rows.num_rows() > 0 {
                     out.push(result);
