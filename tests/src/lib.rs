@@ -2,5 +2,7 @@
 //!
 //! The library holds what several test binaries share; the tests lie in `tests/`.
 
+pub mod client;
 pub mod kafka;
 pub mod server;
+pub mod views;

@@ -1,0 +1,402 @@
+//! Random SELECTs over the grammar that views take, each as a template.
+//!
+//! A relation in FROM stands as `⟦name⟧`: a view's definition names it, the reference puts the
+//! relation's own definition there. Knows the type of every expression it writes, so that what it
+//! makes is accepted; only hostile columns, and divisions now and then, fail on rows.
+
+use std::collections::BTreeMap;
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+
+use super::value::{KINDS, Kind};
+
+/// A column that can be referred to.
+#[derive(Debug, Clone)]
+pub(crate) struct Col {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    /// Whether its value is the same whatever order rows are added in (not an average of floats):
+    /// only then it may decide anything.
+    pub(crate) exact: bool,
+}
+
+/// A relation that FROM may name.
+#[derive(Debug, Clone)]
+pub(crate) struct Rel {
+    pub(crate) name: String,
+    pub(crate) cols: Vec<Col>,
+}
+
+/// Draws SELECTs.
+#[derive(Debug)]
+pub(crate) struct Writer<'a> {
+    pub(crate) random: &'a mut StdRng,
+    pub(crate) relations: &'a [Rel],
+    /// Names given so far.
+    pub(crate) names: usize,
+    /// How often each construct was used.
+    pub(crate) used: &'a mut BTreeMap<&'static str, usize>,
+}
+
+/// A SELECT and its columns.
+pub(crate) type Select = (String, Vec<Col>);
+
+impl Writer<'_> {
+    fn name(&mut self, prefix: &str) -> String {
+        self.names += 1;
+        format!("{prefix}{}", self.names)
+    }
+
+    fn count(&mut self, construct: &'static str) {
+        *self.used.entry(construct).or_insert(0) += 1;
+    }
+
+    fn chance(&mut self, percent: u32) -> bool {
+        self.random.random_range(0..100) < percent
+    }
+
+    /// A whole query.
+    pub(crate) fn query(&mut self, depth: usize) -> Select {
+        match self.random.random_range(0..10) {
+            0 | 1 if depth > 0 => self.union(depth),
+            2 if depth > 0 => self.with(depth),
+            3..=6 => self.grouped(depth),
+            7 => self.global(depth),
+            _ => self.plain(depth, None),
+        }
+    }
+
+    fn with(&mut self, depth: usize) -> Select {
+        self.count("WITH");
+        let name = self.name("w");
+        let (inner, cols) = self.query(depth - 1);
+        let alias = self.name("r");
+        let from = (format!("{name} AS {alias}"), self.visible(&alias, &cols));
+        let (body, cols) = if self.chance(50) { self.grouped_over(from) } else { self.plain_over(from, None) };
+        (format!("WITH {name} AS ({inner}) {body}"), cols)
+    }
+
+    fn union(&mut self, depth: usize) -> Select {
+        let kinds: Vec<Kind> = (0..self.random.random_range(1..4)).map(|_| self.kind()).collect();
+        let sides = self.random.random_range(2..4);
+        let all = self.chance(70);
+        self.count(if all { "UNION ALL" } else { "UNION" });
+        let mut parts = Vec::new();
+        let mut cols = Vec::new();
+        for side in 0..sides {
+            let (part, of_part) = self.plain(depth - 1, Some(&kinds));
+            parts.push(part);
+            if side == 0 {
+                cols = of_part;
+            }
+        }
+        (parts.join(if all { " UNION ALL " } else { " UNION " }), cols)
+    }
+
+    fn kind(&mut self) -> Kind {
+        *KINDS.choose(self.random).unwrap()
+    }
+
+    /// What FROM names, and its columns as they are written.
+    fn from(&mut self, depth: usize) -> (String, Vec<Col>) {
+        if depth > 0 && self.chance(30) {
+            self.count("sub-SELECT in FROM");
+            let (inner, cols) = self.query(depth - 1);
+            let alias = self.name("r");
+            return (format!("({inner}) AS {alias}"), self.visible(&alias, &cols));
+        }
+        // Later relations are views, whose rows may go again: prefer them.
+        let last = self.relations.len();
+        let place =
+            if self.chance(60) { self.random.random_range(last / 2..last) } else { self.random.random_range(0..last) };
+        let relation = self.relations[place].clone();
+        let alias = self.name("r");
+        (format!("⟦{}⟧ AS {alias}", relation.name), self.visible(&alias, &relation.cols))
+    }
+
+    fn visible(&mut self, alias: &str, cols: &[Col]) -> Vec<Col> {
+        let qualified = self.chance(50);
+        let name = |col: &Col| if qualified { format!("{alias}.{}", col.name) } else { col.name.clone() };
+        cols.iter().map(|col| Col { name: name(col), ..col.clone() }).collect()
+    }
+
+    fn where_clause(&mut self, cols: &[Col]) -> String {
+        if !self.chance(45) {
+            return String::new();
+        }
+        self.count("WHERE");
+        format!(" WHERE {}", self.expr(Kind::Bool, cols, 2))
+    }
+
+    fn plain(&mut self, depth: usize, kinds: Option<&[Kind]>) -> Select {
+        let from = self.from(depth);
+        self.plain_over(from, kinds)
+    }
+
+    fn plain_over(&mut self, (from, cols): (String, Vec<Col>), kinds: Option<&[Kind]>) -> Select {
+        let condition = self.where_clause(&cols);
+        let distinct = kinds.is_none() && self.chance(30);
+        if distinct {
+            self.count("SELECT DISTINCT");
+        }
+        let mut items = Vec::new();
+        let mut out = Vec::new();
+        let wanted = kinds.map_or_else(|| self.random.random_range(1..5), <[Kind]>::len);
+        for place in 0..wanted {
+            let name = format!("c{place}");
+            let passed = if kinds.is_none() && self.chance(60) { cols.choose(self.random).cloned() } else { None };
+            let (text, kind, exact) = match passed.filter(|col| col.exact || !distinct) {
+                Some(col) => (col.name, col.kind, col.exact),
+                None => {
+                    let kind = kinds.map_or_else(|| self.kind(), |kinds| kinds[place]);
+                    (self.expr(kind, &cols, 2), kind, true)
+                }
+            };
+            items.push(format!("{text} AS {name}"));
+            out.push(Col { name, kind, exact });
+        }
+        let distinct = if distinct { "DISTINCT " } else { "" };
+        self.count("SELECT");
+        (format!("SELECT {distinct}{} FROM {from}{condition}", items.join(", ")), out)
+    }
+
+    fn grouped(&mut self, depth: usize) -> Select {
+        let from = self.from(depth);
+        self.grouped_over(from)
+    }
+
+    fn grouped_over(&mut self, (from, cols): (String, Vec<Col>)) -> Select {
+        self.count("GROUP BY");
+        let condition = self.where_clause(&cols);
+        let mut items = Vec::new();
+        let mut out = Vec::new();
+        let mut keys = Vec::new();
+        for place in 0..self.random.random_range(1..4) {
+            let name = format!("c{place}");
+            let exact: Vec<Col> = cols.iter().filter(|col| col.exact).cloned().collect();
+            let (text, kind) = match exact.choose(self.random).cloned() {
+                Some(col) if self.chance(75) => (col.name, col.kind),
+                _ => {
+                    let kind = self.kind();
+                    // A key that is a constant must not look like a position.
+                    (format!("coalesce({}, {})", self.expr(kind, &cols, 1), kind.literal(self.random)), kind)
+                }
+            };
+            keys.push(if self.chance(50) { text.clone() } else { (place + 1).to_string() });
+            items.push(format!("{text} AS {name}"));
+            out.push(Col { name, kind, exact: true });
+        }
+        for _ in 0..self.random.random_range(0..4) {
+            let name = format!("c{}", out.len());
+            let (text, kind, exact) = self.aggregate(&cols);
+            items.push(format!("{text} AS {name}"));
+            out.push(Col { name, kind, exact });
+        }
+        let having = self.having(&cols);
+        let keys = keys.join(", ");
+        (format!("SELECT {} FROM {from}{condition} GROUP BY {keys}{having}", items.join(", ")), out)
+    }
+
+    fn global(&mut self, depth: usize) -> Select {
+        self.count("global aggregate");
+        let (from, cols) = self.from(depth);
+        let condition = self.where_clause(&cols);
+        let mut items = Vec::new();
+        let mut out = Vec::new();
+        for place in 0..self.random.random_range(1..5) {
+            let name = format!("c{place}");
+            let (text, kind, exact) = self.aggregate(&cols);
+            items.push(format!("{text} AS {name}"));
+            out.push(Col { name, kind, exact });
+        }
+        let having = self.having(&cols);
+        (format!("SELECT {} FROM {from}{condition}{having}", items.join(", ")), out)
+    }
+
+    fn having(&mut self, cols: &[Col]) -> String {
+        if !self.chance(25) {
+            return String::new();
+        }
+        self.count("HAVING");
+        let aggregate = loop {
+            let (text, kind, exact) = self.aggregate(cols);
+            if exact {
+                break Col { name: text, kind, exact };
+            }
+        };
+        format!(" HAVING {}", self.comparison(&[aggregate]))
+    }
+
+    fn exact_of(&mut self, cols: &[Col], kinds: &[Kind]) -> Option<Col> {
+        let fitting: Vec<&Col> = cols.iter().filter(|col| col.exact && kinds.contains(&col.kind)).collect();
+        fitting.choose(self.random).map(|col| (*col).clone())
+    }
+
+    /// An aggregate call, its type, and whether it is exact.
+    fn aggregate(&mut self, cols: &[Col]) -> (String, Kind, bool) {
+        const SUMMED: [Kind; 5] = [Kind::Int2, Kind::Int4, Kind::Int8, Kind::Float8, Kind::Numeric];
+        let distinct = self.chance(25);
+        let word = if distinct { "DISTINCT " } else { "" };
+        let (text, kind, exact, name) = match self.random.random_range(0..9) {
+            0 | 1 => ("count(*)".to_string(), Kind::Int8, true, "count(*)"),
+            2 | 3 => {
+                let kind = self.kind();
+                let argument = self.expr(kind, cols, 1);
+                (
+                    format!("count({word}{argument})"),
+                    Kind::Int8,
+                    true,
+                    if distinct { "count(DISTINCT)" } else { "count" },
+                )
+            }
+            4 | 5 => {
+                let kind = *SUMMED.choose(self.random).unwrap();
+                let argument = self.expr(kind, cols, 1);
+                let result = match kind {
+                    Kind::Int2 | Kind::Int4 => Kind::Int8,
+                    Kind::Int8 => Kind::Numeric,
+                    other => other,
+                };
+                (format!("sum({word}{argument})"), result, true, if distinct { "sum(DISTINCT)" } else { "sum" })
+            }
+            6 => {
+                let kind = *SUMMED.choose(self.random).unwrap();
+                let argument = self.expr(kind, cols, 1);
+                let float = kind == Kind::Float8;
+                let result = if float { Kind::Float8 } else { Kind::Numeric };
+                (format!("avg({word}{argument})"), result, !float, if distinct { "avg(DISTINCT)" } else { "avg" })
+            }
+            7 => {
+                let kind = *KINDS[1..].choose(self.random).unwrap();
+                let name = if self.chance(50) { "min" } else { "max" };
+                let argument = self.expr(kind, cols, 1);
+                (format!("{name}({word}{argument})"), kind, true, name)
+            }
+            _ => {
+                let name = if self.chance(50) { "bool_and" } else { "bool_or" };
+                let argument = self.expr(Kind::Bool, cols, 1);
+                (format!("{name}({word}{argument})"), Kind::Bool, true, name)
+            }
+        };
+        self.count(name);
+        if self.chance(30) {
+            self.count("FILTER");
+            let condition = self.expr(Kind::Bool, cols, 1);
+            return (format!("{text} FILTER (WHERE {condition})"), kind, exact);
+        }
+        (text, kind, exact)
+    }
+
+    /// An expression of exactly this type.
+    pub(crate) fn expr(&mut self, kind: Kind, cols: &[Col], depth: usize) -> String {
+        if depth == 0 || self.chance(40) {
+            return match self.exact_of(cols, &[kind]) {
+                Some(col) => col.name,
+                None if depth > 0 => self.call(kind, cols, depth),
+                None => kind.literal(self.random),
+            };
+        }
+        match self.random.random_range(0..8) {
+            0 => {
+                self.count("CASE");
+                let condition = self.expr(Kind::Bool, cols, depth - 1);
+                let (yes, no) = (self.expr(kind, cols, depth - 1), self.expr(kind, cols, depth - 1));
+                format!("CASE WHEN {condition} THEN {yes} ELSE {no} END")
+            }
+            1 => {
+                self.count("coalesce");
+                format!("coalesce({}, {})", self.expr(kind, cols, depth - 1), kind.literal(self.random))
+            }
+            2 => {
+                self.count("nullif");
+                format!("nullif({}, {})", self.expr(kind, cols, depth - 1), kind.literal(self.random))
+            }
+            _ => self.call(kind, cols, depth),
+        }
+    }
+
+    fn call(&mut self, kind: Kind, cols: &[Col], depth: usize) -> String {
+        let depth = depth - 1;
+        let draw = self.random.random_range(0..6);
+        match (kind, draw) {
+            (Kind::Bool, 0) => format!("({} AND {})", self.expr(kind, cols, depth), self.expr(kind, cols, depth)),
+            (Kind::Bool, 1) => format!("({} OR {})", self.expr(kind, cols, depth), self.expr(kind, cols, depth)),
+            (Kind::Bool, 2) => format!("(NOT {})", self.expr(kind, cols, depth)),
+            (Kind::Bool, 3) => {
+                let of = self.kind();
+                let not = if self.chance(50) { "NOT " } else { "" };
+                format!("({} IS {not}NULL)", self.expr(of, cols, depth))
+            }
+            (Kind::Bool, _) => self.comparison(cols),
+            (Kind::Int2, _) => format!("({})::smallint", Kind::Int2.literal(self.random)),
+            (Kind::Int4, 0) => format!("length({})", self.expr(Kind::Text, cols, depth)),
+            (Kind::Int4, 1) => format!("({} % 3)", self.expr(kind, cols, depth)),
+            (Kind::Int4, 2) => format!("({} + {})", self.expr(Kind::Int2, cols, depth), kind.literal(self.random)),
+            (Kind::Int4 | Kind::Int8 | Kind::Numeric, 3) if self.chance(25) => {
+                self.count("division");
+                let (above, below) = (self.expr(kind, cols, depth), self.expr(kind, cols, depth));
+                if self.chance(8) { format!("({above} / {below})") } else { format!("({above} / nullif({below}, 0))") }
+            }
+            (Kind::Int4 | Kind::Int8 | Kind::Numeric | Kind::Float8, 4) => {
+                format!("({} - {})", self.expr(kind, cols, depth), self.expr(kind, cols, depth))
+            }
+            (Kind::Int8, 0 | 1) => format!("{}::bigint", self.parenthesized(Kind::Int4, cols, depth)),
+            (Kind::Int8, 2) => format!("({} + {})", self.expr(kind, cols, depth), self.expr(Kind::Int4, cols, depth)),
+            (Kind::Float8, 0) => format!("{}::double precision", self.parenthesized(Kind::Int4, cols, depth)),
+            (Kind::Numeric, 0) => format!("{}::numeric", self.parenthesized(Kind::Int8, cols, depth)),
+            (Kind::Numeric, 1) => format!("round({}, 1)", self.expr(kind, cols, depth)),
+            (Kind::Numeric, 2) => format!("({} * {})", self.expr(kind, cols, depth), kind.literal(self.random)),
+            (Kind::Int4 | Kind::Int8 | Kind::Numeric | Kind::Float8, _) => {
+                format!("abs({})", self.expr(kind, cols, depth))
+            }
+            (Kind::Text, 0 | 1) => format!("({} || {})", self.expr(kind, cols, depth), self.expr(kind, cols, depth)),
+            (Kind::Text, 2) => format!("upper({})", self.expr(kind, cols, depth)),
+            (Kind::Text, 3) => format!("{}::text", self.parenthesized(Kind::Int8, cols, depth)),
+            (Kind::Text, _) => format!("lower({})", self.expr(kind, cols, depth)),
+            (Kind::Date, 0 | 1) => format!("{}::date", self.parenthesized(Kind::Timestamptz, cols, depth)),
+            (Kind::Date, _) => format!("({} + 1)", self.literal_or_column(kind, cols)),
+            (Kind::Timestamptz, 0 | 1) => format!("date_trunc('hour', {})", self.expr(kind, cols, depth)),
+            (Kind::Timestamptz, _) => format!("({} - interval '1 day')", self.literal_or_column(kind, cols)),
+        }
+    }
+
+    fn parenthesized(&mut self, kind: Kind, cols: &[Col], depth: usize) -> String {
+        format!("({})", self.expr(kind, cols, depth))
+    }
+
+    fn literal_or_column(&mut self, kind: Kind, cols: &[Col]) -> String {
+        self.expr(kind, cols, 0)
+    }
+
+    /// A predicate over some column.
+    fn comparison(&mut self, cols: &[Col]) -> String {
+        let col = self.exact_of(cols, &KINDS);
+        let kind = col.as_ref().map_or_else(|| self.kind(), |col| col.kind);
+        let left = col.map_or_else(|| kind.literal(self.random), |col| col.name);
+        let right = if self.chance(70) { kind.literal(self.random) } else { self.expr(kind, cols, 0) };
+        match self.random.random_range(0..8) {
+            0 => {
+                self.count("IS DISTINCT FROM");
+                format!("({left} IS DISTINCT FROM {right})")
+            }
+            1 => {
+                self.count("IN");
+                format!("({left} IN ({right}, {}))", kind.literal(self.random))
+            }
+            2 => {
+                self.count("BETWEEN");
+                format!("({left} BETWEEN {right} AND {})", kind.literal(self.random))
+            }
+            3 if kind == Kind::Text => {
+                self.count("LIKE");
+                format!("({left} LIKE '%a%')")
+            }
+            _ => {
+                let operator = ["=", "<>", "<", "<=", ">", ">="].choose(self.random).unwrap();
+                format!("({left} {operator} {right})")
+            }
+        }
+    }
+}
