@@ -4,5 +4,6 @@
 
 pub mod client;
 pub mod kafka;
+pub mod postgres;
 pub mod server;
 pub mod views;

@@ -1,0 +1,125 @@
+//! Every statement of issue 2 and of the README prints in psql, byte for byte, what PostgreSQL
+//! prints over the same rows.
+//!
+//! Both hold the events of `tests/data/sample.csv`: PostgreSQL by COPY, ours from a generator of
+//! the same seed and as an external table. A query without ORDER BY has no order to compare: then
+//! the lines between header and footer are sorted first.
+
+use std::path::{Path, PathBuf};
+
+use thalweg_tests::postgres::{Postgres, psql};
+use thalweg_tests::server::{Options, Server};
+use thalweg_tests::views;
+
+fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(name)
+}
+
+/// The statements of a text, comments left out. Knows strings, no dollar quotes.
+fn statements(text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().map(|line| line.split("--").next().unwrap_or_default()).collect();
+    let mut statements = vec![String::new()];
+    let mut quoted = false;
+    for character in lines.join("\n").chars() {
+        quoted ^= character == '\'';
+        match character {
+            ';' if !quoted => statements.push(String::new()),
+            other => statements.last_mut().expect("there is one").push(other),
+        }
+    }
+    statements.into_iter().map(|text| text.trim().to_string()).filter(|text| !text.is_empty()).collect()
+}
+
+/// The queries in the README's ```sql blocks. What PostgreSQL has no word for (sources, external
+/// tables, `thalweg.*`) is left to other tests.
+fn readme() -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let mut queries = Vec::new();
+    for block in text.split("```sql").skip(1) {
+        queries.extend(statements(block.split("```").next().unwrap_or_default()));
+    }
+    queries.retain(|sql| {
+        let word = sql.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+        ["SELECT", "WITH"].contains(&word.as_str()) && !sql.contains("thalweg.")
+    });
+    queries
+}
+
+/// What psql printed, rows sorted if the query asks for no order.
+fn printed(sql: &str, output: &std::process::Output) -> String {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let ordered = sql.to_ascii_uppercase().contains("ORDER BY");
+    let mut lines: Vec<&str> = text.split('\n').collect();
+    if !ordered && lines.len() > 4 {
+        // Header and rule before, `(n rows)` and two empty ends after.
+        let end = lines.len() - 3;
+        lines[2..end].sort_unstable();
+    }
+    format!("{}{errors}", lines.join("\n"))
+}
+
+fn load_postgres(postgres: &Postgres) {
+    let csv = std::fs::read_to_string(data("sample.csv")).expect("the sample");
+    let mut load = format!("CREATE TABLE events ({});\nCOPY events FROM STDIN (FORMAT csv, HEADER);\n", views::COLUMNS);
+    load.push_str(&csv);
+    load.push_str("\\.\nCREATE VIEW history AS SELECT * FROM events;\n");
+    for (view, sql) in views::VIEWS {
+        load.push_str(&format!("CREATE MATERIALIZED VIEW {view} AS {sql};\n"));
+    }
+    let loaded = postgres.psql(&load);
+    assert!(loaded.stderr.is_empty(), "PostgreSQL: {}", String::from_utf8_lossy(&loaded.stderr));
+}
+
+fn load_ours(server: &Server) {
+    let rows = std::fs::read_to_string(data("sample.csv")).expect("the sample").lines().count() - 1;
+    let mut load = format!(
+        "CREATE SOURCE events WITH (connector='generator', dataset='ecommerce', rate='max', seed='1', rows='{rows}');\n\
+         CREATE EXTERNAL TABLE history STORED AS CSV LOCATION '{}' OPTIONS ('format.has_header' 'true');\n",
+        data("sample.csv").display()
+    );
+    for (view, sql) in views::VIEWS {
+        load.push_str(&format!("CREATE MATERIALIZED VIEW {view} AS {sql};\n"));
+    }
+    let loaded = psql("127.0.0.1", server.port(), "thalweg", &load);
+    let errors = String::from_utf8_lossy(&loaded.stderr);
+    assert!(!errors.contains("ERROR"), "thalweg: {errors}");
+}
+
+#[test]
+fn psql_prints_what_it_prints_over_postgresql() {
+    let postgres = Postgres::start();
+    load_postgres(&postgres);
+    let server = Server::start(Options::default());
+    load_ours(&server);
+    let mut queries = statements(&std::fs::read_to_string(data("issue2.sql")).expect("the queries"));
+    queries.extend(readme());
+    let mut different = Vec::new();
+    for sql in &queries {
+        for form in ["", "\\x\n"] {
+            let text = format!("{form}{sql};\n");
+            if form == "\\x\n" && !sql.to_ascii_uppercase().contains("ORDER BY") {
+                continue;
+            }
+            let theirs = printed(sql, &postgres.psql(&text));
+            let ours = printed(sql, &psql("127.0.0.1", server.port(), "thalweg", &text));
+            if ours != theirs {
+                different.push(format!(
+                    "{text}--- PostgreSQL\n{}--- thalweg\n{}",
+                    cut(&theirs, &ours),
+                    cut(&ours, &theirs)
+                ));
+            }
+        }
+    }
+    println!("{} queries", queries.len());
+    assert!(different.is_empty(), "{} of {} differ:\n{}", different.len(), queries.len(), different.join("\n"));
+}
+
+/// The lines around the first difference.
+fn cut(text: &str, other: &str) -> String {
+    let same = text.lines().zip(other.lines()).take_while(|(a, b)| a == b).count();
+    let lines: Vec<&str> = text.lines().skip(same.saturating_sub(2)).take(6).collect();
+    format!("{}\n", lines.join("\n"))
+}
