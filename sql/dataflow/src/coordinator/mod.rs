@@ -149,6 +149,8 @@ pub(crate) struct Coordinator {
     now: i64,
     checkpoints: Checkpoints,
     replay: VecDeque<Cut>,
+    /// Builds that have read further than the live epochs, which must meet them first.
+    ahead: Vec<SplicePoint>,
 }
 
 /// The checkpoint's own clockwork.
@@ -198,6 +200,9 @@ impl Coordinator {
                 self.obey(command)?;
             }
             self.epoch_of_waiting()?;
+            for point in std::mem::take(&mut self.ahead) {
+                self.splice(point)?;
+            }
             if self.wants_checkpoint() && Instant::now() >= self.checkpoints.due {
                 self.freeze()?;
             }

@@ -159,7 +159,20 @@ impl Coordinator {
             self.let_go(&job);
             return Ok(());
         }
-        if let Err(error) = job.finish(self.target()) {
+        let mut target = self.target();
+        if self.is_ahead(&job, &target) {
+            self.ahead.push(SplicePoint { job });
+            return Ok(());
+        }
+        for source in &job.sources {
+            // The last view that read it live went meanwhile: what it read is counted, and the
+            // source goes on from there.
+            let idle = self.sources.get(&source.relation).filter(|state| state.reading.is_none());
+            if let Some(state) = idle {
+                target.positions.insert(source.relation, state.progress.offsets.clone());
+            }
+        }
+        if let Err(error) = job.finish(target) {
             self.let_go(&job);
             self.build_failed(view, error);
             return Ok(());
@@ -180,6 +193,19 @@ impl Coordinator {
         self.start_waiting_builds()
     }
 
+    /// Whether a build has read further than the live epochs: another view's build, which met an
+    /// earlier end, made the source live meanwhile.
+    fn is_ahead(&self, job: &Job, live: &Target) -> bool {
+        job.sources.iter().any(|source| {
+            let Some(positions) = live.positions.get(&source.relation) else { return false };
+            let start = self.sources.get(&source.relation).map(|state| &state.start);
+            source.position.iter().any(|(partition, at)| {
+                let met = positions.get(partition).or_else(|| start.and_then(|start| start.get(partition)));
+                met.copied().unwrap_or(0) < *at
+            })
+        })
+    }
+
     fn let_go(&mut self, job: &Job) {
         for (_, live) in job.dataflow.imports().collect::<Vec<_>>() {
             self.dataflow.release(live);
@@ -192,17 +218,21 @@ impl Coordinator {
         let Some(state) = self.sources.get_mut(&job.relation) else { return };
         if state.reading.is_none() {
             let progress = &mut state.progress;
+            // Else another view counted meanwhile what this build read.
+            let uncounted = progress.offsets == job.counted;
             for (partition, offset) in &job.position {
                 let at = progress.offsets.entry(*partition).or_insert(*offset);
                 *at = (*at).max(*offset);
             }
-            progress.rows += job.progress.rows;
-            progress.errors += job.progress.errors;
-            progress.headers += job.progress.headers;
-            progress.tombstones += job.progress.tombstones;
-            progress.bytes += job.progress.bytes;
-            let mut errors = self.shared.errors.lock();
-            job.bad.into_iter().for_each(|error| errors.push(error, self.options.source_errors_max_rows));
+            if uncounted {
+                progress.rows += job.progress.rows;
+                progress.errors += job.progress.errors;
+                progress.headers += job.progress.headers;
+                progress.tombstones += job.progress.tombstones;
+                progress.bytes += job.progress.bytes;
+                let mut errors = self.shared.errors.lock();
+                job.bad.into_iter().for_each(|error| errors.push(error, self.options.source_errors_max_rows));
+            }
         }
         self.follow(job.relation);
     }

@@ -70,6 +70,7 @@ impl Coordinator {
             now: recovered.now(),
             checkpoints,
             replay: cuts,
+            ahead: Vec::new(),
         };
         coordinator.attach(recovered, definitions)?;
         Ok(coordinator)
