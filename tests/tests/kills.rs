@@ -15,6 +15,7 @@ use thalweg_tests::client::{self, await_view, difference, number, rows, sorted, 
 use thalweg_tests::kafka::Kafka;
 use thalweg_tests::server::{Options, Server};
 use thalweg_tests::views;
+use tokio_postgres::error::SqlState;
 
 /// How long the work between two kills, or what is left at the end, may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -43,13 +44,17 @@ fn create_in_background(server: &Server, source: String) -> tokio::task::JoinHan
         statements.extend(VIEWS.map(views::create));
         statements.push(views::TOP_BRANDS.to_string());
         for statement in statements {
-            match client.simple_query(&statement).await {
-                Ok(_) => {}
-                // The server was killed meanwhile.
-                Err(error) if error.as_db_error().is_none() => return,
-                // A view below is in the making again after a kill: the next round asks again.
-                Err(error) if error.code().is_some_and(|code| code.code() == "55000") => return,
-                Err(error) => panic!("{statement}: {}", client::message(&error)),
+            loop {
+                match client.simple_query(&statement).await {
+                    Ok(_) => break,
+                    // The server was killed meanwhile.
+                    Err(error) if error.as_db_error().is_none() => return,
+                    // A view below is in the making again after a kill: ask again.
+                    Err(error) if error.code() == Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE) => {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                    Err(error) => panic!("{statement}: {}", client::message(&error)),
+                }
             }
         }
     })

@@ -93,6 +93,8 @@ impl Batch {
         let mut config =
             SessionConfig::new().with_target_partitions(self.options.workers.max(1)).with_batch_size(BATCH_ROWS);
         config.options_mut().sql_parser.parse_float_as_decimal = true;
+        // Whether a column may be null is no part of PostgreSQL's types; the rules lose track of it.
+        config.options_mut().execution.skip_physical_aggregate_schema_check = true;
         let state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(self.runtime.clone())

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use run::{Failure, Tally, run};
 use script::{Script, Step};
+use source::Record;
 
 /// Rounds when nothing else is said: about three minutes on two cores.
 const ROUNDS: u64 = 40;
@@ -124,9 +125,24 @@ fn steps(script: &Script) -> String {
         text.push_str(&format!("source {} ({})\n", source.name, columns.join(", ")));
     }
     for step in &script.steps {
-        let line = format!("{step:?}");
-        text.extend(line.chars().take(1500));
-        text.push('\n');
+        match step {
+            Step::Append(source, partition, records) => {
+                text.push_str(&format!("append to {source}, partition {partition}:\n"));
+                records.iter().take(10).for_each(|record| text.push_str(&format!("  {}\n", line(record))));
+                if records.len() > 10 {
+                    text.push_str(&format!("  and {} more\n", records.len() - 10));
+                }
+            }
+            other => text.push_str(&format!("{other:?}\n")),
+        }
     }
     text
+}
+
+/// A record as one line, null as `\N`.
+fn line(record: &Record) -> String {
+    match record {
+        Record::Row(row) => row.iter().map(|value| value.as_deref().unwrap_or("\\N")).collect::<Vec<_>>().join(" | "),
+        other => format!("{other:?}"),
+    }
 }

@@ -33,7 +33,6 @@ pub(crate) struct SourceSpec {
 /// A view.
 #[derive(Debug, Clone)]
 pub(crate) struct ViewSpec {
-    pub(crate) name: String,
     /// Its SELECT, relations in FROM as `⟦name⟧`.
     pub(crate) template: String,
     pub(crate) cols: Vec<Col>,
@@ -237,7 +236,7 @@ impl Draw<'_> {
         let below = reads.iter().filter_map(|name| self.script.views.get(name)).map(|view| view.depth).max();
         let depth = below.unwrap_or(0) + 1;
         *self.used.entry(["", "depth 1", "depth 2", "depth 3", "depth 4"][depth]).or_insert(0) += 1;
-        self.script.views.insert(name.clone(), ViewSpec { name: name.clone(), template, cols, reads, depth });
+        self.script.views.insert(name.clone(), ViewSpec { template, cols, reads, depth });
         self.script.steps.push(Step::Create(name.clone()));
         self.alive.push(name);
     }

@@ -93,9 +93,11 @@ fn datum(value: &ColumnarValue) -> Result<(ArrayRef, bool)> {
 /// Integer operators, through Arrow's checked kernels.
 fn integers(input: &Input<'_>) -> Result<ArrayRef> {
     let ((left, left_scalar), (right, right_scalar)) = (datum(&input.args[0])?, datum(&input.args[1])?);
-    let (left_one, right_one) = (Scalar::new(left.clone()), Scalar::new(right.clone()));
-    let left: &dyn Datum = if left_scalar { &left_one } else { &left };
-    let right: &dyn Datum = if right_scalar { &right_one } else { &right };
+    // Only a scalar has the one row that `Scalar` asks for.
+    let one = |array: &ArrayRef, scalar: bool| scalar.then(|| Scalar::new(array.clone()));
+    let (left_one, right_one) = (one(&left, left_scalar), one(&right, right_scalar));
+    let left: &dyn Datum = left_one.as_ref().map_or(&left as &dyn Datum, |one| one);
+    let right: &dyn Datum = right_one.as_ref().map_or(&right as &dyn Datum, |one| one);
     let result = match input.op() {
         "+" => kernels::add(left, right),
         "-" => kernels::sub(left, right),
