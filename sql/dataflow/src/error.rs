@@ -63,6 +63,8 @@ sql_states! {
     NumericOutOfRange = "22003",
     /// A date or time does not fit its type.
     DatetimeOverflow = "22008",
+    /// A substring of negative length.
+    SubstringError = "22011",
     /// Division by zero.
     DivisionByZero = "22012",
     /// A date or time field has an impossible value.

@@ -144,7 +144,7 @@ fn substring(input: &Input<'_>) -> Result<ArrayRef> {
         let start = i64::from(starts.value(row));
         let end = match &lengths {
             Some(lengths) if lengths.value(row) < 0 => {
-                return Err(Error::new(SqlState::InvalidParameter, "negative substring length not allowed"));
+                return Err(Error::new(SqlState::SubstringError, "negative substring length not allowed"));
             }
             Some(lengths) => start + i64::from(lengths.value(row)),
             None => i64::MAX,
