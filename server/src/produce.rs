@@ -35,6 +35,9 @@ fn replay(args: &ProduceArgs, shutdown: &Shutdown) -> Result<(), Failure> {
     if !args.file.is_file() {
         return Err(Failure::usage(format!("there is no file {}", args.file.display())));
     }
+    if args.key.is_some() && args.lines_per_message > 1 {
+        return Err(Failure::usage("--key and --lines-per-message do not go together: a message has one key"));
+    }
     let cluster = Cluster::new(&args.brokers, &args.properties.iter().cloned().collect())?;
     if cluster.partitions(&args.topic)?.is_none() {
         cluster.create_topic(&args.topic, args.partitions as usize, &[])?;

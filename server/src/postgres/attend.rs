@@ -2,15 +2,20 @@
 //!
 //! Promises: [`Wire::attend`] polls the work it is given until it ends, so a statement is never
 //! dropped half way while its client is there; when the client is gone the statement is cancelled
-//! and given a moment to end.
+//! and given a moment to end. A statement that panics is an error of its own (XX000): the session
+//! goes on.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures::FutureExt;
+use thalweg_dataflow::Error;
 use thalweg_sql::session::{CancelHandle, Notice};
 use tokio::sync::mpsc;
 
 use super::backend::Output;
+use super::connection::Stop;
 use super::frontend::Input;
 use crate::shutdown::Shutdown;
 
@@ -46,7 +51,9 @@ pub(crate) struct Wire {
 
 impl Wire {
     /// Waits for `work`.
-    pub(crate) async fn attend<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Ended> {
+    pub(crate) async fn attend<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stop> {
+        // What a panic leaves behind is dropped with the statement; the panic itself is in the log.
+        let work = AssertUnwindSafe(work).catch_unwind();
         tokio::pin!(work);
         let ended = loop {
             let linger = !self.output.is_empty();
@@ -54,7 +61,7 @@ impl Wire {
                 biased;
                 done = &mut work => {
                     self.drain_notices();
-                    return Ok(done);
+                    return done.map_err(|_| Stop::Error(Error::internal("the statement broke off")));
                 }
                 Some(notice) = self.notices.recv() => {
                     self.output.notice(&notice);
@@ -75,7 +82,7 @@ impl Wire {
         if tokio::time::timeout(CANCEL_GRACE, work).await.is_err() {
             tracing::warn!("a cancelled statement did not end within {CANCEL_GRACE:?}");
         }
-        Err(ended)
+        Err(Stop::Ended(ended))
     }
 
     /// Sends what is buffered; notices wait meanwhile.

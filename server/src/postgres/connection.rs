@@ -12,13 +12,14 @@ use pgwire::messages::startup::{Authentication, BackendKeyData, ParameterStatus,
 use thalweg_dataflow::types::{TextStyle, Zone};
 use thalweg_dataflow::{Error, SqlState};
 use thalweg_sql::database::Database;
-use thalweg_sql::session::{Outcome, Prepared, Session, Startup};
+use thalweg_sql::session::{Outcome, Prepared, Session, Startup, TransactionStatus};
 use tokio::net::TcpStream;
 
 use super::attend::{Ended, Wire};
 use super::backend::{Output, Plain};
 use super::cancel::{Connections, Seat};
 use super::cursor::Cursor;
+use super::deallocate::deallocated;
 use super::extended::{Portal, Statements};
 use super::frontend::{Frame, Input, Message};
 use super::rows::description;
@@ -252,6 +253,9 @@ impl Connection {
             return Ok(());
         }
         for statement in statements {
+            if self.deallocate(statement.text()) {
+                continue;
+            }
             let prepared = Prepared { statement, parameters: Vec::new(), columns: None };
             match self.wire.attend(self.session.execute(&prepared, Vec::new())).await?? {
                 Outcome::Rows { schema, rows, tag } => {
@@ -260,11 +264,30 @@ impl Connection {
                     let (sent, _) = cursor.send(&mut self.wire, 0).await?;
                     self.wire.output.complete(&cursor.tag(sent));
                 }
-                Outcome::Done(tag) => self.wire.output.complete(&tag),
+                Outcome::Done(tag) => self.done(&tag),
                 Outcome::Empty => self.wire.output.plain(Plain::EmptyQuery),
             }
         }
         Ok(())
+    }
+
+    /// Answers DEALLOCATE of a statement that is here; anything else is the session's business.
+    pub(super) fn deallocate(&mut self, statement: &str) -> bool {
+        let failed = self.session.transaction_status() == TransactionStatus::Failed;
+        let Some(name) = deallocated(statement).filter(|_| !failed) else { return false };
+        let found = self.statements.remove(&name).is_some();
+        if found {
+            self.wire.output.complete("DEALLOCATE");
+        }
+        found
+    }
+
+    /// Tells that a statement without rows is done; some concern what the wire holds.
+    pub(super) fn done(&mut self, tag: &str) {
+        if matches!(tag, "DEALLOCATE ALL" | "DISCARD ALL") {
+            self.statements.clear();
+        }
+        self.wire.output.complete(tag);
     }
 
     /// How the session wants values printed.

@@ -123,6 +123,13 @@ impl Connection {
     /// Execute.
     pub(super) async fn execute(&mut self, name: &str, limit: usize) -> Result<(), Stop> {
         let style = self.text_style();
+        let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
+        if let (State::New, Some(prepared)) = (&portal.state, &portal.prepared) {
+            let statement = prepared.statement.clone();
+            if self.deallocate(statement.text()) {
+                return Ok(());
+            }
+        }
         let portal = self.portals.get_mut(name).ok_or_else(|| no_portal(name))?;
         let Some(prepared) = &portal.prepared else {
             self.wire.output.plain(Plain::EmptyQuery);
@@ -144,7 +151,7 @@ impl Connection {
                 match self.wire.attend(execution).await?? {
                     Outcome::Rows { schema, rows, tag } => Cursor::new(&schema, rows, tag, &portal.formats, style),
                     Outcome::Done(tag) => {
-                        self.wire.output.complete(&tag);
+                        self.done(&tag);
                         return Ok(());
                     }
                     Outcome::Empty => {

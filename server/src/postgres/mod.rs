@@ -13,6 +13,7 @@
 //! | `startup` | SSLRequest, CancelRequest, the first packet, what is answered to it |
 //! | `connection` | the loop over messages, the simple protocol, errors |
 //! | `extended` | Parse, Bind, Describe, Execute, Close, Sync |
+//! | `deallocate` | DEALLOCATE of what Parse prepared |
 //! | `attend` | waiting for a statement while notices, disconnects and stops happen |
 //! | `cursor` | a result on its way, under a row limit |
 //! | `rows` | RowDescription and DataRow |
@@ -23,6 +24,7 @@ mod backend;
 pub(crate) mod cancel;
 pub(crate) mod connection;
 mod cursor;
+mod deallocate;
 mod extended;
 mod frontend;
 mod rows;

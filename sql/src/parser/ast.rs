@@ -15,12 +15,18 @@ use thalweg_dataflow::types::PgType;
 #[derive(Debug, Clone)]
 pub struct Statement {
     text: Arc<str>,
+    request: Arc<str>,
     kind: Arc<Kind>,
 }
 
 impl Statement {
-    pub(crate) fn new(text: &str, kind: Kind) -> Statement {
-        Statement { text: text.into(), kind: Arc::new(kind) }
+    pub(crate) fn new(text: &str, request: &Arc<str>, kind: Kind) -> Statement {
+        Statement { text: text.into(), request: request.clone(), kind: Arc::new(kind) }
+    }
+
+    /// The whole text it came in, from which places in it are counted.
+    pub(crate) fn request(&self) -> &str {
+        &self.request
     }
 
     /// The text of this statement alone, without its semicolon.

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{ObjectNamePart, Query, visit_relations};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
-use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::types::PgType;
 
@@ -104,21 +104,18 @@ pub(crate) struct Cursor<'a> {
     text: &'a SourceText<'a>,
     tokens: Vec<TokenWithSpan>,
     at: usize,
+    end: TokenWithSpan,
 }
 
 impl<'a> Cursor<'a> {
     /// At the first token.
     pub(crate) fn new(text: &'a SourceText<'a>, piece: Piece) -> Cursor<'a> {
-        Cursor { text, tokens: piece.tokens, at: 0 }
+        Cursor { text, tokens: piece.tokens, at: 0, end: piece.terminator }
     }
 
-    fn eof() -> TokenWithSpan {
-        TokenWithSpan { token: Token::EOF, span: Span::empty() }
-    }
-
-    /// The next token; EOF at the end.
+    /// The next token; at the end the semicolon or EOF.
     pub(crate) fn peek(&self) -> TokenWithSpan {
-        self.tokens.get(self.at).cloned().unwrap_or_else(Self::eof)
+        self.tokens.get(self.at).cloned().unwrap_or_else(|| self.end.clone())
     }
 
     /// Takes the next token.
@@ -337,7 +334,7 @@ impl<'a> Cursor<'a> {
         let rest = self.tokens.get(self.at..).unwrap_or_default();
         let mut parser =
             Parser::new(&DIALECT).with_recursion_limit(MAX_DEPTH * 4).with_tokens_with_locations(rest.to_vec());
-        let read = read(&mut parser).map_err(|error| self.text.parser_error(&error, rest))?;
+        let read = read(&mut parser).map_err(|error| self.text.parser_error(&error, rest, &self.end))?;
         self.at += parser.index();
         Ok(read)
     }
@@ -402,12 +399,17 @@ impl<'a> Cursor<'a> {
     pub(crate) fn query_until(&mut self, end: usize) -> Result<(Box<Query>, String)> {
         let tail = self.tokens.split_off(end);
         let start = self.peek();
+        let terminator = self.end.clone();
+        if let Some(next) = tail.first() {
+            self.end = next.clone();
+        }
         let query = self.query();
         let read_all = self.at >= self.tokens.len();
-        let last = self.tokens.last().cloned().unwrap_or_else(Self::eof);
+        let last = self.tokens.last().cloned().unwrap_or_else(|| start.clone());
         if query.is_ok() && !read_all {
             return self.unexpected();
         }
+        self.end = terminator;
         self.tokens.extend(tail);
         let query = query?;
         let text = &self.text.sql()[self.text.byte(start.span.start)..self.text.byte(last.span.end)];

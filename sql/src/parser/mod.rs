@@ -17,6 +17,8 @@ mod tests;
 pub use ast::Statement;
 pub(crate) use ast::{CreateExternalTable, CreateSource, CreateView, Drop, Explain, Kind, Name, ObjectKind, Set, Show};
 
+use std::sync::Arc;
+
 use datafusion::sql::sqlparser::ast::Query;
 use datafusion::sql::sqlparser::tokenizer::Token;
 use thalweg_dataflow::error::{Error, Result};
@@ -41,11 +43,12 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>> {
             .detail(format!("It has {} bytes, the limit is {MAX_TEXT}.", sql.len())));
     }
     let text = SourceText::new(sql);
+    let request: Arc<str> = sql.into();
     let pieces = text.pieces()?;
     if pieces.is_empty() {
-        return Ok(vec![Statement::new("", Kind::Empty)]);
+        return Ok(vec![Statement::new("", &request, Kind::Empty)]);
     }
-    pieces.into_iter().map(|piece| statement(&text, piece)).collect()
+    pieces.into_iter().map(|piece| statement(&text, &request, piece)).collect()
 }
 
 /// Reads the query of a view again, from the text that the catalog holds.
@@ -60,13 +63,13 @@ pub(crate) fn parse_query(sql: &str) -> Result<Box<Query>> {
     }
 }
 
-fn statement(text: &SourceText<'_>, piece: Piece) -> Result<Statement> {
+fn statement(text: &SourceText<'_>, request: &Arc<str>, piece: Piece) -> Result<Statement> {
     check_depth(&piece)?;
     let written = &text.sql()[piece.start..piece.end];
     let mut cursor = Cursor::new(text, piece);
     let kind = if cursor.starts_query() { Kind::Query(cursor.query()?) } else { utility::statement(&mut cursor)? };
     cursor.end()?;
-    Ok(Statement::new(written, kind))
+    Ok(Statement::new(written, request, kind))
 }
 
 /// Refuses what would overflow the stack of whoever walks the tree after us.

@@ -6,7 +6,7 @@
 
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::ParserError;
-use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, TokenizerError};
+use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, TokenizerError};
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
 /// The dialect of all that sqlparser reads for us.
@@ -29,6 +29,8 @@ pub(crate) struct Piece {
     pub(crate) start: usize,
     /// The byte after the last token.
     pub(crate) end: usize,
+    /// The semicolon after it, if there is one: the text's end otherwise.
+    pub(crate) terminator: TokenWithSpan,
 }
 
 impl<'a> SourceText<'a> {
@@ -74,20 +76,20 @@ impl<'a> SourceText<'a> {
         let mut current = Vec::new();
         for token in tokens {
             match token.token {
-                Token::SemiColon => self.close(&mut current, &mut pieces),
+                Token::SemiColon => self.close(&mut current, token, &mut pieces),
                 Token::Whitespace(_) | Token::EOF => {}
                 _ => current.push(token),
             }
         }
-        self.close(&mut current, &mut pieces);
+        self.close(&mut current, TokenWithSpan { token: Token::EOF, span: Span::empty() }, &mut pieces);
         Ok(pieces)
     }
 
-    fn close(&self, current: &mut Vec<TokenWithSpan>, pieces: &mut Vec<Piece>) {
+    fn close(&self, current: &mut Vec<TokenWithSpan>, terminator: TokenWithSpan, pieces: &mut Vec<Piece>) {
         let tokens = std::mem::take(current);
         if let (Some(first), Some(last)) = (tokens.first(), tokens.last()) {
             let (start, end) = (self.byte(first.span.start), self.byte(last.span.end));
-            pieces.push(Piece { tokens, start, end });
+            pieces.push(Piece { tokens, start, end, terminator });
         }
     }
 
@@ -127,8 +129,9 @@ impl<'a> SourceText<'a> {
         Error::new(SqlState::SyntaxError, format!("{what} at or near \"{rest}\"")).at(self.position(error.location))
     }
 
-    /// What sqlparser says, in PostgreSQL's words. `tokens` are those it was given.
-    pub(crate) fn parser_error(&self, error: &ParserError, tokens: &[TokenWithSpan]) -> Error {
+    /// What sqlparser says, in PostgreSQL's words. `tokens` are those it was given, `end` what
+    /// comes after them.
+    pub(crate) fn parser_error(&self, error: &ParserError, tokens: &[TokenWithSpan], end: &TokenWithSpan) -> Error {
         let message = match error {
             ParserError::RecursionLimitExceeded => return too_deep(),
             ParserError::TokenizerError(message) | ParserError::ParserError(message) => message,
@@ -136,9 +139,9 @@ impl<'a> SourceText<'a> {
         match location_in(message) {
             Some(at) => match tokens.iter().find(|token| token.span.start == at) {
                 Some(token) => self.syntax_error(token),
-                None => self.end_of_input(),
+                None => self.syntax_error(end),
             },
-            None if message.ends_with("found: EOF") => self.end_of_input(),
+            None if message.ends_with("found: EOF") => self.syntax_error(end),
             None => Error::new(SqlState::SyntaxError, format!("syntax error: {}", lower_first(message))),
         }
     }

@@ -245,7 +245,11 @@ impl Binder<'_> {
             Expr::Literal(_, _) => literal(null(target), target),
             // An output column of a subquery that is an unknown literal: text.
             other => {
-                return self.coerce(Typed { expr: other, ty: Some(PgType::Text), at: typed.at }, target, Cast::Explicit);
+                return self.coerce(
+                    Typed { expr: other, ty: Some(PgType::Text), at: typed.at },
+                    target,
+                    Cast::Explicit,
+                );
             }
         };
         Ok(Typed { expr, ty: Some(target.clone()), at: typed.at })

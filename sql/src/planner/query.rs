@@ -105,7 +105,12 @@ impl Binder<'_> {
             SetOperator::Union => {
                 // An optimiser that drops all branches but one leaves that one's names behind.
                 let names = left.schema().fields().iter().map(|field| field.name().clone());
-                let named = right.schema().columns().into_iter().zip(names).map(|(column, name)| Expr::Column(column).alias(name));
+                let named = right
+                    .schema()
+                    .columns()
+                    .into_iter()
+                    .zip(names)
+                    .map(|(column, name)| Expr::Column(column).alias(name));
                 let named: Vec<Expr> = named.collect();
                 let right = LogicalPlanBuilder::from(right).project(named)?.build()?;
                 let union = LogicalPlanBuilder::from(left).union(right)?;

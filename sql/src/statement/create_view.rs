@@ -33,7 +33,7 @@ const NOTICE_EVERY: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// See the module.
-pub(crate) async fn run(session: &mut Session, create: &CreateView, guard: &Guard) -> Result<Outcome> {
+pub(crate) async fn run(session: &mut Session, create: &CreateView, text: &str, guard: &Guard) -> Result<Outcome> {
     refuse_in_block(session, TAG)?;
     check_options(create)?;
     let schema = creation_schema(&create.name)?;
@@ -46,7 +46,7 @@ pub(crate) async fn run(session: &mut Session, create: &CreateView, guard: &Guar
         }
         replaceable(existing, create, &view.published)?;
     }
-    let (bound, reads) = bind(session, &view, &create.query, &[], planning(session, true)).await?;
+    let (bound, reads) = bind(session, &view, &create.query, &[], planning(session, text, true)).await?;
     if !bound.parameters.is_empty() {
         return Err(Error::unsupported("a parameter in a materialized view"));
     }

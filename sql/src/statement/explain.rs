@@ -24,16 +24,17 @@ pub(crate) fn columns() -> SchemaRef {
 }
 
 /// See the module.
-pub(crate) async fn run(session: &mut Session, explain: &Explain) -> Result<Outcome> {
+pub(crate) async fn run(session: &mut Session, explain: &Explain, text: &str) -> Result<Outcome> {
     let view = session.view();
     let lines = match explain {
-        Explain::Query(query) => of_query(session, &view, query).await?,
+        Explain::Query(query) => of_query(session, &view, query, text).await?,
         Explain::CreateView(query) => {
-            let (bound, _) = bind(session, &view, query, &[], planning(session, true)).await?;
+            let (bound, _) = bind(session, &view, query, &[], planning(session, text, true)).await?;
             of_plan(&view.published, &Planner.lower(&bound)?, None)
         }
         Explain::View(name) => {
-            let object = super::drop::find(session, &view.published.catalog, ObjectKind::View, name)?;
+            let object = super::drop::find(session, &view.published.catalog, ObjectKind::View, name)
+                .map_err(super::show::without_drop_hint)?;
             let Some(stored) = object.view() else {
                 return Err(thalweg_dataflow::Error::internal("a view without a definition"));
             };
@@ -43,12 +44,12 @@ pub(crate) async fn run(session: &mut Session, explain: &Explain) -> Result<Outc
     text_rows(columns(), vec![lines.into_iter().map(Some).collect()], RowsTag::Explain)
 }
 
-async fn of_query(session: &Session, view: &crate::session::View, query: &Query) -> Result<Vec<String>> {
+async fn of_query(session: &Session, view: &crate::session::View, query: &Query, text: &str) -> Result<Vec<String>> {
     let path = session.settings.search_path();
     if system::asks_catalog(query, &view.published, &path) {
         return Ok(vec!["Catalog query".into()]);
     }
-    let (bound, _) = bind(session, view, query, &[], planning(session, false)).await?;
+    let (bound, _) = bind(session, view, query, &[], planning(session, text, false)).await?;
     Ok(explain_query(&bound))
 }
 

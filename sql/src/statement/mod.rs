@@ -37,7 +37,7 @@ pub(crate) async fn describe(
     match statement.kind() {
         Kind::Query(query) => {
             let view = session.peek_view();
-            let (parameters, schema) = query::describe(session, &view, query, types).await?;
+            let (parameters, schema) = query::describe(session, &view, statement, query, types).await?;
             Ok((parameters, Some(schema)))
         }
         Kind::Show(show) => Ok((Vec::new(), Some(show::columns(show)?))),
@@ -58,11 +58,11 @@ pub(crate) async fn execute(
         Kind::Empty => Ok(Outcome::Empty),
         Kind::Query(query) => query::run(session, query, prepared, &parameters).await,
         Kind::CreateSource(create) => create_source::run(session, create).await,
-        Kind::CreateView(create) => create_view::run(session, create, guard).await,
+        Kind::CreateView(create) => create_view::run(session, create, prepared.statement.request(), guard).await,
         Kind::CreateExternalTable(create) => external_table::run(session, create).await,
         Kind::Drop(drop) => drop::run(session, drop).await,
         Kind::Show(show) => show::run(session, show),
-        Kind::Explain(explain) => explain::run(session, explain).await,
+        Kind::Explain(explain) => explain::run(session, explain, prepared.statement.request()).await,
         Kind::Set(set) => set_setting(session, set),
         Kind::Reset(None) => {
             session.settings.reset_all();

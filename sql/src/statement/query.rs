@@ -11,12 +11,13 @@ use thalweg_dataflow::error::Result;
 use thalweg_dataflow::types::PgType;
 
 use super::resolve::{Names, open_files, with_near_name};
+use crate::parser::Statement;
 use crate::planner::{Bound, Planner, Settings};
 use crate::session::{Outcome, Prepared, RowsTag, Session, View};
 use crate::system::{self, SystemTables};
 
-/// What the planner is told of the session.
-pub(crate) fn planning(session: &Session, view: bool) -> Settings {
+/// What the planner is told of the session; `text` is what places in errors are counted from.
+pub(crate) fn planning(session: &Session, text: &str, view: bool) -> Settings {
     Settings {
         zone: session.settings.zone().into(),
         now: session.now(),
@@ -24,8 +25,8 @@ pub(crate) fn planning(session: &Session, view: bool) -> Settings {
         database: crate::database::DATABASE.into(),
         schema: session.settings.search_path().into_iter().next().unwrap_or_default(),
         version: crate::settings::VERSION.into(),
+        text: text.into(),
         view,
-        ..Settings::default()
     }
 }
 
@@ -50,6 +51,7 @@ pub(crate) async fn bind(
 pub(crate) async fn describe(
     session: &Session,
     view: &View,
+    statement: &Statement,
     query: &Query,
     types: &[Option<PgType>],
 ) -> Result<(Vec<PgType>, SchemaRef)> {
@@ -57,7 +59,7 @@ pub(crate) async fn describe(
     if system::asks_catalog(query, &view.published, &path) {
         return system::describe(session, view, query, types).await;
     }
-    let (bound, _) = bind(session, view, query, types, planning(session, false)).await?;
+    let (bound, _) = bind(session, view, query, types, planning(session, statement.request(), false)).await?;
     Ok((bound.parameters, bound.schema))
 }
 
@@ -74,7 +76,8 @@ pub(crate) async fn run(
         return system::run(session, &view, query, prepared, parameters).await;
     }
     let types: Vec<Option<PgType>> = prepared.parameters.iter().cloned().map(Some).collect();
-    let (bound, _) = bind(session, &view, query, &types, planning(session, false)).await?;
+    let (bound, _) =
+        bind(session, &view, query, &types, planning(session, prepared.statement.request(), false)).await?;
     let rows = session.database.0.batch.execute(&bound, parameters, view.snapshot.clone()).await?;
     Ok(Outcome::Rows { schema: bound.schema.clone(), rows, tag: RowsTag::Select })
 }

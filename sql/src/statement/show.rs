@@ -47,7 +47,7 @@ pub(crate) fn run(session: &mut Session, show: &Show) -> Result<Outcome> {
 }
 
 /// The hint of a wrong kind speaks of DROP, which nobody asked for.
-fn without_drop_hint(error: thalweg_dataflow::Error) -> thalweg_dataflow::Error {
+pub(crate) fn without_drop_hint(error: thalweg_dataflow::Error) -> thalweg_dataflow::Error {
     match error.hint_text() {
         Some(hint) if hint.starts_with("Use DROP") => thalweg_dataflow::Error::new(error.state(), error.message()),
         _ => error,

@@ -26,6 +26,7 @@ const OTHERS: &[&str] = &[
     "format_type",
     "pg_backend_pid",
     "pg_encoding_to_char",
+    "pg_char_to_encoding",
     "pg_get_keywords",
     "pg_get_userbyid",
     "pg_get_viewdef",
@@ -74,6 +75,14 @@ const TRUES: &[&str] = &[
     "pg_has_role",
     "pg_operator_is_visible",
     "pg_opclass_is_visible",
+    "pg_collation_is_visible",
+    "pg_conversion_is_visible",
+    "pg_opfamily_is_visible",
+    "pg_statistics_obj_is_visible",
+    "pg_ts_config_is_visible",
+    "pg_ts_dict_is_visible",
+    "pg_ts_parser_is_visible",
+    "pg_ts_template_is_visible",
     "pg_type_is_visible",
 ];
 
@@ -103,6 +112,7 @@ pub(crate) fn all(tables: &CatalogTables) -> Vec<ScalarUDF> {
         function("current_schema", text(crate::catalog::PUBLIC)),
         function("version", text(crate::settings::VERSION)),
         function("pg_encoding_to_char", text("UTF8")),
+        function("pg_char_to_encoding", Answer::Encoding),
         function("pg_relation_is_publishable", Answer::Bool(false)),
         function("pg_is_in_recovery", Answer::Bool(false)),
         function("pg_table_is_visible", Answer::Visible),
@@ -135,6 +145,8 @@ enum Answer {
     Text(Option<String>),
     Bool(bool),
     Zero,
+    /// The number of UTF8.
+    Encoding,
     /// Whether an oid is a relation of schema `public` or `pg_catalog`.
     Visible,
     SizePretty,
@@ -163,6 +175,7 @@ impl ScalarUDFImpl for CatalogFunction {
             Answer::Text(_) | Answer::SizePretty | Answer::ByOid(_) | Answer::Setting(_) => DataType::Utf8,
             Answer::Bool(_) | Answer::Visible => DataType::Boolean,
             Answer::Zero => DataType::Int64,
+            Answer::Encoding => DataType::Int32,
         })
     }
 
@@ -176,6 +189,7 @@ impl ScalarUDFImpl for CatalogFunction {
             Answer::Text(text) => scalar(ScalarValue::Utf8(text.clone())),
             Answer::Bool(value) => scalar(ScalarValue::Boolean(Some(*value))),
             Answer::Zero => scalar(ScalarValue::Int64(Some(0))),
+            Answer::Encoding => scalar(ScalarValue::Int32(Some(6))),
             Answer::Visible => {
                 let oids = cast(&first()?, &DataType::Int32)?;
                 let visible =

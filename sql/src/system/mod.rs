@@ -9,6 +9,7 @@ mod functions;
 mod information;
 mod pg_catalog;
 mod queries;
+mod rewrite;
 mod table;
 #[cfg(test)]
 mod tests;

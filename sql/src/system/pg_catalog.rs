@@ -7,10 +7,13 @@
 
 use std::sync::{Arc, OnceLock};
 
+use arrow::array::new_null_array;
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use datafusion_pg_catalog::pg_catalog::{ArrowTable, PgCatalogStaticTables};
-use thalweg_dataflow::error::{Error, Result};
+use thalweg_dataflow::error::Result;
 use thalweg_dataflow::source::Column;
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::types::PgType::{Bool, Float4, Int2, Int4, Text, Timestamptz};
@@ -61,12 +64,36 @@ fn fixed(name: &str) -> Option<Result<Arc<dyn TableProvider>>> {
     static TABLES: OnceLock<Option<PgCatalogStaticTables>> = OnceLock::new();
     let tables = TABLES.get_or_init(|| PgCatalogStaticTables::try_new().ok()).as_ref()?;
     if let Some(full) = full(tables, name) {
-        let table = full.try_into_memtable().map_err(Error::from);
-        return Some(table.map(|table| table as Arc<dyn TableProvider>));
+        return Some(with_arrays(full.schema(), full.data()));
     }
-    let empty = empty(tables, name)?;
-    let table = MemTable::try_new(empty.schema(), vec![Vec::new()]).map_err(Error::from);
-    Some(table.map(|table| Arc::new(table) as Arc<dyn TableProvider>))
+    Some(with_arrays(empty(tables, name)?.schema(), &[]))
+}
+
+/// Columns of arrays, which that crate has as text or leaves null, as null arrays.
+fn with_arrays(schema: SchemaRef, batches: &[RecordBatch]) -> Result<Arc<dyn TableProvider>> {
+    let element = |name: &str| match name {
+        name if name.ends_with("acl") || name.ends_with("options") || name.ends_with("config") => Some(DataType::Utf8),
+        "evttags" => Some(DataType::Utf8),
+        "polroles" => Some(DataType::Int32),
+        _ => None,
+    };
+    let field = |field: &Arc<Field>| match element(field.name()) {
+        Some(element) => Arc::new(Field::new(field.name(), DataType::new_list(element, true), true)),
+        None => field.clone(),
+    };
+    let changed: SchemaRef = Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Fields>()));
+    let mut made = Vec::with_capacity(batches.len());
+    for batch in batches {
+        let columns = batch.columns().iter().zip(changed.fields()).map(|(column, field)| {
+            if column.data_type() == field.data_type() {
+                column.clone()
+            } else {
+                new_null_array(field.data_type(), batch.num_rows())
+            }
+        });
+        made.push(RecordBatch::try_new(changed.clone(), columns.collect())?);
+    }
+    Ok(Arc::new(MemTable::try_new(changed, vec![made])?))
 }
 
 fn full<'a>(tables: &'a PgCatalogStaticTables, name: &str) -> Option<&'a ArrowTable> {
@@ -89,6 +116,64 @@ fn full<'a>(tables: &'a PgCatalogStaticTables, name: &str) -> Option<&'a ArrowTa
         _ => return None,
     })
 }
+
+/// Tables that have no row here, whether they can be read or only joined ([`super::rewrite`]).
+pub(crate) const EMPTY: &[&str] = &[
+    "pg_attrdef",
+    "pg_auth_members",
+    "pg_constraint",
+    "pg_cursors",
+    "pg_db_role_setting",
+    "pg_default_acl",
+    "pg_depend",
+    "pg_description",
+    "pg_enum",
+    "pg_event_trigger",
+    "pg_extension",
+    "pg_foreign_data_wrapper",
+    "pg_foreign_server",
+    "pg_foreign_table",
+    "pg_index",
+    "pg_indexes",
+    "pg_inherits",
+    "pg_init_privs",
+    "pg_largeobject",
+    "pg_largeobject_metadata",
+    "pg_parameter_acl",
+    "pg_partitioned_table",
+    "pg_policies",
+    "pg_policy",
+    "pg_prepared_statements",
+    "pg_prepared_xacts",
+    "pg_publication",
+    "pg_publication_namespace",
+    "pg_publication_rel",
+    "pg_publication_tables",
+    "pg_replication_slots",
+    "pg_rewrite",
+    "pg_rules",
+    "pg_seclabel",
+    "pg_sequence",
+    "pg_sequences",
+    "pg_shdepend",
+    "pg_shdescription",
+    "pg_shseclabel",
+    "pg_stat_replication",
+    "pg_statistic",
+    "pg_statistic_ext",
+    "pg_statistic_ext_data",
+    "pg_subscription",
+    "pg_subscription_rel",
+    "pg_transform",
+    "pg_trigger",
+    "pg_ts_config",
+    "pg_ts_config_map",
+    "pg_ts_dict",
+    "pg_ts_parser",
+    "pg_ts_template",
+    "pg_user_mapping",
+    "pg_views",
+];
 
 fn empty<'a>(tables: &'a PgCatalogStaticTables, name: &str) -> Option<&'a ArrowTable> {
     Some(match name {
@@ -433,18 +518,31 @@ fn pg_settings(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         ("context", Text),
         ("vartype", Text),
         ("source", Text),
-    ]);
+        ("boot_val", Text),
+        ("reset_val", Text),
+        ("min_val", Text),
+        ("max_val", Text),
+        ("extra_desc", Text),
+        ("pending_restart", Bool),
+    ])
+    .with_text_arrays(&["enumvals"]);
     for (name, value, about) in &tables.settings {
-        let none = maybe(None::<String>);
+        let none = || maybe(None::<String>);
         table.row([
             text(name),
             text(value),
-            none,
+            none(),
             text("Thalweg"),
             text(*about),
             text("user"),
             text("string"),
             text("session"),
+            text(value),
+            text(value),
+            none(),
+            none(),
+            none(),
+            bool(false),
         ]);
     }
     table.finish()

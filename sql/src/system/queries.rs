@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use datafusion::catalog::{
     CatalogProvider, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider, TableProvider,
 };
-use datafusion::common::ParamValues;
+use datafusion::common::{Column, ParamValues, SchemaError};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
@@ -25,9 +25,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::parser::Statement as DfStatement;
-use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArguments, Query, Select, SelectItem, SetExpr, Statement, visit_expressions, visit_expressions_mut,
-};
+use datafusion::sql::sqlparser::ast::{Expr, Query, Select, SelectItem, SetExpr, Statement, visit_expressions};
 use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use futures::StreamExt;
@@ -35,7 +33,7 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::types::PgType;
 
 use super::information::{Relation, THALWEG_OID};
-use super::{functions, information, pg_catalog};
+use super::{functions, information, pg_catalog, rewrite};
 use crate::database::{DATABASE, Published};
 use crate::statement::create_source::columns_of;
 use crate::statement::resolve::{folded, relations_of};
@@ -144,66 +142,50 @@ impl CatalogQuery {
 
 /// DataFusion's errors about names and constructs, in PostgreSQL's classes.
 fn spoken(error: DataFusionError) -> Error {
-    let text = error.strip_backtrace();
     let ours = Error::from_datafusion(&error);
     if ours.state() != SqlState::InternalError {
         return ours;
     }
-    let state = match &error {
-        DataFusionError::SchemaError(..) => SqlState::UndefinedColumn,
-        DataFusionError::Plan(text) if text.contains("not found") && text.contains("table") => SqlState::UndefinedTable,
-        DataFusionError::Plan(text) if text.contains("Invalid function") => SqlState::UndefinedFunction,
-        _ => SqlState::FeatureNotSupported,
-    };
-    Error::new(state, format!("this query about the catalog cannot be answered: {text}"))
+    let text = error.strip_backtrace();
+    match error.find_root() {
+        DataFusionError::SchemaError(reason, _) => {
+            if let SchemaError::FieldNotFound { field, .. } = reason.as_ref() {
+                return Error::new(SqlState::UndefinedColumn, no_column(field));
+            }
+        }
+        DataFusionError::Plan(text) => {
+            let quoted = text.split('\'').nth(1).unwrap_or_default();
+            if text.starts_with("table ") && text.contains("not found") {
+                let name = quoted.strip_prefix(DATABASE).and_then(|name| name.strip_prefix('.')).unwrap_or(quoted);
+                return Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist"));
+            }
+            if text.starts_with("Invalid function") || text.starts_with("table function") {
+                return Error::new(SqlState::UndefinedFunction, format!("function {quoted} does not exist"));
+            }
+        }
+        _ => {}
+    }
+    let line = text.lines().find(|line| line.starts_with("Error during planning: ")).map(str::to_string);
+    Error::unsupported("this query about the catalog").detail(line.unwrap_or(text))
+}
+
+fn no_column(field: &Column) -> String {
+    match &field.relation {
+        Some(table) => format!("column {}.{} does not exist", table.table(), field.name),
+        None => format!("column \"{}\" does not exist", field.name),
+    }
 }
 
 fn rewritten(query: &Query) -> Result<Statement> {
     static PARSER: OnceLock<PostgresCompatibilityParser> = OnceLock::new();
     let parser = PARSER.get_or_init(PostgresCompatibilityParser::new);
+    let mut query = query.clone();
+    rewrite::without_empty_tables(&mut query);
     let parsed =
         parser.parse(&query.to_string()).map_err(|error| Error::new(SqlState::SyntaxError, error.to_string()))?;
     let mut statement = parsed.into_iter().next().ok_or_else(|| Error::internal("a query became nothing"))?;
-    let _ = visit_expressions_mut(&mut statement, |expr| {
-        array_of_subquery(expr);
-        ControlFlow::<()>::Continue(())
-    });
+    rewrite::for_datafusion(&mut statement);
     Ok(statement)
-}
-
-/// `ARRAY(SELECT x ...)` becomes `COALESCE((SELECT array_agg(x) ...), make_array())`; the order of
-/// its elements is not kept.
-fn array_of_subquery(expr: &mut Expr) {
-    let Expr::Function(function) = &*expr else { return };
-    let FunctionArguments::Subquery(subquery) = &function.args else { return };
-    if !function.name.to_string().eq_ignore_ascii_case("array") {
-        return;
-    }
-    let mut inner = subquery.clone();
-    inner.order_by = None;
-    let SetExpr::Select(select) = inner.body.as_mut() else { return };
-    let [SelectItem::UnnamedExpr(element) | SelectItem::ExprWithAlias { expr: element, .. }] =
-        select.projection.as_slice()
-    else {
-        return;
-    };
-    let text = format!("SELECT COALESCE((SELECT array_agg({element})), make_array())");
-    let Ok(statements) = PostgresCompatibilityParser::new().parse(&text) else { return };
-    let Some(Statement::Query(template)) = statements.into_iter().next() else { return };
-    let SetExpr::Select(template) = *template.body else { return };
-    let Some(SelectItem::UnnamedExpr(Expr::Function(mut coalesce))) = template.projection.into_iter().next() else {
-        return;
-    };
-    if let FunctionArguments::List(list) = &mut coalesce.args
-        && let Some(datafusion::sql::sqlparser::ast::FunctionArg::Unnamed(
-            datafusion::sql::sqlparser::ast::FunctionArgExpr::Expr(Expr::Subquery(aggregated)),
-        )) = list.args.first_mut()
-        && let SetExpr::Select(aggregated_select) = aggregated.body.as_mut()
-    {
-        select.projection = std::mem::take(&mut aggregated_select.projection);
-        **aggregated = *inner;
-        *expr = Expr::Function(coalesce);
-    }
 }
 
 fn context(tables: CatalogTables) -> Result<SessionContext> {
@@ -356,7 +338,7 @@ fn output_names(query: &Query) -> Option<Vec<String>> {
     first_select(&query.body)?.projection.iter().map(item).collect()
 }
 
-fn output_name(expr: &Expr) -> Option<String> {
+pub(crate) fn output_name(expr: &Expr) -> Option<String> {
     match expr {
         Expr::Identifier(name) => {
             Some(if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() })

@@ -1,0 +1,143 @@
+//! Drivers against a server: psycopg 3, pgjdbc and lib/pq connect and run every SELECT of issue 2
+//! and of the README, in text and in binary form (each client compares the forms itself).
+//!
+//! Promises: a client that is missing is fetched as tests/run does it, into `~/.cache/thalweg`; one
+//! that cannot be had fails its test.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use thalweg_tests::client::await_value;
+use thalweg_tests::server::{Options, Server, binary};
+
+/// The version of pgjdbc that tests/run fetches.
+const PGJDBC: &str = "42.7.4";
+
+/// Rows of the source in setup.sql.
+const ROWS: &str = "20000";
+
+/// Queries of issue 2 over what setup.sql and [`served`] make, and Grafana's forms.
+const ISSUE: [&str; 4] = [
+    "SELECT brand, viewers, buyers, round(100.0*buyers/nullif(viewers,0),2) AS conversion FROM brand_funnel ORDER BY revenue DESC NULLS LAST LIMIT 10",
+    "SELECT h.brand, count(*) FROM history h JOIN brand_funnel f ON h.brand = f.brand WHERE f.buyers > 10 GROUP BY 1 ORDER BY 1",
+    "SELECT * FROM history ORDER BY event_time, user_id, product_id, event_type, user_session LIMIT 100",
+    "SELECT floor(extract(epoch from event_time)/60)*60 AS \"time\", count(*) AS events FROM history GROUP BY 1 ORDER BY 1",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn psycopg() {
+    let (server, queries, count) = served().await;
+    let mut client = Command::new(python());
+    client.arg(clients().join("psycopg/client.py")).arg(server.port().to_string()).arg(queries);
+    agrees(&mut client, count);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pgjdbc() {
+    let (server, queries, count) = served().await;
+    let mut client = Command::new("java");
+    client.arg("-cp").arg(pgjdbc_jar()).arg(clients().join("jdbc/Client.java"));
+    agrees(client.arg(server.port().to_string()).arg(queries), count);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn libpq_go() {
+    let (server, queries, count) = served().await;
+    let mut client = Command::new("go");
+    client.current_dir(clients().join("libpq-go")).args(["run", "."]);
+    agrees(client.arg(server.port().to_string()).arg(queries), count);
+}
+
+/// A server with the views of the issue over generated events, an external table, and the file of
+/// the queries, one a line; how many there are.
+async fn served() -> (Server, PathBuf, usize) {
+    let server = Server::start(Options::default());
+    ran(Command::new(binary())
+        .args(["generate", "--rows", "5000", "--seed", "3", "--out"])
+        .arg(server.dir().join("2019-Nov.csv")));
+    let client = server.connect().await;
+    let setup = std::fs::read_to_string(clients().join("setup.sql")).expect("setup.sql");
+    let history =
+        "CREATE EXTERNAL TABLE history STORED AS CSV LOCATION '2019-Nov.csv' OPTIONS ('format.has_header' 'true')";
+    for statement in setup.lines().chain([history]) {
+        client.batch_execute(statement).await.unwrap_or_else(|error| panic!("{statement}: {error:?}"));
+    }
+    await_value(&client, "SELECT sum(events) FROM event_type_counts", ROWS, Duration::from_secs(60)).await;
+    let forms = std::fs::read_to_string(clients().join("queries.sql")).expect("queries.sql");
+    let mut queries: Vec<String> = forms.lines().map(str::to_string).collect();
+    queries.extend(ISSUE.map(str::to_string));
+    let readme = readme();
+    assert!(readme.len() >= 3, "the README shows queries: {readme:?}");
+    queries.extend(readme);
+    let path = server.dir().join("queries.sql");
+    std::fs::write(&path, queries.join("\n")).expect("the temporary folder is writable");
+    (server, path, queries.len())
+}
+
+/// The SELECTs in the README's SQL blocks, each on one line.
+fn readme() -> Vec<String> {
+    let text = std::fs::read_to_string(clients().join("../../README.md")).expect("README.md");
+    let blocks = text.split("```sql\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let statements = blocks.flat_map(|block| block.split(';'));
+    let statements = statements.map(|statement| statement.split_whitespace().collect::<Vec<_>>().join(" "));
+    statements.filter(|statement| statement.starts_with("SELECT ")).collect()
+}
+
+/// The client ends well and says how many queries agreed.
+fn agrees(client: &mut Command, queries: usize) {
+    let output = ran(client);
+    assert_eq!(output.lines().last(), Some(format!("ok {queries}").as_str()), "{output}");
+}
+
+/// What a command printed; it must succeed.
+fn ran(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?}: {}\n{out}\n{err}", output.status);
+    out.into_owned()
+}
+
+fn clients() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/clients"))
+}
+
+/// A folder of `~/.cache/thalweg`.
+fn cache() -> PathBuf {
+    let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache/thalweg");
+    std::env::var_os("THALWEG_CACHE").map_or_else(home, PathBuf::from)
+}
+
+/// A Python that has psycopg.
+fn python() -> PathBuf {
+    if let Some(python) = std::env::var_os("THALWEG_TEST_PYTHON") {
+        return python.into();
+    }
+    let (list, venv) = (clients().join("psycopg/requirements.txt"), cache().join("venv"));
+    let (python, made_from) = (venv.join("bin/python"), venv.join("requirements.txt"));
+    let wanted = std::fs::read(&list).expect("requirements.txt");
+    if std::fs::read(&made_from).ok() != Some(wanted) {
+        ran(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
+        ran(Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
+            .arg(&list));
+        std::fs::copy(&list, &made_from).expect("the cache is writable");
+    }
+    python
+}
+
+/// The jar of pgjdbc.
+fn pgjdbc_jar() -> PathBuf {
+    if let Some(jar) = std::env::var_os("THALWEG_TEST_PGJDBC") {
+        return jar.into();
+    }
+    let folder = cache().join("pgjdbc");
+    let jar = folder.join(format!("postgresql-{PGJDBC}.jar"));
+    if !jar.is_file() {
+        ran(Command::new("mvn")
+            .args(["-q", "-B", "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"])
+            .arg(format!("-Dartifact=org.postgresql:postgresql:{PGJDBC}"))
+            .arg(format!("-DoutputDirectory={}", folder.display())));
+    }
+    jar
+}
