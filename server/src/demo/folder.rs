@@ -116,6 +116,7 @@ mod tests {
         let mut folder = Folder::open(dir.path(), true).unwrap();
         assert!(folder.stream().is_none());
         folder.remember(&stream).unwrap();
+        drop(DataDirectory::open(dir.path()).unwrap());
         std::fs::create_dir(dir.path().join("state")).unwrap();
         assert_eq!(Folder::open(dir.path(), false).unwrap().stream(), Some(&stream));
         assert!(Folder::open(dir.path(), true).unwrap().stream().is_none());

@@ -192,12 +192,17 @@ impl Coordinator {
         self.start_waiting_builds()?;
         loop {
             let deadline = if self.wants_checkpoint() { self.checkpoints.due } else { Instant::now() + IDLE };
+            let mut stop = None;
             for command in self.inbox.wait(deadline.min(Instant::now() + IDLE)) {
-                if let Command::Stop { reply } = command {
-                    let _ = reply.send(self.stop());
-                    return Ok(());
+                // What came with it is obeyed first: the word of a finished checkpoint must not be lost.
+                match command {
+                    Command::Stop { reply } => stop = Some(reply),
+                    command => self.obey(command)?,
                 }
-                self.obey(command)?;
+            }
+            if let Some(reply) = stop {
+                let _ = reply.send(self.stop());
+                return Ok(());
             }
             self.epoch_of_waiting()?;
             for point in std::mem::take(&mut self.ahead) {
