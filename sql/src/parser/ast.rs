@@ -82,6 +82,13 @@ pub(crate) enum Kind {
     Deallocate(Option<String>),
 }
 
+impl Kind {
+    /// Whether it makes or drops objects.
+    pub(crate) fn is_ddl(&self) -> bool {
+        matches!(self, Kind::CreateSource(_) | Kind::CreateView(_) | Kind::CreateExternalTable(_) | Kind::Drop(_))
+    }
+}
+
 /// A name that may have a schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Name {

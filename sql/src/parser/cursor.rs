@@ -2,99 +2,17 @@
 //!
 //! Every failure is a syntax error at the token where it was noticed. Reads no statement itself.
 
-use std::ops::ControlFlow;
-
-use datafusion::sql::sqlparser::ast::{ObjectNamePart, Query, visit_relations};
+use datafusion::sql::sqlparser::ast::Query;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::types::PgType;
 
-use super::MAX_DEPTH;
 use super::ast::{Name, Options};
+use super::reserved::{Fault, Misplaced, is_reserved, misplaced, missing_operand};
 use super::source_text::{DIALECT, Piece, SourceText};
-
-/// PostgreSQL's reserved words: no name unless quoted.
-const RESERVED: &[&str] = &[
-    "all",
-    "analyse",
-    "analyze",
-    "and",
-    "any",
-    "array",
-    "as",
-    "asc",
-    "asymmetric",
-    "both",
-    "case",
-    "cast",
-    "check",
-    "collate",
-    "column",
-    "constraint",
-    "create",
-    "current_catalog",
-    "current_date",
-    "current_role",
-    "current_time",
-    "current_timestamp",
-    "current_user",
-    "default",
-    "deferrable",
-    "desc",
-    "distinct",
-    "do",
-    "else",
-    "end",
-    "except",
-    "false",
-    "fetch",
-    "for",
-    "foreign",
-    "from",
-    "grant",
-    "group",
-    "having",
-    "in",
-    "initially",
-    "intersect",
-    "into",
-    "lateral",
-    "leading",
-    "limit",
-    "localtime",
-    "localtimestamp",
-    "not",
-    "null",
-    "offset",
-    "on",
-    "only",
-    "or",
-    "order",
-    "placing",
-    "primary",
-    "references",
-    "returning",
-    "select",
-    "session_user",
-    "some",
-    "symmetric",
-    "table",
-    "then",
-    "to",
-    "trailing",
-    "true",
-    "union",
-    "unique",
-    "user",
-    "using",
-    "variadic",
-    "when",
-    "where",
-    "window",
-    "with",
-];
+use super::{MAX_DEPTH, empty_select};
 
 /// The longest name, in bytes; longer ones are cut as PostgreSQL cuts them.
 const MAX_NAME: usize = 63;
@@ -202,14 +120,11 @@ impl<'a> Cursor<'a> {
             word.value
         } else {
             let lower = word.value.to_lowercase();
-            if RESERVED.binary_search(&lower.as_str()).is_ok() {
+            if is_reserved(&lower) {
                 return self.unexpected();
             }
             lower
         };
-        if folded.is_empty() {
-            return Err(self.error_here(Error::new(SqlState::SyntaxError, "zero-length delimited identifier")));
-        }
         self.at += 1;
         Ok(cut(folded))
     }
@@ -334,7 +249,14 @@ impl<'a> Cursor<'a> {
         let rest = self.tokens.get(self.at..).unwrap_or_default();
         let mut parser =
             Parser::new(&DIALECT).with_recursion_limit(MAX_DEPTH * 4).with_tokens_with_locations(rest.to_vec());
-        let read = read(&mut parser).map_err(|error| self.text.parser_error(&error, rest, &self.end))?;
+        let read = read(&mut parser).map_err(|error| {
+            let error = self.text.parser_error(&error, rest, &self.end);
+            // sqlparser takes a reserved word for an operand and stumbles later.
+            match missing_operand(rest).map(|token| self.text.syntax_error(token)) {
+                Some(earlier) if earlier.position() < error.position() => earlier,
+                _ => error,
+            }
+        })?;
         self.at += parser.index();
         Ok(read)
     }
@@ -388,10 +310,25 @@ impl<'a> Cursor<'a> {
         if !self.starts_query() {
             return self.unexpected();
         }
-        let query = self.with_sqlparser(|parser| parser.parse_query())?;
-        match reserved_relation(&query) {
-            Some(token) => Err(self.text.syntax_error(&token)),
-            None => Ok(query),
+        let start = self.at;
+        let mut query = self.with_sqlparser(|parser| parser.parse_query())?;
+        if let Some(misplaced) = misplaced(&query) {
+            return Err(self.misplaced(start, &misplaced));
+        }
+        empty_select::unmark(&mut query);
+        Ok(query)
+    }
+
+    /// The error of a reserved word among the tokens from `start` on.
+    fn misplaced(&self, start: usize, misplaced: &Misplaced) -> Error {
+        let mut rest = self.tokens[start..].iter().skip_while(|token| token.span.start != misplaced.at);
+        let word = rest.next().unwrap_or(&self.end);
+        match misplaced.fault {
+            Fault::Here => self.text.syntax_error(word),
+            Fault::After => self.text.syntax_error(rest.next().unwrap_or(&self.end)),
+            Fault::Default => {
+                self.text.at(Error::new(SqlState::SyntaxError, "DEFAULT is not allowed in this context"), word)
+            }
         }
     }
 
@@ -495,22 +432,4 @@ fn cut(mut name: String) -> String {
         name.truncate(end);
     }
     name
-}
-
-/// Whether a word cannot be a name unless quoted.
-pub(crate) fn is_reserved(word: &str) -> bool {
-    RESERVED.binary_search(&word).is_ok()
-}
-
-/// A relation's name that is a reserved word without quotes: sqlparser lets `FROM where` pass.
-fn reserved_relation(query: &Query) -> Option<TokenWithSpan> {
-    let found = visit_relations(query, |name| match name.0.as_slice() {
-        [ObjectNamePart::Identifier(ident)]
-            if ident.quote_style.is_none() && is_reserved(&ident.value.to_lowercase()) =>
-        {
-            ControlFlow::Break(TokenWithSpan { token: Token::make_word(&ident.value, None), span: ident.span })
-        }
-        _ => ControlFlow::Continue(()),
-    });
-    found.break_value()
 }

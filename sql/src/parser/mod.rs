@@ -8,6 +8,8 @@
 mod ast;
 mod cursor;
 mod ddl;
+mod empty_select;
+mod reserved;
 mod source_text;
 mod utility;
 
@@ -24,7 +26,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use thalweg_dataflow::error::{Error, Result};
 
 use cursor::Cursor;
-pub(crate) use cursor::is_reserved;
+pub(crate) use reserved::is_reserved;
 use source_text::{Piece, SourceText, too_deep};
 
 /// The deepest nesting (parentheses, subqueries, CASE) that is followed.
@@ -63,8 +65,9 @@ pub(crate) fn parse_query(sql: &str) -> Result<Box<Query>> {
     }
 }
 
-fn statement(text: &SourceText<'_>, request: &Arc<str>, piece: Piece) -> Result<Statement> {
+fn statement(text: &SourceText<'_>, request: &Arc<str>, mut piece: Piece) -> Result<Statement> {
     check_depth(&piece)?;
+    empty_select::mark(text, &mut piece)?;
     let written = &text.sql()[piece.start..piece.end];
     let mut cursor = Cursor::new(text, piece);
     let kind = if cursor.starts_query() { Kind::Query(cursor.query()?) } else { utility::statement(&mut cursor)? };
