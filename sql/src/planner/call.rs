@@ -15,7 +15,7 @@ use super::binder::{Binder, Env, fold, name_parts};
 use super::expr::Cast;
 use super::functions::{self, aggregates};
 use super::query::sort;
-use super::typed::{Typed, base_name, metadata};
+use super::typed::{Typed, base_name};
 
 /// Where an aggregate's own argument is bound: another aggregate there is nested.
 const NESTED: &str = "an aggregate";
@@ -263,7 +263,12 @@ impl Binder<'_> {
                 },
             ));
         }
-        let inner = Env { no_aggregates: Some(NESTED), no_windows: Some("aggregate function calls"), ..env.clone() };
+        let inner = Env {
+            no_aggregates: Some(NESTED),
+            no_windows: Some("aggregate function calls"),
+            filters: false,
+            ..env.clone()
+        };
         let distinct = list.duplicate_treatment == Some(DuplicateTreatment::Distinct);
         let args = self.aggregate_arguments(&inner, name, list, distinct)?;
         let filter = match &function.filter {
@@ -502,9 +507,4 @@ pub(crate) fn type_names(args: &[Typed]) -> String {
         .map(|arg| arg.ty.as_ref().map_or_else(|| "unknown".to_string(), base_name))
         .collect::<Vec<_>>()
         .join(", ")
-}
-
-/// Marks an expression with its type, for the columns of a plan.
-pub(crate) fn marked(expr: Expr, name: &str, ty: &PgType) -> Expr {
-    expr.alias_with_metadata(name, Some(metadata(ty)))
 }

@@ -1,8 +1,10 @@
 //! EXPLAIN: a view's dataflow and a query's plan as trees of text.
 
-use thalweg_dataflow::plan::{Op, Plan, RelationId};
+use arrow::datatypes::SchemaRef;
+use thalweg_dataflow::plan::{Call, Op, Plan, RelationId};
 
 use super::Bound;
+use super::deparse::{expression, readable};
 
 /// The lines of `EXPLAIN MATERIALIZED VIEW`: the dataflow as a tree. `name` gives a relation's
 /// name, `shared` tells whether an operator's state is shared with other views.
@@ -19,44 +21,7 @@ fn describe(
     shared: &dyn Fn(&Plan) -> bool,
     lines: &mut Vec<String>,
 ) {
-    let columns = |places: &[usize], schema: &arrow::datatypes::SchemaRef| {
-        places.iter().map(|place| schema.field(*place).name().as_str()).collect::<Vec<_>>().join(", ")
-    };
-    let text = match &plan.op {
-        Op::Source { relation, .. } => {
-            let all: Vec<usize> = (0..plan.schema.fields().len()).collect();
-            format!("Source {} ({})", name(*relation), columns(&all, &plan.schema))
-        }
-        Op::View { relation } => format!("View {}", name(*relation)),
-        Op::Map { filters, project, .. } => {
-            let mut text = "Map".to_string();
-            if !filters.is_empty() {
-                let filters: Vec<String> = filters.iter().map(|filter| filter.to_string()).collect();
-                text.push_str(&format!(" where {}", filters.join(" and ")));
-            }
-            let outputs: Vec<String> = project.iter().map(|expr| expr.to_string()).collect();
-            format!("{text} -> {}", outputs.join(", "))
-        }
-        Op::Union { .. } => "Union all".to_string(),
-        Op::Reduce { input, keys, calls } => {
-            let mut text = match (keys.is_empty(), calls.is_empty()) {
-                (false, true) => format!("Distinct {}", columns(keys, &input.schema)),
-                (false, false) => format!("Reduce by {}", columns(keys, &input.schema)),
-                (true, _) => "Reduce".to_string(),
-            };
-            for (place, call) in calls.iter().enumerate() {
-                let field = |place: usize| input.schema.field(place).name().clone();
-                let argument = call.argument.map_or_else(|| "*".to_string(), field);
-                let distinct = if call.distinct { "DISTINCT " } else { "" };
-                text.push_str(if place == 0 { ": " } else { ", " });
-                text.push_str(&format!("{}({distinct}{argument})", call.function.name()));
-                if let Some(filter) = call.filter {
-                    text.push_str(&format!(" filter {}", field(filter)));
-                }
-            }
-            text
-        }
-    };
+    let text = operator(plan, name);
     let mark = if shared(plan) { " [shared]" } else { "" };
     let arrow = if depth == 0 { String::new() } else { format!("{}-> ", "  ".repeat(2 * depth - 1)) };
     lines.push(format!("{arrow}{text}{mark}"));
@@ -65,7 +30,54 @@ fn describe(
     }
 }
 
+/// The operator alone, without its inputs.
+fn operator(plan: &Plan, name: &dyn Fn(RelationId) -> String) -> String {
+    match &plan.op {
+        Op::Source { relation, .. } => {
+            let all: Vec<usize> = (0..plan.schema.fields().len()).collect();
+            format!("Source {} ({})", name(*relation), columns(&all, &plan.schema))
+        }
+        Op::View { relation } => format!("View {}", name(*relation)),
+        Op::Map { input, filters, project } => {
+            let written = |exprs: &[_]| exprs.iter().map(|expr| expression(expr, &input.schema)).collect::<Vec<_>>();
+            let outputs = written(project).join(", ");
+            match written(filters).as_slice() {
+                [] => format!("Map -> {outputs}"),
+                filters => format!("Map where {} -> {outputs}", filters.join(" AND ")),
+            }
+        }
+        Op::Union { .. } => "Union all".to_string(),
+        Op::Reduce { input, keys, calls } => {
+            // The keys come first in the output.
+            let names = columns(&(0..keys.len()).collect::<Vec<_>>(), &plan.schema);
+            let by = match (keys.is_empty(), calls.is_empty()) {
+                (false, true) => format!("Distinct {names}"),
+                (false, false) => format!("Reduce by {names}"),
+                (true, _) => "Reduce".to_string(),
+            };
+            let calls: Vec<String> = calls.iter().map(|known| call(known, input)).collect();
+            if calls.is_empty() { by } else { format!("{by}: {}", calls.join(", ")) }
+        }
+    }
+}
+
+fn columns(places: &[usize], schema: &SchemaRef) -> String {
+    places.iter().map(|place| schema.field(*place).name().as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// An aggregate over what its input computes.
+fn call(call: &Call, input: &Plan) -> String {
+    let column = |place: usize| match &input.op {
+        Op::Map { input, project, .. } => expression(&project[place], &input.schema),
+        _ => input.schema.field(place).name().clone(),
+    };
+    let argument = call.argument.map_or_else(|| "*".to_string(), column);
+    let distinct = if call.distinct { "DISTINCT " } else { "" };
+    let filter = call.filter.map_or_else(String::new, |filter| format!(" FILTER (WHERE {})", column(filter)));
+    format!("{}({distinct}{argument}){filter}", call.function.name())
+}
+
 /// The lines of `EXPLAIN` of a query.
 pub fn explain_query(bound: &Bound) -> Vec<String> {
-    bound.plan.display_indent().to_string().lines().map(str::to_string).collect()
+    readable(bound.plan.clone()).display_indent().to_string().lines().map(str::to_string).collect()
 }

@@ -238,6 +238,11 @@ impl Binder<'_> {
                     }
                 }
             }
+            // A cast to varchar(n) cuts, a literal too; the other types' input functions know their modifiers.
+            Expr::Literal(ScalarValue::Utf8(Some(text)), _) if matches!(target, PgType::Varchar(Some(_))) => {
+                let whole = Typed::constant(ScalarValue::Utf8(Some(text)), PgType::Varchar(None)).at(typed.at);
+                return self.coerce(whole, target, Cast::Explicit);
+            }
             Expr::Literal(ScalarValue::Utf8(Some(text)), _) => literal(
                 functions::read_literal(target, &text, &self.settings.zone, self.settings.now, self.settings.view)?,
                 target,

@@ -226,6 +226,7 @@ impl Binder<'_> {
                     ctes: ctes.clone(),
                     no_aggregates: Some("JOIN conditions"),
                     no_windows: Some("JOIN conditions"),
+                    filters: true,
                     windows: Vec::new().into(),
                 };
                 let condition = self.condition(&env, condition, "JOIN/ON")?;

@@ -27,6 +27,23 @@ pub(crate) struct Guarded {
     right: Arc<dyn PhysicalExpr>,
 }
 
+impl Guarded {
+    /// `AND` or `OR`.
+    pub(crate) fn word(&self) -> &'static str {
+        if self.is_and { "AND" } else { "OR" }
+    }
+
+    /// The side that is evaluated on every row.
+    pub(crate) fn left(&self) -> &Arc<dyn PhysicalExpr> {
+        &self.left
+    }
+
+    /// The side that is evaluated where the left leaves the answer open.
+    pub(crate) fn right(&self) -> &Arc<dyn PhysicalExpr> {
+        &self.right
+    }
+}
+
 impl PartialEq for Guarded {
     fn eq(&self, other: &Guarded) -> bool {
         self.is_and == other.is_and && self.left.eq(&other.left) && self.right.eq(&other.right)
@@ -70,7 +87,7 @@ pub(crate) fn can_fail(expr: &Arc<dyn PhysicalExpr>) -> bool {
 
 impl fmt::Display for Guarded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.left, if self.is_and { "AND" } else { "OR" }, self.right)
+        write!(f, "{} {} {}", self.left, self.word(), self.right)
     }
 }
 

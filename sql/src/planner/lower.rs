@@ -255,13 +255,17 @@ fn physical(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
     Ok(guard(expr)?)
 }
 
-/// A map over a plan; over another map both become one, unless that computed something twice.
+/// A map over a plan. One that changes nothing but names is left out; one over another map becomes
+/// one with it, unless that computed something twice.
 pub(crate) fn map(
     input: Plan,
     filters: Vec<Arc<dyn PhysicalExpr>>,
     project: Vec<Arc<dyn PhysicalExpr>>,
     schema: SchemaRef,
 ) -> Plan {
+    if filters.is_empty() && is_identity(&project, &input.schema, &schema) {
+        return Plan { op: input.op, schema };
+    }
     if let Op::Map { input: below, filters: first, project: inner } = &input.op
         && let Some((second, project)) = compose(inner, &filters, &project)
     {
@@ -269,6 +273,15 @@ pub(crate) fn map(
         return Plan { op: Op::Map { input: below.clone(), filters, project }, schema };
     }
     Plan { op: Op::Map { input: Box::new(input), filters, project }, schema }
+}
+
+/// Whether a projection gives every column of its input, in its place and type.
+fn is_identity(project: &[Arc<dyn PhysicalExpr>], input: &SchemaRef, output: &SchemaRef) -> bool {
+    let in_place = |(place, expr): (usize, &Arc<dyn PhysicalExpr>)| {
+        expr.downcast_ref::<Column>().is_some_and(|column| column.index() == place)
+    };
+    let types = |schema: &SchemaRef| schema.fields().iter().map(|field| PgType::of(field)).collect::<Vec<_>>();
+    project.iter().enumerate().all(in_place) && types(input) == types(output)
 }
 
 type Exprs = Vec<Arc<dyn PhysicalExpr>>;

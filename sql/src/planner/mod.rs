@@ -9,12 +9,14 @@
 
 mod binder;
 mod call;
+mod deparse;
 mod explain;
 mod expr;
 mod from;
 mod functions;
 mod guard;
 mod lower;
+mod membership;
 mod names;
 mod operator;
 mod prune;
@@ -185,6 +187,9 @@ impl Planner {
     /// The dataflow of a view over this query. Everything that the engine cannot keep up to date
     /// is refused by name: 0A000, the construct, a hint.
     pub fn lower(&self, bound: &Bound) -> Result<Plan> {
+        if bound.schema.fields().is_empty() {
+            return Err(Error::unsupported("a materialized view without columns"));
+        }
         let plan = prune::prune(lower::lower(&bound.plan)?)?;
         // The columns carry the view's names and types.
         Ok(Plan { schema: bound.schema.clone(), op: plan.op })

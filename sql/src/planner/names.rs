@@ -13,7 +13,7 @@ pub(crate) fn output_name(expr: &Expr) -> String {
 fn figure(expr: &Expr) -> Option<(String, bool)> {
     let strong = |name: &str| Some((name.to_string(), true));
     match expr {
-        Expr::Identifier(ident) => Some((keyword_name(&fold(ident)), true)),
+        Expr::Identifier(ident) => Some((fold(ident), true)),
         Expr::CompoundIdentifier(parts) => parts.last().map(|ident| (fold(ident), true)),
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => figure(inner),
         Expr::Cast { expr: inner, data_type, .. } => match figure(inner) {
@@ -23,7 +23,7 @@ fn figure(expr: &Expr) -> Option<(String, bool)> {
         Expr::TypedString(typed) => Some((type_name(&typed.data_type), false)),
         Expr::Interval(_) => Some(("interval".to_string(), false)),
         Expr::Function(function) => function.name.0.last().and_then(|part| match part {
-            ast::ObjectNamePart::Identifier(ident) => Some((call_name(&fold(ident), function), true)),
+            ast::ObjectNamePart::Identifier(ident) => Some((fold(ident), true)),
             ast::ObjectNamePart::Function(_) => None,
         }),
         Expr::Case { else_result, .. } => match else_result.as_deref().and_then(figure) {
@@ -41,7 +41,7 @@ fn figure(expr: &Expr) -> Option<(String, bool)> {
         },
         Expr::Extract { .. } => strong("extract"),
         Expr::Position { .. } => strong("position"),
-        Expr::Substring { .. } => strong("substring"),
+        Expr::Substring { shorthand, .. } => strong(if *shorthand { "substr" } else { "substring" }),
         Expr::Overlay { .. } => strong("overlay"),
         Expr::Ceil { .. } => strong("ceil"),
         Expr::Floor { .. } => strong("floor"),
@@ -52,23 +52,7 @@ fn figure(expr: &Expr) -> Option<(String, bool)> {
             _ => "btrim",
         }),
         Expr::Array(_) => strong("array"),
-        Expr::Value(value) => match value.value {
-            // PostgreSQL reads TRUE and FALSE as casts of a literal.
-            ast::Value::Boolean(_) => Some(("bool".to_string(), false)),
-            _ => None,
-        },
         _ => None,
-    }
-}
-
-fn keyword_name(name: &str) -> String {
-    name.to_string()
-}
-
-fn call_name(name: &str, function: &ast::Function) -> String {
-    match name {
-        "user" if function.args == ast::FunctionArguments::None => "user".to_string(),
-        other => other.to_string(),
     }
 }
 

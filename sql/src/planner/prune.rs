@@ -10,7 +10,7 @@ use datafusion::physical_expr::expressions::Column;
 use thalweg_dataflow::plan::{Call, Op, Plan};
 use thalweg_dataflow::{Error, Result};
 
-use super::lower::columns_of;
+use super::lower::{columns_of, map};
 
 /// Where a kept column went.
 type Places = BTreeMap<usize, usize>;
@@ -52,7 +52,7 @@ fn keep(plan: Plan, wanted: &BTreeSet<usize>) -> Result<(Plan, Places)> {
             let filters = filters.into_iter().map(|expr| relocate(expr, &moved)).collect::<Result<_>>()?;
             let project = project.into_iter().map(|expr| relocate(expr, &moved)).collect::<Result<_>>()?;
             let schema = select(&schema, &kept);
-            Ok((Plan { op: Op::Map { input: Box::new(input), filters, project }, schema }, places(&kept)))
+            Ok((map(input, filters, project, schema), places(&kept)))
         }
         Op::Union { inputs } => {
             let kept: Vec<usize> = wanted.iter().copied().collect();
@@ -112,7 +112,7 @@ fn exactly(plan: Plan, wanted: &BTreeSet<usize>) -> Result<Plan> {
         kept.push(new);
     }
     let schema = select(&plan.schema, &kept);
-    Ok(Plan { op: Op::Map { input: Box::new(plan), filters: Vec::new(), project }, schema })
+    Ok(map(plan, Vec::new(), project, schema))
 }
 
 fn select(schema: &SchemaRef, kept: &[usize]) -> SchemaRef {

@@ -104,18 +104,24 @@ impl Binder<'_> {
         let plan = match op {
             SetOperator::Union => {
                 // An optimiser that drops all branches but one leaves that one's names behind.
-                let names = left.schema().fields().iter().map(|field| field.name().clone());
+                let first = left.schema().fields().iter().map(|field| field.name().clone());
                 let named = right
                     .schema()
                     .columns()
                     .into_iter()
-                    .zip(names)
+                    .zip(first)
                     .map(|(column, name)| Expr::Column(column).alias(name));
                 let named: Vec<Expr> = named.collect();
                 let right = LogicalPlanBuilder::from(right).project(named)?.build()?;
                 let union = LogicalPlanBuilder::from(left).union(right)?;
-                if all { union.build()? } else { union.distinct()?.build()? }
+                match (all, names.is_empty()) {
+                    (true, _) => union.build()?,
+                    // Rows of no columns are all alike.
+                    (false, true) => union.limit(0, Some(1))?.build()?,
+                    (false, false) => union.distinct()?.build()?,
+                }
             }
+            _ if names.is_empty() => return Err(Error::unsupported(format!("{op} of queries without columns"))),
             SetOperator::Intersect => LogicalPlanBuilder::intersect(left, right, all)?,
             SetOperator::Except | SetOperator::Minus => LogicalPlanBuilder::except(left, right, all)?,
         };
@@ -173,6 +179,7 @@ impl Binder<'_> {
             ctes: ctes.clone(),
             no_aggregates: Some("VALUES"),
             no_windows: Some("VALUES"),
+            filters: false,
             windows: Vec::new().into(),
         };
         let width = values.rows.first().map_or(0, |row| row.content.len());
@@ -249,6 +256,7 @@ impl Binder<'_> {
             ctes: ctes.clone(),
             no_aggregates: Some("LIMIT"),
             no_windows: Some("LIMIT"),
+            filters: false,
             windows: Vec::new().into(),
         };
         let count = |expr: Option<ast::Expr>, clause: &str| -> Result<Option<Expr>> {

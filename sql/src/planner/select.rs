@@ -50,18 +50,20 @@ impl Binder<'_> {
             ctes: ctes.clone(),
             no_aggregates: None,
             no_windows: None,
+            filters: false,
             windows: select.named_window.clone().into(),
         };
         let mut plan = from.plan;
         if let Some(condition) = &select.selection {
-            let condition = self.condition(&env.plain("WHERE"), condition, "WHERE")?;
+            let condition = self.condition(&Env { filters: true, ..env.plain("WHERE") }, condition, "WHERE")?;
             plan = LogicalPlan::Filter(Filter::try_new(condition, plan.into())?);
         }
         let mut items = self.items(&env, &select.projection)?;
         let groups = self.groups(&env, &select.group_by, &mut items)?;
         let mut having = match &select.having {
             Some(having) => {
-                Some(self.condition(&Env { no_windows: Some("HAVING"), ..env.clone() }, having, "HAVING")?)
+                let env = Env { no_windows: Some("HAVING"), filters: true, ..env.clone() };
+                Some(self.condition(&env, having, "HAVING")?)
             }
             None => None,
         };
@@ -71,7 +73,7 @@ impl Binder<'_> {
             plan = LogicalPlan::Filter(Filter::try_new(having, plan.into())?);
         }
         plan = self.windows(plan, &mut items, &mut orders)?;
-        self.output(plan, &env, items, orders, select.distinct.as_ref())
+        self.output(plan, items, orders, select.distinct.as_ref())
     }
 
     fn items(&self, env: &Env<'_>, projection: &[SelectItem]) -> Result<Vec<Item>> {
@@ -86,7 +88,7 @@ impl Binder<'_> {
                 }
                 SelectItem::Wildcard(options) => {
                     refuse_options(options)?;
-                    if env.scope.columns.is_empty() {
+                    if env.scope.tables.is_empty() {
                         return Err(Error::new(
                             SqlState::SyntaxError,
                             "SELECT * with no tables specified is not valid",
@@ -294,12 +296,10 @@ impl Binder<'_> {
     fn output(
         &self,
         plan: LogicalPlan,
-        env: &Env<'_>,
         items: Vec<Item>,
         orders: Vec<Order>,
         distinct: Option<&Distinct>,
     ) -> Result<BoundQuery> {
-        let _ = env;
         let is_distinct = match distinct {
             None | Some(Distinct::All) => false,
             Some(Distinct::Distinct) => true,

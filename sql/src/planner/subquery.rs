@@ -1,7 +1,7 @@
 //! Subqueries in expressions: scalar, IN, EXISTS, ANY and ALL.
 //!
-//! They stay expressions of the plan; DataFusion turns them into joins. A view refuses them when it
-//! is lowered.
+//! They stay expressions of the plan; where rows are filtered DataFusion turns them into joins,
+//! elsewhere `membership` makes values of them. A view refuses them when it is lowered.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::binder::{Binder, BoundQuery, Env};
 use super::expr::Cast;
-use super::functions;
 use super::typed::{Typed, common, compares_natively};
+use super::{functions, membership};
 
 impl Binder<'_> {
     fn subquery(&self, env: &Env<'_>, query: &ast::Query) -> Result<BoundQuery> {
@@ -32,7 +32,11 @@ impl Binder<'_> {
     /// `[NOT] EXISTS (SELECT ...)`.
     pub(crate) fn exists(&self, env: &Env<'_>, query: &ast::Query, negated: bool) -> Result<Typed> {
         let bound = self.subquery(env, query)?;
-        Ok(Typed::new(Expr::Exists(Exists { subquery: wrap(bound.plan), negated }), PgType::Bool))
+        if self.joins_subqueries(env) {
+            return Ok(Typed::new(Expr::Exists(Exists { subquery: wrap(bound.plan), negated }), PgType::Bool));
+        }
+        let exists = membership::exists(bound.plan, self.unique("exists"))?;
+        Ok(Typed::new(if negated { Expr::Not(Box::new(exists)) } else { exists }, PgType::Bool))
     }
 
     /// `inner [NOT] IN (SELECT ...)`.
@@ -45,7 +49,13 @@ impl Binder<'_> {
     ) -> Result<Typed> {
         let value = self.expr(env, inner)?;
         let bound = self.settled_query(self.subquery(env, query)?)?;
-        let column_type = single_column(&bound)?;
+        let column_type = match bound.columns.as_slice() {
+            [_] => single_column(&bound)?,
+            columns => {
+                let many = if columns.is_empty() { "few" } else { "many" };
+                return Err(Error::new(SqlState::SyntaxError, format!("subquery has too {many} columns")));
+            }
+        };
         let ty = common([(value.ty.as_ref(), value.at), (Some(&column_type), None)], "IN").map_err(|_| {
             let message =
                 format!("operator does not exist: {} = {}", value.type_name(), super::typed::base_name(&column_type));
@@ -61,8 +71,19 @@ impl Binder<'_> {
             let key = functions::key(column.expr, &ty)?.alias(self.unique("key"));
             plan = LogicalPlanBuilder::from(plan).project([key])?.build()?;
         }
-        let expr = Box::new(functions::key(value.expr, &ty)?);
-        Ok(Typed::new(Expr::InSubquery(InSubquery { expr, subquery: wrap(plan), negated }), PgType::Bool))
+        let key = functions::key(value.expr, &ty)?;
+        if self.joins_subqueries(env) {
+            let expr = Box::new(key);
+            return Ok(Typed::new(Expr::InSubquery(InSubquery { expr, subquery: wrap(plan), negated }), PgType::Bool));
+        }
+        let member = membership::is_member(key, plan, self.unique("members"))?;
+        Ok(Typed::new(if negated { Expr::Not(Box::new(member)) } else { member }, PgType::Bool))
+    }
+
+    /// Whether subqueries may stay as they are: where they filter rows, and in a view, which names
+    /// them when it refuses them.
+    fn joins_subqueries(&self, env: &Env<'_>) -> bool {
+        env.filters || self.settings.view
     }
 
     /// `left op ANY|ALL (array or query)`.
@@ -101,7 +122,8 @@ impl Binder<'_> {
     }
 }
 
-fn wrap(plan: LogicalPlan) -> Subquery {
+/// A query as a part of an expression.
+pub(super) fn wrap(plan: LogicalPlan) -> Subquery {
     let outer_ref_columns = plan.all_out_ref_exprs();
     Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: Spans::new() }
 }

@@ -48,14 +48,6 @@ impl Typed {
     pub(crate) fn type_name(&self) -> String {
         self.ty.as_ref().map_or_else(|| "unknown".to_string(), base_name)
     }
-
-    /// The text, if this is a literal in quotes whose type is open.
-    pub(crate) fn unknown_text(&self) -> Option<&str> {
-        match (&self.expr, &self.ty) {
-            (Expr::Literal(ScalarValue::Utf8(Some(text)), _), None) => Some(text),
-            _ => None,
-        }
-    }
 }
 
 /// A constant as DataFusion carries it; the type travels along where the layout does not tell it.
