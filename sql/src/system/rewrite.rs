@@ -180,8 +180,9 @@ fn expression(text: &str) -> Option<Expr> {
 }
 
 /// `ARRAY(SELECT x ...)` becomes `COALESCE((SELECT array_agg(x) ...), make_array())`; the order of
-/// its elements is not kept. `ARRAY(SELECT ... FROM unnest(column))` becomes the column: all array
-/// columns of the catalogs are null.
+/// its elements is not kept. Over a table that is always empty it becomes `make_array()`.
+/// `ARRAY(SELECT ... FROM unnest(column))` becomes the column: all array columns of the catalogs are
+/// null.
 fn array_of_subquery(expr: &mut Expr) {
     let Expr::Function(function) = &*expr else { return };
     let FunctionArguments::Subquery(subquery) = &function.args else { return };
@@ -193,6 +194,12 @@ fn array_of_subquery(expr: &mut Expr) {
     let SetExpr::Select(select) = inner.body.as_mut() else { return };
     if let Some(column) = unnested_column(select) {
         *expr = column;
+        return;
+    }
+    if gives_nothing(select)
+        && let Some(nothing) = expression("make_array()")
+    {
+        *expr = nothing;
         return;
     }
     let [SelectItem::UnnamedExpr(element) | SelectItem::ExprWithAlias { expr: element, .. }] =

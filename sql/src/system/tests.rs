@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::util::display::array_value_to_string;
 use futures::TryStreamExt;
+use thalweg_dataflow::Error;
 use thalweg_dataflow::source::{Column, SourceDefinition};
 use thalweg_dataflow::types::PgType;
 
@@ -62,15 +63,11 @@ async fn ask(sql: &str) -> Result<Vec<String>, String> {
     let query = parser::parse_query(sql).map_err(|error| error.message().to_string())?;
     let tables = tables();
     assert!(asks_catalog(&query, &tables.published, &[PUBLIC.to_string()]), "{sql}");
-    let planned = CatalogQuery::plan(tables, &query, &[]).await.map_err(|error| error.message().to_string())?;
+    let said = |error: Error| format!("{} {}", error.message(), error.detail_text().unwrap_or_default());
+    let planned = CatalogQuery::plan(tables, &query, &[]).await.map_err(said)?;
     let names: Vec<String> = planned.schema.fields().iter().map(|field| field.name().clone()).collect();
-    let batches: Vec<_> = planned
-        .run(&[])
-        .await
-        .map_err(|error| error.message().to_string())?
-        .try_collect()
-        .await
-        .map_err(|error| error.to_string())?;
+    let batches: Vec<_> =
+        planned.run(&[]).await.map_err(said)?.try_collect().await.map_err(|error| error.to_string())?;
     let mut rows = vec![names.join("|")];
     for batch in &batches {
         for row in 0..batch.num_rows() {
