@@ -158,13 +158,20 @@ impl CancelHandle {
     }
 }
 
-/// A block, if one is open.
+/// A block: what its statements share.
 #[derive(Debug, Clone)]
 pub(crate) struct Block {
     /// What every read of the block sees; pinned by the first.
     pub(crate) view: Option<View>,
     /// `now()` of the block.
     pub(crate) now: i64,
+}
+
+impl Block {
+    /// One that begins now.
+    fn new() -> Block {
+        Block { view: None, now: now() }
+    }
 }
 
 /// What one statement reads: data and catalog of one moment.
@@ -183,6 +190,8 @@ pub struct Session {
     pub(crate) settings: SessionSettings,
     pub(crate) user: String,
     pub(crate) block: Option<Block>,
+    /// What the statements of one request share where no block is open.
+    request: Option<Block>,
     failed: Arc<AtomicBool>,
     running: Slot,
     notices: mpsc::Sender<Notice>,
@@ -198,6 +207,7 @@ impl Session {
             database,
             user: startup.user,
             block: None,
+            request: None,
             failed: Arc::new(AtomicBool::new(false)),
             running: Slot::default(),
             notices,
@@ -268,6 +278,9 @@ impl Session {
     pub async fn execute(&mut self, prepared: &Prepared, parameters: Vec<ScalarValue>) -> Result<Outcome> {
         let kind = prepared.statement.kind();
         self.admit(kind).map_err(|error| self.fail(error))?;
+        if kind.is_ddl() {
+            self.forget_view();
+        }
         let (switch, cancelled) = watch::channel(false);
         *self.running.lock() = Some(switch);
         let guard = Guard::new(cancelled, self.settings.statement_timeout(), self.failed.clone());
@@ -282,6 +295,9 @@ impl Session {
                 outcome = statement::execute(self, prepared, parameters, &guard) => outcome,
             }
         };
+        if kind.is_ddl() {
+            self.forget_view();
+        }
         match outcome {
             Ok(Outcome::Rows { schema, rows, tag }) => Ok(Outcome::Rows { schema, rows: guard.watch(rows), tag }),
             Ok(done) => Ok(done),
@@ -322,7 +338,8 @@ impl Session {
         }
         self.failed.store(false, Ordering::Release);
         self.settings.begin();
-        self.block = Some(Block { view: None, now: now() });
+        // What came before BEGIN in the same request belongs to the block.
+        self.block = Some(self.request.clone().unwrap_or_else(Block::new));
     }
 
     /// COMMIT or ROLLBACK; the command tag.
@@ -334,6 +351,9 @@ impl Session {
         }
         let committed = commit && !failed;
         self.settings.end(committed);
+        if self.request.is_some() {
+            self.request = Some(Block::new());
+        }
         if committed { "COMMIT" } else { "ROLLBACK" }
     }
 
@@ -348,19 +368,40 @@ impl Session {
         let _ = self.notices.try_send(Notice { severity: Severity::Warning, fields });
     }
 
+    /// Several statements came as one request: as in PostgreSQL they are a block of their own, so
+    /// that all of them read one snapshot, until [`Session::end_request`].
+    pub fn begin_request(&mut self) {
+        self.request = Some(Block::new());
+    }
+
+    /// The request is answered, or one of its statements failed.
+    pub fn end_request(&mut self) {
+        self.request = None;
+    }
+
+    /// DDL works on what there is, and the rest of its request reads the outcome.
+    fn forget_view(&mut self) {
+        if let Some(request) = &mut self.request {
+            request.view = None;
+        }
+    }
+
+    fn shared(&self) -> Option<&Block> {
+        self.block.as_ref().or(self.request.as_ref())
+    }
+
     /// The data and the catalog that a statement reads now.
     pub(crate) fn view(&mut self) -> View {
-        let pinned = self.block.as_ref().and_then(|block| block.view.clone());
-        let view = pinned.unwrap_or_else(|| self.fresh_view());
-        if let Some(block) = &mut self.block {
-            block.view = Some(view.clone());
+        let view = self.peek_view();
+        if let Some(shared) = self.block.as_mut().or(self.request.as_mut()) {
+            shared.view = Some(view.clone());
         }
         view
     }
 
     /// As [`Session::view`], pinning nothing: to describe a statement.
     pub(crate) fn peek_view(&self) -> View {
-        let pinned = self.block.as_ref().and_then(|block| block.view.clone());
+        let pinned = self.shared().and_then(|shared| shared.view.clone());
         pinned.unwrap_or_else(|| self.fresh_view())
     }
 
@@ -372,7 +413,7 @@ impl Session {
 
     /// The clock reading of the statement: the block's, if one is open.
     pub(crate) fn now(&self) -> i64 {
-        self.block.as_ref().map_or_else(now, |block| block.now)
+        self.shared().map_or_else(now, |shared| shared.now)
     }
 }
 

@@ -216,3 +216,40 @@ async fn the_catalog_is_asked_like_postgresql_s() {
     assert_eq!(say(&mut session, sql).await, "s|r|ann\nSELECT 1");
     database.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_statements_of_a_request_read_one_snapshot_and_ddl_in_between_is_seen() {
+    let database = open(&Storage::memory()).await;
+    let mut session = session(&database);
+    session.begin_request();
+    let first = say(&mut session, "select now()").await;
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    assert_eq!(say(&mut session, "select now()").await, first);
+    let pinned = session.view().snapshot;
+    assert!(Arc::ptr_eq(&session.view().snapshot, &pinned));
+    assert_eq!(say(&mut session, "begin; select now(); ").await, first, "the block goes on with it");
+    assert!(Arc::ptr_eq(&session.view().snapshot, &pinned));
+    assert_eq!(say(&mut session, "commit").await, "COMMIT");
+    assert!(!Arc::ptr_eq(&session.view().snapshot, &pinned));
+    assert_eq!(say(&mut session, CREATE).await, "CREATE SOURCE");
+    assert_eq!(say(&mut session, "select count(*) from s").await, "0\nSELECT 1");
+    session.end_request();
+    assert_ne!(say(&mut session, "select now()").await, first);
+    database.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_of_the_server_join_users_relations() {
+    let database = open(&Storage::memory()).await;
+    let mut session = session(&database);
+    assert_eq!(say(&mut session, CREATE).await, "CREATE SOURCE");
+    assert_eq!(
+        say(&mut session, "create materialized view v as select count(*) as n from s").await,
+        "CREATE MATERIALIZED VIEW"
+    );
+    let sql = "select v.n, t.name from v join thalweg.sources t on t.rows = v.n";
+    assert_eq!(say(&mut session, sql).await, "0|s\nSELECT 1");
+    let sql = "select name, (select n from v) from thalweg.materialized_views where name in (select 'v' from s right join v on true)";
+    assert_eq!(say(&mut session, sql).await, "v|0\nSELECT 1");
+    database.stop().await.unwrap();
+}

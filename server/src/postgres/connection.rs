@@ -12,6 +12,7 @@ use pgwire::messages::startup::{Authentication, BackendKeyData, ParameterStatus,
 use thalweg_dataflow::types::{TextStyle, Zone};
 use thalweg_dataflow::{Error, SqlState};
 use thalweg_sql::database::Database;
+use thalweg_sql::parser::Statement;
 use thalweg_sql::session::{Outcome, Prepared, Session, Startup, TransactionStatus};
 use tokio::net::TcpStream;
 
@@ -248,10 +249,16 @@ impl Connection {
         self.statements.remove("");
         self.portals.remove("");
         let statements = self.session.parse(text)?;
-        if statements.is_empty() {
-            self.wire.output.plain(Plain::EmptyQuery);
-            return Ok(());
+        if let [_, _, ..] = statements.as_slice() {
+            self.session.begin_request();
         }
+        let answered = self.run_all(statements).await;
+        self.session.end_request();
+        answered
+    }
+
+    /// One after the other; an error ends them.
+    async fn run_all(&mut self, statements: Vec<Statement>) -> Result<(), Stop> {
         for statement in statements {
             if self.deallocate(statement.text()) {
                 continue;

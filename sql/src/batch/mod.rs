@@ -1,12 +1,13 @@
 //! Batch queries: a bound query run once, over one snapshot.
 //!
 //! Promises: all views are read at the snapshot's epoch; a source is read from its start to its
-//! end as of the statement's start; dropping the stream stops every reader; an expression that
-//! fails on a row fails the query. The binder has settled all types: DataFusion's own coercion is
-//! off. Knows no text.
+//! end as of the statement's start; dropping the stream stops every reader; who waits for the rows
+//! never works on them; an expression that fails on a row fails the query. The binder has settled
+//! all types: DataFusion's own coercion is off. Knows no text.
 
 mod guard_rule;
 mod tables;
+mod threads;
 
 use std::any::Any;
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::context::SessionConfig;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
@@ -32,6 +33,7 @@ use thalweg_dataflow::{Error, Result, SqlState};
 
 use crate::planner::{Bound, Relation, RelationSource};
 use tables::{Rows, Table};
+use threads::Threads;
 
 /// Rows of one batch inside a query.
 const BATCH_ROWS: usize = 8192;
@@ -39,7 +41,7 @@ const BATCH_ROWS: usize = 8192;
 /// What batch queries may use, for the whole server.
 #[derive(Debug, Clone)]
 pub struct BatchOptions {
-    /// Partitions of a query (`workers`).
+    /// Threads of all batch queries together, and partitions of each (`workers`).
     pub workers: usize,
     /// Bytes that all batch queries together may hold before they spill (`batch.memory`).
     pub memory: usize,
@@ -52,16 +54,18 @@ pub struct BatchOptions {
 pub struct Batch {
     options: Arc<BatchOptions>,
     runtime: Arc<RuntimeEnv>,
+    threads: Arc<Threads>,
 }
 
 impl Batch {
-    /// Prepares the memory pool and the spill folder.
+    /// Prepares the memory pool, the spill folder and the threads.
     pub fn new(options: BatchOptions) -> Result<Batch> {
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(options.memory)))
             .with_temp_file_path(options.spill.clone())
             .build_arc()?;
-        Ok(Batch { options: Arc::new(options), runtime })
+        let threads = Threads::start(options.workers.max(1))?;
+        Ok(Batch { options: Arc::new(options), runtime, threads: Arc::new(threads) })
     }
 
     /// Starts a query; `parameters` are the values of `$1`, ... in the types that
@@ -90,24 +94,35 @@ impl Batch {
         let plan = tokio::task::spawn_blocking(move || resolve(plan, &parameters, &types, snapshot.as_ref()))
             .await
             .map_err(|error| Error::internal(format!("a query's preparation stopped: {error}")))??;
+        let state = self.state();
+        let context = state.task_ctx();
+        let plan = async move {
+            let optimized = state.optimize(&plan)?;
+            Ok(state.query_planner().create_physical_plan(&optimized, &state).await?)
+        };
+        let physical = self.threads.run(plan).await?;
+        let schema = bound.schema.clone();
+        self.threads.stream(schema.clone(), move || {
+            let target = schema.clone();
+            let rows = execute_stream(physical, context)?;
+            let dressed = rows.map(move |batch| dress(&batch?, &target).map_err(Error::into_datafusion));
+            Ok(Box::pin(RecordBatchStreamAdapter::new(schema, dressed)))
+        })
+    }
+
+    /// How DataFusion is to plan and run.
+    fn state(&self) -> SessionState {
         let mut config =
             SessionConfig::new().with_target_partitions(self.options.workers.max(1)).with_batch_size(BATCH_ROWS);
         config.options_mut().sql_parser.parse_float_as_decimal = true;
         // Whether a column may be null is no part of PostgreSQL's types; the rules lose track of it.
         config.options_mut().execution.skip_physical_aggregate_schema_check = true;
-        let state = SessionStateBuilder::new()
+        SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(self.runtime.clone())
             .with_analyzer_rules(Vec::new())
             .with_physical_optimizer_rule(Arc::new(guard_rule::GuardConditions))
-            .build();
-        let optimized = state.optimize(&plan)?;
-        let physical = state.query_planner().create_physical_plan(&optimized, &state).await?;
-        let stream = execute_stream(physical, state.task_ctx())?;
-        let schema = bound.schema.clone();
-        let target = schema.clone();
-        let stream = stream.map(move |batch| dress(&batch?, &target).map_err(Error::into_datafusion));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
+            .build()
     }
 }
 
