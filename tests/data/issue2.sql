@@ -37,6 +37,7 @@ SELECT brand, count(*) FROM events;
 SELECT 1 AS a, 'b' AS b, NULL AS c, 1.50 AS d, true AS e, '2019-11-01'::date AS f, '2019-11-01 00:00:00.5Z'::timestamptz AS g, 0.1::float8 + 0.2 AS h, interval '1 day 02:03:04' AS i;
 SELECT count(*) FROM events WHERE false;
 SELECT brand FROM events WHERE false;
+SELECT;
 SELECT bool_and(price > 0), bool_or(price > 1000), every(user_id > 0) FROM events;
 SELECT lower(brand), upper(event_type), length(category_code), coalesce(brand, '-') FROM events ORDER BY event_time, product_id, user_id, user_session, event_type LIMIT 5;
 SELECT date_trunc('hour', event_time) AS hour, count(*) FROM events GROUP BY 1 ORDER BY 1;
