@@ -42,3 +42,7 @@ SELECT bool_and(price > 0), bool_or(price > 1000), every(user_id > 0) FROM event
 SELECT lower(brand), upper(event_type), length(category_code), coalesce(brand, '-') FROM events ORDER BY event_time, product_id, user_id, user_session, event_type LIMIT 5;
 SELECT date_trunc('hour', event_time) AS hour, count(*) FROM events GROUP BY 1 ORDER BY 1;
 SELECT CASE WHEN price >= 500 THEN 'dear' WHEN price >= 100 THEN 'fair' ELSE 'cheap' END AS class, count(*), round(avg(price), 2) FROM events GROUP BY 1 ORDER BY 1;
+SELECT n FROM (SELECT 1 AS one, count(*) AS n FROM events) x WHERE one + 1 <> 2;
+SELECT count(*) FROM events HAVING 1 > 2;
+SELECT count(*) FROM (SELECT count(*) FROM events) x WHERE 1 = 2;
+SELECT a.n, b.n FROM (SELECT count(*) AS n FROM events) a CROSS JOIN (SELECT count(*) AS n FROM events WHERE false) b WHERE 1 + 1 = 3;

@@ -90,6 +90,11 @@ impl Postgres {
         psql(&self.dir.path().display().to_string(), 5432, "postgres", sql)
     }
 
+    /// The folder of its socket.
+    pub fn socket(&self) -> &Path {
+        self.dir.path()
+    }
+
     fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }

@@ -6,6 +6,7 @@
 //! all types: DataFusion's own coercion is off. Knows no text.
 
 mod guard_rule;
+mod one_row_rule;
 mod tables;
 mod threads;
 
@@ -120,7 +121,7 @@ impl Batch {
         SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(self.runtime.clone())
-            .with_analyzer_rules(Vec::new())
+            .with_analyzer_rules(vec![Arc::new(one_row_rule::KeepOneRow)])
             .with_physical_optimizer_rule(Arc::new(guard_rule::GuardConditions))
             .build()
     }

@@ -1,5 +1,5 @@
 //! The oracle: random views over random rows, each compared after every step with the same query
-//! run once over the raw rows.
+//! run once over the raw rows, by our batch engine and by PostgreSQL.
 //!
 //! Every round draws a script (sources, views over views, rows, restarts, crashes) from its seed
 //! and runs it on a database of its own, over the memory store or sled. The reference inlines the
@@ -8,6 +8,7 @@
 //!
 //! `THALWEG_ORACLE_SEED` sets the first seed, `THALWEG_ORACLE_ROUNDS` the number of rounds.
 
+mod postgres;
 mod run;
 mod script;
 mod source;
@@ -17,6 +18,7 @@ mod value;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use postgres::Tables;
 use run::{Failure, Tally, run};
 use script::{Script, Step};
 use source::Record;
@@ -35,20 +37,20 @@ fn variable(name: &str, otherwise: u64) -> u64 {
 }
 
 #[test]
-#[ignore = "finds seed 11 (docs/sql.md, known differences); tests/run --long"]
 fn views_equal_their_queries() {
     let first = variable("THALWEG_ORACLE_SEED", 1);
     let rounds = variable("THALWEG_ORACLE_ROUNDS", ROUNDS);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let tables = runtime.block_on(Tables::start());
     let mut used = BTreeMap::new();
     let mut total = Tally::default();
     let start = Instant::now();
     for seed in first..first + rounds {
         let script = Script::draw(seed, VIEWS, &mut used);
-        match runtime.block_on(run(&script)) {
+        match runtime.block_on(run(&script, &tables)) {
             Ok(tally) => add(&mut total, &tally),
             Err(failure) => {
-                let (script, failure) = runtime.block_on(shrink(script, failure));
+                let (script, failure) = runtime.block_on(shrink(script, failure, &tables));
                 panic!("seed {seed} ({:?}):\n{}\n{}", script.setup, failure.text, steps(&script));
             }
         }
@@ -62,6 +64,7 @@ fn add(total: &mut Tally, tally: &Tally) {
     total.views += tally.views;
     total.epochs += tally.epochs;
     total.comparisons += tally.comparisons;
+    total.postgres += tally.postgres;
     total.rows += tally.rows;
     total.failing += tally.failing;
     total.restarts += tally.restarts;
@@ -69,12 +72,12 @@ fn add(total: &mut Tally, tally: &Tally) {
 }
 
 /// Leaves out views, steps and rows as long as the same view still fails.
-async fn shrink(mut script: Script, mut failure: Failure) -> (Script, Failure) {
+async fn shrink(mut script: Script, mut failure: Failure, tables: &Tables) -> (Script, Failure) {
     let start = Instant::now();
     eprintln!("making it smaller: {}", failure.text);
     if let Some(view) = failure.view.clone() {
         let fewer = script.only(&script.ancestors(&view));
-        if let Err(other) = run(&fewer).await {
+        if let Err(other) = run(&fewer, tables).await {
             (script, failure) = (fewer, other);
         }
     }
@@ -85,7 +88,7 @@ async fn shrink(mut script: Script, mut failure: Failure) -> (Script, Failure) {
             if start.elapsed() > SHRINKING {
                 break;
             }
-            if let Err(other) = run(&candidate).await
+            if let Err(other) = run(&candidate, tables).await
                 && other.view == failure.view
             {
                 (script, failure) = (candidate, other);

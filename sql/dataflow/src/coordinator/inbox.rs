@@ -92,6 +92,11 @@ impl Inbox {
         std::mem::take(&mut state.commands)
     }
 
+    /// Whether the engine is told to stop.
+    pub(crate) fn is_told_to_stop(&self) -> bool {
+        self.state.lock().commands.iter().any(|command| matches!(command, Command::Stop { .. }))
+    }
+
     /// Takes waiting batches of a source, at most `rows` rows (but at least one batch).
     pub(crate) fn take(&self, source: RelationId, rows: usize) -> Vec<SourceBatch> {
         let mut state = self.state.lock();

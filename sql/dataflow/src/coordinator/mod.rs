@@ -189,7 +189,10 @@ impl Coordinator {
 
     fn work(&mut self) -> Result<()> {
         self.replay_cuts()?;
-        self.start_waiting_builds()?;
+        let replayed = self.replay.is_empty();
+        if replayed {
+            self.start_waiting_builds()?;
+        }
         loop {
             let deadline = if self.wants_checkpoint() { self.checkpoints.due } else { Instant::now() + IDLE };
             let mut stop = None;
@@ -197,7 +200,9 @@ impl Coordinator {
                 // What came with it is obeyed first: the word of a finished checkpoint must not be lost.
                 match command {
                     Command::Stop { reply } => stop = Some(reply),
-                    command => self.obey(command)?,
+                    command if replayed => self.obey(command)?,
+                    // Told to stop amid the replay: who asked hears that the engine has stopped.
+                    _ => {}
                 }
             }
             if let Some(reply) = stop {

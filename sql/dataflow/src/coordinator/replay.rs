@@ -16,6 +16,9 @@ use crate::plan::RelationId;
 use crate::source::{Offsets, SourceBatch};
 use crate::storage::Store;
 
+/// How long replay waits for a batch before it looks for trouble.
+const REPLAY_WAIT: Duration = Duration::from_millis(50);
+
 /// The offsets at which a source's batches must end: those of the cuts to be replayed.
 pub(super) fn boundaries(cuts: &VecDeque<Cut>, id: RelationId) -> BTreeMap<i32, Vec<i64>> {
     let mut boundaries: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
@@ -111,16 +114,20 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Plays the cuts that are newer than the checkpoint: the same epochs again.
+    /// Plays the cuts that are newer than the checkpoint: the same epochs again. When the engine
+    /// is told to stop, the rest is left in `replay`.
     pub(super) fn replay_cuts(&mut self) -> Result<()> {
         let mut waiting: HashMap<RelationId, VecDeque<SourceBatch>> = HashMap::new();
         while let Some(cut) = self.replay.pop_front() {
             let mut taken = Vec::new();
             for (id, until) in &cut.sources {
                 if self.sources.get(id).is_some_and(|state| state.reading.is_some()) {
-                    let batches = self.batches_until(*id, until, waiting.entry(*id).or_default())?;
-                    taken.push((*id, batches));
+                    taken.push((*id, self.batches_until(*id, until, waiting.entry(*id).or_default())));
                 }
+            }
+            if self.inbox.is_told_to_stop() {
+                self.replay.push_front(cut);
+                return Ok(());
             }
             self.epoch = cut.epoch - 1;
             self.run_epoch(taken, cut.now, None, false)?;
@@ -138,12 +145,10 @@ impl Coordinator {
     }
 
     /// Takes a source's batches up to these offsets; readers end batches there.
-    fn batches_until(
-        &self,
-        id: RelationId,
-        until: &Offsets,
-        waiting: &mut VecDeque<SourceBatch>,
-    ) -> Result<Vec<SourceBatch>> {
+    ///
+    /// A source that cannot be read now is not waited for: its views stand where the checkpoint has
+    /// them and go on from there, each record counted once, when it is back.
+    fn batches_until(&self, id: RelationId, until: &Offsets, waiting: &mut VecDeque<SourceBatch>) -> Vec<SourceBatch> {
         let mut at = self.sources.get(&id).map(|state| state.progress.offsets.clone()).unwrap_or_default();
         let mut taken = Vec::new();
         let behind = |at: &Offsets| until.iter().any(|(partition, end)| at.get(partition).copied().unwrap_or(0) < *end);
@@ -161,13 +166,18 @@ impl Coordinator {
             }
             *waiting = kept;
             if taken.len() == before {
-                if let (_, Some(error)) = self.inbox.trouble(id) {
-                    return Err(error);
+                let (stalled, failed) = self.inbox.trouble(id);
+                if let Some(error) = failed.or(stalled) {
+                    tracing::warn!(%error, source = id.0, "a source cannot be read: its last epochs are not repeated");
+                    break;
                 }
-                self.inbox.wait_for_batch(Duration::from_millis(50));
+                if self.inbox.is_told_to_stop() {
+                    break;
+                }
+                self.inbox.wait_for_batch(REPLAY_WAIT);
             }
         }
-        Ok(taken)
+        taken
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, StringArray};
@@ -15,7 +16,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::engine::{BuildState, Definition, Engine, EngineOptions, ViewDefinition};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::{Call, Function, Op, Plan, RelationId};
 use crate::source::{Offsets, ReadRequest, Reader, Source, SourceBatch, SourceItem, SourceOutput};
 use crate::storage::{MemoryStore, Storage, StoreCutLog};
@@ -35,15 +36,17 @@ struct Row {
 struct Rows {
     partitions: Mutex<BTreeMap<i32, Vec<Row>>>,
     grown: Condvar,
+    /// Whether they cannot be read for now.
+    away: AtomicBool,
 }
 
-struct Thread(Arc<std::sync::atomic::AtomicBool>, Option<std::thread::JoinHandle<()>>, Arc<Rows>);
+struct Thread(Arc<AtomicBool>, Option<std::thread::JoinHandle<()>>, Arc<Rows>);
 
 impl Reader for Thread {}
 
 impl Drop for Thread {
     fn drop(&mut self) {
-        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.0.store(true, Ordering::Relaxed);
         self.2.grown.notify_all();
         self.1.take().unwrap().join().unwrap();
     }
@@ -85,14 +88,22 @@ impl Source for TestSource {
     }
 
     fn read(&self, request: ReadRequest, output: Arc<dyn SourceOutput>) -> Result<Box<dyn Reader>> {
-        let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let stop = Arc::new(AtomicBool::new(false));
         let (rows, stopped) = (self.0.clone(), stop.clone());
         let thread = std::thread::spawn(move || {
             let mut at = request.from.clone();
             let mut seed = 7usize;
+            let mut told = false;
             loop {
-                if stopped.load(std::sync::atomic::Ordering::Relaxed) || output.is_closed() {
+                if stopped.load(Ordering::Relaxed) || output.is_closed() {
                     return;
+                }
+                if rows.away.load(Ordering::Relaxed) {
+                    if !std::mem::replace(&mut told, true) {
+                        let _ = output.push(SourceItem::Stalled(Error::internal("away")));
+                    }
+                    rows.grown.wait_for(&mut rows.partitions.lock(), Duration::from_millis(20));
+                    continue;
                 }
                 let mut found = None;
                 {
@@ -411,6 +422,14 @@ fn storage_of(state: &Arc<MemoryStore>, cuts: &Arc<MemoryStore>) -> Storage {
     Storage { store: state.clone(), cuts: Arc::new(StoreCutLog::open(cuts.clone()).unwrap()) }
 }
 
+fn reopen(workers: usize, state: &Arc<MemoryStore>, cuts: &Arc<MemoryStore>, rows: &Arc<Rows>) -> Engine {
+    let engine = Engine::open(options(workers), storage_of(state, cuts)).unwrap();
+    let start = [(0, 0), (1, 0), (2, 0)].into();
+    let source = Definition::Source { id: SOURCE, source: Arc::new(TestSource(rows.clone())), start };
+    engine.start([source].into_iter().chain(views().into_iter().map(Definition::View)).collect()).unwrap();
+    engine
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn views_equal_a_recomputation_through_crashes() {
     for seed in 0..6u64 {
@@ -443,13 +462,14 @@ async fn views_equal_a_recomputation_through_crashes() {
             } else {
                 engine.stop().await.unwrap();
             }
-            engine = Engine::open(options(workers), storage_of(&state, &cuts)).unwrap();
-            let source = Definition::Source {
-                id: SOURCE,
-                source: Arc::new(TestSource(rows.clone())),
-                start: [(0, 0), (1, 0), (2, 0)].into(),
-            };
-            engine.start([source].into_iter().chain(views().into_iter().map(Definition::View)).collect()).unwrap();
+            // Cuts cannot be played again while the source is away; that holds nothing up.
+            rows.away.store(round % 3 > 0, Ordering::Relaxed);
+            engine = reopen(workers, &state, &cuts, &rows);
+            if round % 3 == 1 {
+                engine.stop().await.unwrap();
+                engine = reopen(workers, &state, &cuts, &rows);
+            }
+            rows.away.store(false, Ordering::Relaxed);
             settle(&engine, &rows).await;
             assert!(
                 engine.status().views.values().all(|view| view.state == BuildState::Live),
