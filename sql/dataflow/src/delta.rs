@@ -5,7 +5,11 @@
 
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+
+use crate::error::Result;
 
 /// Some rows and how often each enters (positive) or leaves (negative) the collection.
 #[derive(Debug, Clone)]
@@ -29,4 +33,10 @@ impl Batch {
     pub fn diff(&self, row: usize) -> i64 {
         self.diffs.as_ref().map_or(1, |diffs| diffs[row])
     }
+}
+
+/// A batch of these columns; `rows` says how many there are where there is no column.
+pub(crate) fn of_columns(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
 }

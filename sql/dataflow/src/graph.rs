@@ -14,7 +14,7 @@ use datafusion::physical_expr::PhysicalExpr;
 
 use crate::arrangement::Arrangement;
 use crate::arrangement::hash::hash_bytes;
-use crate::delta::{Batch, Delta};
+use crate::delta::{Batch, Delta, of_columns};
 use crate::error::{Error, Result};
 use crate::operator::map::Map;
 use crate::operator::reduce::Reduce;
@@ -457,10 +457,8 @@ fn run_node(
             let parts = below.iter().flat_map(delta_of);
             parts
                 .map(|batch| {
-                    Ok(Batch {
-                        rows: RecordBatch::try_new(schema.clone(), batch.rows.columns().to_vec())?,
-                        diffs: batch.diffs.clone(),
-                    })
+                    let rows = of_columns(schema, batch.rows.columns().to_vec(), batch.rows.num_rows())?;
+                    Ok(Batch { rows, diffs: batch.diffs.clone() })
                 })
                 .collect()
         }
@@ -502,8 +500,7 @@ fn source_rows(built: &[usize], batches: &[RecordBatch], columns: &[usize], sche
     let mut delta = Delta::with_capacity(batches.len());
     for batch in batches.iter().filter(|batch| batch.num_rows() > 0) {
         let arrays = places.iter().map(|place| batch.column(*place).clone()).collect();
-        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        delta.push(Batch::inserted(RecordBatch::try_new_with_options(schema.clone(), arrays, &options)?));
+        delta.push(Batch::inserted(of_columns(schema, arrays, batch.num_rows())?));
     }
     Ok(delta)
 }

@@ -307,12 +307,7 @@ async fn compare_all(
 /// Our query against PostgreSQL's. Which of several rows fails first, and whether one that is not
 /// needed fails at all, is not fixed by PostgreSQL: only failures of other kinds than of data are
 /// told.
-fn against_postgres(
-    script: &Script,
-    view: &str,
-    ours: &Result<Rows>,
-    theirs: &Result<Rows, String>,
-) -> Option<String> {
+fn against_postgres(script: &Script, view: &str, ours: &Result<Rows>, theirs: &Result<Rows, String>) -> Option<String> {
     match (ours, theirs) {
         (Ok(ours), Ok(theirs)) => {
             difference(script, view, ours, theirs).map(|text| format!("our query (above) is not PostgreSQL's: {text}"))

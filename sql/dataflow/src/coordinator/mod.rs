@@ -11,6 +11,7 @@ mod replay;
 pub(crate) mod shared;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::AtomicBool;
@@ -24,6 +25,7 @@ use tokio::sync::{oneshot, watch};
 use self::backfill::{Job, Target, count};
 use self::inbox::Inbox;
 use self::shared::{Published, Shared, ViewHandle};
+use self::writer::Writer;
 use crate::checkpoint::{Checkpointer, Context, Frozen, SourceProgress};
 use crate::cut::Cut;
 use crate::engine::{Build, BuildState, EngineOptions, SourceError, SourceStatus, ViewDefinition};
@@ -156,7 +158,7 @@ pub(crate) struct Coordinator {
 /// The checkpoint's own clockwork.
 struct Checkpoints {
     maker: Checkpointer,
-    writer: mpsc::Sender<Frozen>,
+    writer: Writer,
     writing: bool,
     due: Instant,
     /// Another one is wanted at once: a view waits for it, or the last was partial.
@@ -385,7 +387,7 @@ impl Coordinator {
         self.checkpoints.wanted = frozen.partial;
         self.checkpoints.writing = true;
         self.checkpoints.due = Instant::now() + self.options.checkpoint_interval;
-        self.checkpoints.writer.send(frozen).map_err(|_| Error::internal("the checkpoint writer ended"))
+        self.checkpoints.writer.write(frozen)
     }
 
     fn frozen(&mut self) -> Result<Frozen> {

@@ -1,20 +1,19 @@
 //! Start: the newest checkpoint, then the same cuts again, then live.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::inbox::Inbox;
 use super::shared::ErrorLog;
-use super::{Checkpoints, Command, Coordinator, Resources};
-use crate::checkpoint::{Checkpointer, Frozen, Recovered};
+use super::writer::Writer;
+use super::{Checkpoints, Coordinator, Resources};
+use crate::checkpoint::{Checkpointer, Recovered};
 use crate::cut::Cut;
 use crate::engine::Definition;
 use crate::error::Result;
 use crate::graph::Dataflow;
 use crate::plan::RelationId;
 use crate::source::{Offsets, SourceBatch};
-use crate::storage::Store;
 
 /// How long replay waits for a batch before it looks for trouble.
 const REPLAY_WAIT: Duration = Duration::from_millis(50);
@@ -45,8 +44,7 @@ impl Coordinator {
         definitions: Vec<Definition>,
     ) -> Result<Coordinator> {
         let Resources { options, storage, inbox, shared } = resources;
-        let (writer, frozen) = mpsc::channel();
-        start_writer(storage.store.clone(), inbox.clone(), frozen)?;
+        let writer = Writer::start(storage.store.clone(), inbox.clone())?;
         let newest = recovered.epoch();
         let checkpoints = Checkpoints {
             maker: Checkpointer::default(),
@@ -179,20 +177,4 @@ impl Coordinator {
         }
         taken
     }
-}
-
-/// The thread that writes checkpoints, the only one that writes the store.
-fn start_writer(store: Arc<dyn Store>, inbox: Arc<Inbox>, frozen: mpsc::Receiver<Frozen>) -> Result<()> {
-    let write = move || {
-        while let Ok(frozen) = frozen.recv() {
-            let (epoch, views) = (frozen.epoch, frozen.views.iter().copied().collect());
-            let started = Instant::now();
-            let result = frozen.write(store.as_ref());
-            inbox.send(Command::CheckpointDone { epoch, views, took: started.elapsed(), result });
-        }
-    };
-    let spawned = std::thread::Builder::new().name("checkpoint".into()).spawn(write);
-    spawned
-        .map(drop)
-        .map_err(|error| crate::Error::internal(format!("the checkpoint thread cannot be started: {error}")))
 }

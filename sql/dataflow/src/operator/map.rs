@@ -7,13 +7,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array};
 use arrow::compute::{filter, filter_record_batch, prep_null_mask_filter};
 use arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::{ErrorChange, row_text};
-use crate::delta::{Batch, Delta};
+use crate::delta::{Batch, Delta, of_columns};
 use crate::error::{Error, Result};
 
 /// The operator; it has no state.
@@ -82,8 +82,7 @@ impl Map {
             }
             columns.push(column);
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-        Ok(Batch { rows: RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?, diffs })
+        Ok(Batch { rows: of_columns(&self.schema, columns, rows.num_rows())?, diffs })
     }
 }
 

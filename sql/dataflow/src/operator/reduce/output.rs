@@ -2,7 +2,7 @@
 //!
 //! A group whose result does not exist (an overflow) gives an error instead of a row.
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
 use super::layout::{CallLayout, Layout, StateKind};
@@ -10,6 +10,7 @@ use super::numeric_sum;
 use super::update::get;
 use crate::arrangement::codec::{RowCodec, ValueBuilder};
 use crate::arrangement::groups::Image;
+use crate::delta::of_columns;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::Function;
 use crate::types::PgType;
@@ -54,8 +55,7 @@ impl Output {
         for call in &self.layout.calls {
             columns.push(column(call, images)?);
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(images.len()));
-        Ok((RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?, failures))
+        Ok((of_columns(&self.schema, columns, images.len())?, failures))
     }
 
     /// The multiplicity of a group that stands for whole rows.
