@@ -48,7 +48,7 @@ fn unprivileged(program: &Path) -> Command {
 const USER: &str = "postgres";
 
 impl Postgres {
-    /// Starts an empty one, locale C and encoding UTF8 as ours.
+    /// Starts an empty one that sorts as the locale C and knows the letters of Unicode, as ours.
     pub fn start() -> Postgres {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let chown = Command::new("chown").arg(USER).arg(dir.path()).output();
@@ -57,7 +57,15 @@ impl Postgres {
         let data = dir.path().join("data");
         let made = unprivileged(&program("initdb"))
             .current_dir("/")
-            .args(["--no-sync", "--auth=trust", "--locale=C", "--encoding=UTF8", "--username=tester", "-D"])
+            .args([
+                "--no-sync",
+                "--auth=trust",
+                "--locale=C",
+                "--lc-ctype=C.UTF-8",
+                "--encoding=UTF8",
+                "--username=tester",
+                "-D",
+            ])
             .arg(&data)
             .output()
             .expect("initdb is there (apt-get install postgresql-15)");

@@ -10,11 +10,10 @@ use thalweg_tests::views;
 const SELECTS: usize = 10_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "10,000 SELECTs at full ingest take minutes; tests/run --long"]
 async fn views_of_one_select_are_of_one_epoch() {
     let server = Server::start(Options::default());
     let client = server.connect().await;
-    let source = "CREATE SOURCE events WITH (connector='generator', dataset='ecommerce', rate='max', seed='3')";
+    let source = "CREATE SOURCE events WITH (connector='generator', dataset='ecommerce', rate='200000/s', seed='3')";
     client.batch_execute(source).await.expect("a source");
     for view in ["event_type_counts", "events_per_minute"] {
         client.batch_execute(&views::create(view)).await.expect("a view");

@@ -13,7 +13,7 @@ use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::binder::{Binder, Env, fold, name_parts};
 use super::expr::Cast;
-use super::functions::{self, aggregates};
+use super::functions::{self, aggregates, extreme_key};
 use super::query::sort;
 use super::typed::{Typed, base_name};
 
@@ -280,9 +280,19 @@ impl Binder<'_> {
             None => None,
         };
         let order_by = self.inner_order(&inner, &list.clauses)?;
-        let (func, args, ty) = self.aggregate_function(name, args, distinct)?;
+        let (func, mut args, ty) = self.aggregate_function(name, args, distinct)?;
+        let keyed = self.needs_key(name, &ty);
+        if keyed {
+            args = args.into_iter().map(|arg| extreme_key::key(arg, &ty)).collect();
+        }
         let call = AggregateFunction::new_udf(func, args, distinct, filter, order_by, None);
-        Ok(Typed::new(Expr::AggregateFunction(call), ty))
+        let call = Expr::AggregateFunction(call);
+        Ok(Typed::new(if keyed { extreme_key::value(call, &ty) } else { call }, ty))
+    }
+
+    /// Whether min or max goes over keys: in a query, over types that Arrow orders its own way.
+    fn needs_key(&self, name: &str, ty: &PgType) -> bool {
+        !self.settings.view && matches!(name, "min" | "max") && extreme_key::is_needed(ty)
     }
 
     fn aggregate_arguments(
@@ -366,7 +376,10 @@ impl Binder<'_> {
         let spec = self.window_spec(env, function.over.as_ref())?;
         let (fun, args, ty, cast_to) = if aggregates::is_aggregate(name) {
             let args = self.aggregate_arguments(&inner, name, list, false)?;
-            let (func, args, ty) = self.aggregate_function(name, args, false)?;
+            let (func, mut args, ty) = self.aggregate_function(name, args, false)?;
+            if self.needs_key(name, &ty) {
+                args = args.into_iter().map(|arg| extreme_key::key(arg, &ty)).collect();
+            }
             (datafusion::logical_expr::WindowFunctionDefinition::AggregateUDF(func), args, ty, None)
         } else {
             let args = self.arguments(&inner, name, list)?;
@@ -408,6 +421,7 @@ impl Binder<'_> {
         let expr = Expr::WindowFunction(Box::new(WindowFunction { fun, params }));
         Ok(match cast_to {
             Some(result) => Typed::new(datafusion::prelude::cast(expr, result.arrow()), ty),
+            None if self.needs_key(name, &ty) => Typed::new(extreme_key::value(expr, &ty), ty),
             None => Typed::new(expr, ty),
         })
     }

@@ -6,6 +6,7 @@
 
 pub(crate) mod aggregates;
 mod arithmetic;
+pub(crate) mod extreme_key;
 mod math;
 mod sums;
 mod text;

@@ -18,7 +18,7 @@ use datafusion::common::ScalarValue;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility};
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use thalweg_dataflow::types::{Numeric, PgType, numeric_at};
 use thalweg_dataflow::{Error, Result};
 
@@ -75,14 +75,7 @@ impl ExactSum {
     }
 
     fn sums(&self) -> Sums {
-        Sums {
-            input: self.input.clone(),
-            output: self.output.clone(),
-            small: Vec::new(),
-            large: Vec::new(),
-            floats: Vec::new(),
-            counts: Vec::new(),
-        }
+        Sums::new(self.input.clone(), self.output.clone())
     }
 
     fn sum_layout(&self) -> DataType {
@@ -118,6 +111,10 @@ impl AggregateUDFImpl for ExactSum {
         Ok(Box::new(SingleSum { sums: self.sums() }))
     }
 
+    fn create_sliding_accumulator(&self, _args: AccumulatorArgs<'_>) -> DataFusionResult<Box<dyn Accumulator>> {
+        Ok(Box::new(MovingSum { frame: VecDeque::new(), empty: self.sums() }))
+    }
+
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> DataFusionResult<Vec<FieldRef>> {
         if args.is_distinct {
             let item = Field::new_list_field(self.input.arrow(), true);
@@ -144,7 +141,7 @@ impl AggregateUDFImpl for ExactSum {
 
 /// The sums of all groups. Exact ones are `small` at the input's own scale, plus `large` where
 /// that is set; floats have their own.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Sums {
     input: PgType,
     output: Output,
@@ -155,6 +152,10 @@ struct Sums {
 }
 
 impl Sums {
+    fn new(input: PgType, output: Output) -> Sums {
+        Sums { input, output, small: Vec::new(), large: Vec::new(), floats: Vec::new(), counts: Vec::new() }
+    }
+
     fn grow(&mut self, groups: usize) {
         self.counts.resize(groups, 0);
         if self.output.is_float() {
@@ -434,14 +435,7 @@ impl GroupsAccumulator for Sums {
     ) -> DataFusionResult<Vec<ArrayRef>> {
         let rows = values[0].len();
         let groups: Vec<usize> = (0..rows).collect();
-        let mut sums = Sums {
-            input: self.input.clone(),
-            output: self.output.clone(),
-            small: Vec::new(),
-            large: Vec::new(),
-            floats: Vec::new(),
-            counts: Vec::new(),
-        };
+        let mut sums = Sums::new(self.input.clone(), self.output.clone());
         carried(sums.update(&values[0], &groups, opt_filter, rows))?;
         carried(sums.partial(EmitTo::All))
     }
@@ -470,7 +464,7 @@ impl Accumulator for SingleSum {
     fn evaluate(&mut self) -> DataFusionResult<ScalarValue> {
         // A window asks again and again: the state stays.
         self.sums.grow(1);
-        let mut copy = self.sums.copy();
+        let mut copy = self.sums.clone();
         ScalarValue::try_from_array(&carried(copy.finish(EmitTo::All))?, 0)
     }
 
@@ -480,26 +474,13 @@ impl Accumulator for SingleSum {
 
     fn state(&mut self) -> DataFusionResult<Vec<ScalarValue>> {
         self.sums.grow(1);
-        let mut copy = self.sums.copy();
+        let mut copy = self.sums.clone();
         carried(copy.partial(EmitTo::All))?.iter().map(|array| ScalarValue::try_from_array(array, 0)).collect()
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> DataFusionResult<()> {
         let groups = vec![0; states[0].len()];
         carried(self.sums.merge(states, &groups, 1))
-    }
-}
-
-impl Sums {
-    fn copy(&self) -> Sums {
-        Sums {
-            input: self.input.clone(),
-            output: self.output.clone(),
-            small: self.small.clone(),
-            large: self.large.clone(),
-            floats: self.floats.clone(),
-            counts: self.counts.clone(),
-        }
     }
 }
 
@@ -528,7 +509,7 @@ impl Accumulator for DistinctSum {
     }
 
     fn evaluate(&mut self) -> DataFusionResult<ScalarValue> {
-        let mut sums = self.sums.copy();
+        let mut sums = self.sums.clone();
         sums.grow(1);
         if !self.values.is_empty() {
             let array = ScalarValue::iter_to_array(self.values.iter().cloned())?;
@@ -552,5 +533,64 @@ impl Accumulator for DistinctSum {
             self.insert(&list)?;
         }
         Ok(())
+    }
+}
+
+/// The sum over a window's moving frame: added up anew for every row, for what is taken away from a
+/// float or a numeric's scale does not leave what would be there without it.
+#[derive(Debug)]
+struct MovingSum {
+    frame: VecDeque<ArrayRef>,
+    empty: Sums,
+}
+
+impl MovingSum {
+    fn sums(&self) -> DataFusionResult<Sums> {
+        let mut sums = self.empty.clone();
+        sums.grow(1);
+        for values in &self.frame {
+            carried(sums.update(values, &vec![0; values.len()], None, 1))?;
+        }
+        Ok(sums)
+    }
+}
+
+impl Accumulator for MovingSum {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> DataFusionResult<()> {
+        self.frame.push_back(values[0].clone());
+        Ok(())
+    }
+
+    fn retract_batch(&mut self, values: &[ArrayRef]) -> DataFusionResult<()> {
+        let mut leaving = values[0].len();
+        while let Some(first) = self.frame.front_mut() {
+            if leaving < first.len() {
+                *first = first.slice(leaving, first.len() - leaving);
+                break;
+            }
+            leaving -= first.len();
+            self.frame.pop_front();
+        }
+        Ok(())
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        true
+    }
+
+    fn evaluate(&mut self) -> DataFusionResult<ScalarValue> {
+        ScalarValue::try_from_array(&carried(self.sums()?.finish(EmitTo::All))?, 0)
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self) + self.frame.iter().map(|values| values.get_array_memory_size()).sum::<usize>()
+    }
+
+    fn state(&mut self) -> DataFusionResult<Vec<ScalarValue>> {
+        carried(self.sums()?.partial(EmitTo::All))?.iter().map(|array| ScalarValue::try_from_array(array, 0)).collect()
+    }
+
+    fn merge_batch(&mut self, _states: &[ArrayRef]) -> DataFusionResult<()> {
+        carried(Err(Error::internal("a window's frame is not put together of parts")))
     }
 }
