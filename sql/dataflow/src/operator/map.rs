@@ -34,9 +34,7 @@ impl Map {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.evaluate(batch)));
         match outcome.unwrap_or_else(|_| Err(Error::internal("an expression panicked"))) {
             Ok(result) => {
-                if result.rows.num_rows() > 0 {
-                    out.push(result);
-                }
+                out.extend(result);
                 Ok(())
             }
             Err(error) if batch.rows.num_rows() == 1 => {
@@ -52,7 +50,8 @@ impl Map {
         }
     }
 
-    fn evaluate(&self, batch: &Batch) -> Result<Batch> {
+    /// What passes, if anything does: projections are not looked at for no row at all.
+    fn evaluate(&self, batch: &Batch) -> Result<Option<Batch>> {
         let mut rows = batch.rows.clone();
         let mut diffs = batch.diffs.clone();
         for predicate in &self.filters {
@@ -67,7 +66,7 @@ impl Map {
             diffs = diffs.map(|diffs| filter_diffs(&diffs, &mask)).transpose()?;
             rows = filter_record_batch(&rows, &mask)?;
             if rows.num_rows() == 0 {
-                break;
+                return Ok(None);
             }
         }
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.project.len());
@@ -82,7 +81,7 @@ impl Map {
             }
             columns.push(column);
         }
-        Ok(Batch { rows: of_columns(&self.schema, columns, rows.num_rows())?, diffs })
+        Ok(Some(Batch { rows: of_columns(&self.schema, columns, rows.num_rows())?, diffs }))
     }
 }
 
