@@ -13,7 +13,7 @@ use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::binder::{Binder, Env, at, fold};
 use super::functions::{self, numeric_constant};
-use super::typed::{Typed, base, base_name, castable, category, common, implicit, literal, null, same_base};
+use super::typed::{Typed, base_name, castable, category, common, implicit, literal, null, same_base};
 
 /// How a value may change its type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -230,7 +230,7 @@ impl Binder<'_> {
                         );
                     }
                     _ => {
-                        let open = base(target);
+                        let open = target.base();
                         parameters[number - 1] = Some(open.clone());
                         drop(parameters);
                         let typed = Typed::new(placeholder(&parameter.id, Some(&open)), open);

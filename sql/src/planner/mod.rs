@@ -44,6 +44,7 @@ use thalweg_dataflow::{Error, Result, SqlState};
 pub use explain::{explain_query, explain_view};
 pub(crate) use from::RelationSource;
 pub(crate) use guard::{can_fail, guard};
+pub(crate) use names::output_name;
 pub(crate) use typed::literal;
 
 /// What a name in FROM means to one statement.

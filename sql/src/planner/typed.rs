@@ -78,18 +78,9 @@ pub(crate) fn base_name(ty: &PgType) -> String {
     }
 }
 
-/// The type without its modifier.
-pub(crate) fn base(ty: &PgType) -> PgType {
-    match ty {
-        PgType::Numeric(_) => PgType::Numeric(None),
-        PgType::Varchar(_) => PgType::Varchar(None),
-        other => other.clone(),
-    }
-}
-
 /// Whether two types differ in their modifiers at most.
 pub(crate) fn same_base(one: &PgType, other: &PgType) -> bool {
-    base(one) == base(other)
+    one.base() == other.base()
 }
 
 /// PostgreSQL's type categories.
@@ -125,11 +116,6 @@ pub(crate) fn category(ty: &PgType) -> Category {
         PgType::Interval => Category::Timespan,
         PgType::Bytea => Category::User,
     }
-}
-
-/// Whether the type is its category's preferred one.
-pub(crate) fn is_preferred(ty: &PgType) -> bool {
-    matches!(ty, PgType::Bool | PgType::Float8 | PgType::Oid | PgType::Text | PgType::Timestamptz | PgType::Interval)
 }
 
 /// The place of a number type in the order of implicit casts.
@@ -199,15 +185,15 @@ pub(crate) fn common<'a>(
             continue;
         }
         if same_base(so_far, ty) {
-            result = Some(base(ty));
+            result = Some(ty.base());
         } else if category(so_far) != category(ty) {
             let message = format!("{construct} types {} and {} cannot be matched", base_name(so_far), base_name(ty));
             let error = Error::new(SqlState::DatatypeMismatch, message);
             return Err(if let Some(at) = at { error.at(at) } else { error });
-        } else if !is_preferred(so_far) && implicit(so_far, ty) && !implicit(ty, so_far) {
-            result = Some(base(ty));
+        } else if !so_far.is_preferred() && implicit(so_far, ty) && !implicit(ty, so_far) {
+            result = Some(ty.base());
         } else {
-            result = Some(base(so_far));
+            result = Some(so_far.base());
         }
     }
     Ok(result.unwrap_or(PgType::Text))

@@ -138,7 +138,7 @@ fn columns(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
                 datafusion::scalar::ScalarValue::Int32(if column.data_type == PgType::Date { Some(0) } else { time }),
                 text(DATABASE),
                 text("pg_catalog"),
-                text(udt(&column.data_type)),
+                text(column.data_type.short_name()),
                 text("NO"),
             ]);
         }
@@ -163,26 +163,5 @@ fn precision(data_type: &PgType) -> (Option<i32>, Option<i32>) {
         PgType::Float8 => (Some(53), None),
         PgType::Numeric(Some((precision, scale))) => (Some(i32::from(*precision)), Some(i32::from(*scale))),
         _ => (None, None),
-    }
-}
-
-/// The name in `pg_type`.
-fn udt(data_type: &PgType) -> &'static str {
-    match data_type {
-        PgType::Bool => "bool",
-        PgType::Int2 => "int2",
-        PgType::Int4 => "int4",
-        PgType::Int8 => "int8",
-        PgType::Float4 => "float4",
-        PgType::Float8 => "float8",
-        PgType::Numeric(_) => "numeric",
-        PgType::Text => "text",
-        PgType::Varchar(_) => "varchar",
-        PgType::Bytea => "bytea",
-        PgType::Date => "date",
-        PgType::Timestamp => "timestamp",
-        PgType::Timestamptz => "timestamptz",
-        PgType::Interval => "interval",
-        PgType::Oid => "oid",
     }
 }

@@ -305,16 +305,16 @@ fn pg_attribute(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
     .with_text_arrays(&["attacl", "attoptions", "attfdwoptions"]);
     for relation in tables.relations() {
         for (place, column) in (1..).zip(&relation.columns) {
-            let (oid, length) = type_oid(&column.data_type);
+            let length = column.data_type.size();
             table.row([
                 int4(relation.oid),
                 text(&column.name),
-                int4(oid),
+                int4(oid(&column.data_type)),
                 int4(-1),
                 int2(length),
                 int2(place),
                 int4(0),
-                int4(typmod(&column.data_type)),
+                int4(column.data_type.typmod()),
                 bool((1..=8).contains(&length)),
                 text(storage(column)),
                 text(""),
@@ -333,33 +333,9 @@ fn pg_attribute(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
     table.finish()
 }
 
-/// The oid of a type and its length in PostgreSQL (-1: varies).
-pub(crate) fn type_oid(data_type: &PgType) -> (i32, i16) {
-    match data_type {
-        PgType::Bool => (16, 1),
-        PgType::Int2 => (21, 2),
-        PgType::Int4 => (23, 4),
-        PgType::Int8 => (20, 8),
-        PgType::Float4 => (700, 4),
-        PgType::Float8 => (701, 8),
-        PgType::Numeric(_) => (1700, -1),
-        PgType::Text => (25, -1),
-        PgType::Varchar(_) => (1043, -1),
-        PgType::Bytea => (17, -1),
-        PgType::Date => (1082, 4),
-        PgType::Timestamp => (1114, 8),
-        PgType::Timestamptz => (1184, 8),
-        PgType::Interval => (1186, 16),
-        PgType::Oid => (26, 4),
-    }
-}
-
-fn typmod(data_type: &PgType) -> i32 {
-    match data_type {
-        PgType::Numeric(Some((precision, scale))) => (i32::from(*precision) << 16 | i32::from(*scale)) + 4,
-        PgType::Varchar(Some(length)) => i32::try_from(*length).map_or(-1, |length| length + 4),
-        _ => -1,
-    }
+/// The oid of a type as the catalogs hold it.
+fn oid(data_type: &PgType) -> i32 {
+    i32::try_from(data_type.oid()).unwrap_or(i32::MAX)
 }
 
 fn storage(column: &Column) -> &'static str {

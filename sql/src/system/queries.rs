@@ -35,6 +35,7 @@ use thalweg_dataflow::types::PgType;
 use super::information::{Relation, THALWEG_OID};
 use super::{functions, information, pg_catalog, rewrite};
 use crate::database::{DATABASE, Published};
+use crate::planner::output_name;
 use crate::statement::create_source::columns_of;
 use crate::statement::resolve::{folded, relations_of};
 
@@ -330,28 +331,10 @@ fn output_names(query: &Query) -> Option<Vec<String>> {
         }
     }
     let item = |item: &SelectItem| match item {
-        SelectItem::UnnamedExpr(expr) => Some(output_name(expr).unwrap_or_else(|| "?column?".into())),
+        SelectItem::UnnamedExpr(expr) => Some(output_name(expr)),
         SelectItem::ExprWithAlias { alias, .. } if alias.quote_style.is_some() => Some(alias.value.clone()),
         SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.to_lowercase()),
         _ => None,
     };
     first_select(&query.body)?.projection.iter().map(item).collect()
-}
-
-pub(crate) fn output_name(expr: &Expr) -> Option<String> {
-    match expr {
-        Expr::Identifier(name) => {
-            Some(if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() })
-        }
-        Expr::CompoundIdentifier(names) => names.last().map(|name| name.value.to_lowercase()),
-        Expr::Function(function) => folded(&function.name).map(|(_, name)| name),
-        Expr::Cast { expr, data_type, .. } => {
-            output_name(expr).or_else(|| Some(data_type.to_string().to_lowercase().rsplit('.').next()?.to_string()))
-        }
-        Expr::Case { else_result, .. } => else_result.as_deref().and_then(output_name).or_else(|| Some("case".into())),
-        Expr::Nested(inner) => output_name(inner),
-        Expr::Exists { .. } => Some("exists".into()),
-        Expr::Subquery(query) => output_names(query)?.into_iter().next(),
-        _ => None,
-    }
 }

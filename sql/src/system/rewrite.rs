@@ -14,7 +14,7 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::pg_catalog;
-use super::queries::output_name;
+use crate::planner::output_name;
 use crate::statement::resolve::folded;
 
 /// Aggregates that clients' catalog queries use.
@@ -114,7 +114,7 @@ fn nothing(select: &Select) -> Option<SetExpr> {
     let mut names: Vec<String> = Vec::with_capacity(select.projection.len());
     for item in &select.projection {
         let name = match item {
-            SelectItem::UnnamedExpr(expr) => output_name(expr).unwrap_or_else(|| "?column?".into()),
+            SelectItem::UnnamedExpr(expr) => output_name(expr),
             SelectItem::ExprWithAlias { alias, .. } if alias.quote_style.is_some() => alias.value.clone(),
             SelectItem::ExprWithAlias { alias, .. } => alias.value.to_lowercase(),
             _ => return None,

@@ -12,7 +12,7 @@ use thalweg_dataflow::plan::Function;
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result};
 
-use super::super::typed::{Typed, base};
+use super::super::typed::Typed;
 use super::sums::{ExactSum, Output};
 use super::{choose, no_function};
 
@@ -137,7 +137,7 @@ pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Aggregate> {
             };
             let function = if name == "min" { df::min_max::min_udaf() } else { df::min_max::max_udaf() };
             // The result's type is the argument's without modifier; the engine says the same.
-            let result = Function::Min.result(Some(&param)).unwrap_or_else(|| base(&param));
+            let result = Function::Min.result(Some(&param)).unwrap_or_else(|| param.base());
             let args = if let PgType::Numeric(_) = param { vec![PgType::Numeric(None)] } else { vec![param] };
             return Ok(Aggregate { function, args, result });
         }

@@ -27,7 +27,7 @@ pub(crate) use arithmetic::{arithmetic, arithmetic_types, extreme, key};
 use udf::{Input, Kernel, PgFunction};
 
 use super::call::type_names;
-use super::typed::{Category, Typed, base, category, implicit, is_preferred, literal, same_base};
+use super::typed::{Category, Typed, category, implicit, literal, same_base};
 
 /// One overload of a function.
 pub(crate) struct Definition {
@@ -90,15 +90,15 @@ pub(crate) fn choose<D: Copy>(candidates: Vec<(D, &[PgType])>, types: &[Option<&
     };
     keep_best(&mut left, |params| score(params, &exact));
     keep_best(&mut left, |params| {
-        score(params, &|param, ty| exact(param, ty) || (is_preferred(param) && category(param) == category(ty)))
+        score(params, &|param, ty| exact(param, ty) || (param.is_preferred() && category(param) == category(ty)))
     });
     if left.len() > 1 {
         // Open literals: text if any candidate takes text there, else the preferred type.
         for (place, _) in types.iter().enumerate().filter(|(_, ty)| ty.is_none()) {
             if left.iter().any(|(_, params)| category(&params[place]) == Category::Text) {
                 left.retain(|(_, params)| category(&params[place]) == Category::Text);
-            } else if left.iter().any(|(_, params)| is_preferred(&params[place])) {
-                left.retain(|(_, params)| is_preferred(&params[place]));
+            } else if left.iter().any(|(_, params)| params[place].is_preferred()) {
+                left.retain(|(_, params)| params[place].is_preferred());
             }
         }
     }
@@ -217,11 +217,11 @@ pub(crate) fn canonical(expr: Expr, ty: &PgType) -> Result<Expr> {
     }
     match ty {
         PgType::Numeric(None) => {
-            Ok(evaluated(PgFunction::new("canonical", vec![base(ty)], base(ty), Zone::default(), numerics), vec![expr]))
+            Ok(evaluated(PgFunction::new("canonical", vec![ty.base()], ty.base(), Zone::default(), numerics), vec![expr]))
         }
         PgType::Float4 | PgType::Float8 => key(expr, ty),
         PgType::Interval => Ok(evaluated(
-            PgFunction::new("canonical", vec![base(ty)], base(ty), Zone::default(), time::canonical_intervals),
+            PgFunction::new("canonical", vec![ty.base()], ty.base(), Zone::default(), time::canonical_intervals),
             vec![expr],
         )),
         _ => Ok(expr),
