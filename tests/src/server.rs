@@ -103,6 +103,14 @@ impl Server {
         self.child.as_ref().map_or(0, Child::id)
     }
 
+    /// The processor time that its threads of this name have used so far, in clock ticks.
+    pub fn ticks(&self, thread: &str) -> u64 {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).into_iter().flatten().flatten();
+        // A thread that ends while it is looked at counts no more.
+        let stats = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
+        stats.filter_map(|stat| ticks_of(&stat, thread)).sum()
+    }
+
     /// What it logged so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
@@ -193,6 +201,14 @@ impl Drop for Server {
             eprintln!("{}", self.log_tail());
         }
     }
+}
+
+/// utime and stime of a line of `/proc/.../stat`, if it is about a thread of this name.
+fn ticks_of(stat: &str, thread: &str) -> Option<u64> {
+    let (head, tail) = stat.rsplit_once(')')?;
+    let (_, name) = head.split_once('(')?;
+    let mut fields = tail.split_whitespace().skip(11).map(|field| field.parse::<u64>().ok());
+    (name == thread).then(|| Some(fields.next()?? + fields.next()??)).flatten()
 }
 
 /// Whether a session can be opened: AuthenticationOk is the first answer to a startup packet.

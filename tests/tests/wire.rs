@@ -14,6 +14,11 @@ const BIG: &str =
     "CREATE SOURCE big WITH (connector='generator', dataset='ecommerce', rate='max', rows='2000000000', seed='7')";
 const LONG: &str = "SELECT count(*) FROM big WHERE price > 10";
 
+/// A source of which to compare all pairs takes minutes, in few steps.
+const MANY: &str =
+    "CREATE SOURCE many WITH (connector='generator', dataset='ecommerce', rate='max', rows='400000', seed='7')";
+const PAIRS: &str = "SELECT count(*) FROM many a JOIN many b ON a.price < b.price";
+
 /// Twenty rows.
 const TWENTY: &str = "SELECT n FROM (VALUES (1),(2),(3),(4),(5),(6),(7),(8),(9),(10),(11),(12),(13),(14),(15),(16),(17),(18),(19),(20)) v(n) ORDER BY n";
 
@@ -110,6 +115,11 @@ fn simple_queries_answer_every_statement_in_order() {
     assert_eq!(kinds(&raw.simple("SELECT 1; SELECT 2, 'two'")), "TDCTDCZ");
     // The statements before the error have run, those after it have not.
     assert_eq!(kinds(&raw.simple("SELECT 1; SELECT nope; SELECT 2")), "TDCEZ");
+    // All statements of a request have one moment.
+    let messages = raw.simple("SELECT now(); SELECT pg_typeof(1); SELECT now()");
+    assert_eq!(kinds(&messages), "TDCTDCTDCZ");
+    assert_eq!(messages[1], messages[7]);
+    assert_eq!(kinds(&raw.simple("SELECT")), "TDCZ");
     let messages = raw.simple("SELECT NULL::text AS a, '' AS b, 1.50 AS c");
     assert_eq!(messages[1].1, b"\0\x03\xff\xff\xff\xff\0\0\0\0\0\0\0\x041.50", "a row in text form");
     assert_eq!(messages[2].1, b"SELECT 1\0");
@@ -250,6 +260,38 @@ async fn cancel_ends_a_statement_within_a_second_and_not_the_session() {
     client.batch_execute("SET statement_timeout = '300ms'").await.expect("a setting");
     let error = client.simple_query(LONG).await.expect_err("it took too long");
     assert_eq!(message(&error), "57014 canceling statement due to statement timeout");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_join_that_gives_no_row_for_minutes_hears_a_cancel_and_the_timeout() {
+    /// Processor time after which all rows are read and the pairs are being compared.
+    const JOINING: u64 = 200;
+    let server = Server::start(Options::default());
+    let client = server.connect().await;
+    let other = server.connect().await;
+    client.batch_execute(MANY).await.expect("a source");
+    for extended in [false, true] {
+        let token = client.cancel_token();
+        let cancel = async {
+            let before = server.ticks("batch");
+            while server.ticks("batch") < before + JOINING {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            assert_eq!(value(&other, "SELECT count(*) FROM (SELECT 1) s").await, "1", "others do not wait");
+            token.cancel_query(NoTls).await.expect("the request is taken");
+        };
+        let run = async {
+            if extended { client.query(PAIRS, &[]).await.map(drop) } else { client.simple_query(PAIRS).await.map(drop) }
+        };
+        let ((), outcome) = tokio::join!(cancel, run);
+        let error = outcome.expect_err("it was cancelled");
+        assert_eq!(message(&error), "57014 canceling statement due to user request");
+        assert_eq!(value(&client, "SELECT count(*) FROM (SELECT 1) s").await, "1");
+    }
+    client.batch_execute("SET statement_timeout = '2s'").await.expect("a setting");
+    let error = client.simple_query(PAIRS).await.expect_err("it took too long");
+    assert_eq!(message(&error), "57014 canceling statement due to statement timeout");
+    assert_eq!(value(&client, "SELECT 2").await, "2");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! all types: DataFusion's own coercion is off. Knows no text.
 
 mod guard_rule;
+mod interrupt;
 mod one_row_rule;
 mod tables;
 mod threads;
@@ -35,6 +36,7 @@ use thalweg_dataflow::types::{PgType, normalize};
 use thalweg_dataflow::{Error, Result, SqlState};
 
 use crate::planner::{Bound, Relation, RelationSource};
+use interrupt::{Interrupt, InterruptJoins};
 use tables::{Rows, Table};
 use threads::Threads;
 
@@ -97,7 +99,8 @@ impl Batch {
         let plan = tokio::task::spawn_blocking(move || resolve(plan, &parameters, &types, snapshot.as_ref()))
             .await
             .map_err(|error| Error::internal(format!("a query's preparation stopped: {error}")))??;
-        let state = self.state();
+        let interrupt = Interrupt::default();
+        let state = self.state(interrupt.clone());
         let context = state.task_ctx();
         let plan = async move {
             let optimized = state.optimize(&plan)?;
@@ -105,16 +108,17 @@ impl Batch {
         };
         let physical = self.threads.run(plan).await?;
         let schema = bound.schema.clone();
-        self.threads.stream(schema.clone(), move || {
+        let rows = self.threads.stream(schema.clone(), move || {
             let target = schema.clone();
             let rows = execute_stream(physical, context)?;
             let dressed = rows.map(move |batch| dress(&batch?, &target).map_err(Error::into_datafusion));
             Ok(Box::pin(RecordBatchStreamAdapter::new(schema, dressed)))
-        })
+        })?;
+        Ok(interrupt.on_drop(rows))
     }
 
     /// How DataFusion is to plan and run.
-    fn state(&self) -> SessionState {
+    fn state(&self, interrupt: Interrupt) -> SessionState {
         let mut config =
             SessionConfig::new().with_target_partitions(self.options.workers.max(1)).with_batch_size(BATCH_ROWS);
         config.options_mut().sql_parser.parse_float_as_decimal = true;
@@ -124,19 +128,20 @@ impl Batch {
             .with_config(config)
             .with_runtime_env(self.runtime.clone())
             .with_analyzer_rules(vec![Arc::new(one_row_rule::KeepOneRow)])
-            .with_physical_optimizer_rules(physical_rules())
+            .with_physical_optimizer_rules(physical_rules(interrupt))
             .build()
     }
 }
 
 /// DataFusion's rules, and ours last.
-fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+fn physical_rules(interrupt: Interrupt) -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut rules = PhysicalOptimizer::new().rules;
     // It answers count(*) from statistics, of which our tables have none, and mistakes one count for
     // another over a relation that is known to be empty (DataFusion 55: "Input field name ... does
     // not match").
     rules.retain(|rule| rule.name() != "aggregate_statistics");
     rules.push(Arc::new(guard_rule::GuardConditions));
+    rules.push(Arc::new(InterruptJoins(interrupt)));
     rules
 }
 
