@@ -3,6 +3,8 @@
 //!
 //! One broker serves the tests that leave it alone; the one that stops its broker has its own.
 
+#![expect(clippy::unwrap_used, reason = "a test and its helpers stop where they cannot go on")]
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};

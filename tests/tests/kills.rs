@@ -224,11 +224,10 @@ fn produce(kafka: Arc<Kafka>, enough: Arc<AtomicBool>) -> tokio::task::JoinHandl
     tokio::task::spawn_blocking(move || {
         let mut written = [0; 4];
         while !enough.load(Ordering::Acquire) {
-            for partition in 0..4 {
-                let lines: Vec<String> =
-                    (written[partition]..written[partition] + 250).map(|n| line(partition as i32, n)).collect();
-                kafka.produce("ecomm_test", partition as i32, &lines);
-                written[partition] += lines.len();
+            for (partition, written) in (0..).zip(&mut written) {
+                let lines: Vec<String> = (*written..*written + 250).map(|n| line(partition, n)).collect();
+                kafka.produce("ecomm_test", partition, &lines);
+                *written += lines.len();
             }
         }
         written

@@ -108,7 +108,7 @@ fn draw_length(random: &mut Random) -> usize {
 /// A user by rank: `USERS * x * x` makes the rank-th user come with frequency `1 / sqrt(rank)`.
 fn draw_user(random: &mut Random) -> u32 {
     let bits = random.next();
-    if (bits >> 32) % 2000 == 0 {
+    if (bits >> 32).is_multiple_of(2000) {
         return 0; // the one hot user: 22,542 sessions in the real data
     }
     let x = fraction(bits);
@@ -123,7 +123,7 @@ fn user_id(rank: u32) -> i64 {
 fn session_id(seed: u64, block: u64, place: u64) -> [u8; 36] {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     // One id in 40,000 is that of the session before: the real data has such sessions, too.
-    let place = if place > 0 && mix(place ^ block << 20) % 40_000 == 0 { place - 1 } else { place };
+    let place = if place > 0 && mix(place ^ block << 20).is_multiple_of(40_000) { place - 1 } else { place };
     let high = mix(seed ^ mix(block << 16 | place));
     let low = mix(high);
     let high = high & !0xf000 | 0x4000;
@@ -153,7 +153,7 @@ impl<'a> Visit<'a> {
     /// Half of the sessions start where the user's interest lies: three brands of his own.
     fn begin(shop: &'a Shop, rank: u32, random: &mut Random) -> Visit<'a> {
         let bits = random.next();
-        let draw = if bits >> 63 == 0 { bits } else { mix(u64::from(rank) << 2 | (bits >> 40) % 3) };
+        let draw = if bits >> 63 == 0 { bits } else { mix((u64::from(rank) << 2) | ((bits >> 40) % 3)) };
         let pair = shop.any_pair(draw);
         let kind = match (bits >> 48) & 0x3ff {
             0..12 => CART,
@@ -253,7 +253,7 @@ impl Drawn {
             if step > 0 {
                 visit.step(random);
             }
-            let sessionless = random.next() % 9_000_000 == 0;
+            let sessionless = random.next().is_multiple_of(9_000_000);
             self.events.push(Event { product: visit.product, session, kind: visit.kind, sessionless });
         }
     }

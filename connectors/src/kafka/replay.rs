@@ -256,7 +256,7 @@ impl Run<'_> {
     }
 
     /// Moves the time of a line; one that is no time stays as it is.
-    fn shift(&mut self, line: &mut Vec<u8>) {
+    fn shift(&mut self, line: &mut [u8]) {
         let Some((column, first)) = self.plan.time else { return };
         let Some(range) = field_range(line, column) else { return };
         let Some(time) = parse_time(&line[range.clone()]) else { return };

@@ -23,7 +23,7 @@ use crate::graph::{Dataflow, NodeOp};
 use crate::operator::Errors;
 use crate::plan::RelationId;
 use crate::source::Offsets;
-use crate::storage::{Store, Tree};
+use crate::storage::{Store, Tree, Write};
 
 pub(crate) use recover::{Recovered, recover};
 
@@ -127,7 +127,7 @@ pub(crate) struct Context<'a> {
 #[derive(Debug)]
 pub(crate) struct Frozen {
     pub(crate) epoch: u64,
-    writes: Vec<(Tree, Vec<(Vec<u8>, Option<Vec<u8>>)>)>,
+    writes: Vec<(Tree, Vec<Write>)>,
     /// The views whose whole state is in it.
     pub(crate) views: BTreeSet<RelationId>,
     /// Some state had to wait for the next one.
@@ -235,7 +235,8 @@ impl Checkpointer {
                     let meta = self.units.get(&unit).copied().unwrap_or_default();
                     let dirty = section::is_dirty(arrangement, table, shard);
                     let stale = crowded && meta.first_log != 0 && meta.first_log <= oldest;
-                    if !dirty && !stale && !(broken && meta.base + meta.first_log != 0) {
+                    let rebuilt = broken && meta.base + meta.first_log != 0;
+                    if !(dirty || stale || rebuilt) {
                         continue;
                     }
                     let first = meta.base == 0;

@@ -109,7 +109,7 @@ impl Members {
             return Ok(Members { known: HashSet::new(), has_null: false });
         }
         let elements = lists.value(row);
-        let rows = converter.convert_columns(&[elements.clone()])?;
+        let rows = converter.convert_columns(std::slice::from_ref(&elements))?;
         let present = (0..elements.len()).filter(|place| elements.is_valid(*place));
         Ok(Members {
             known: present.map(|place| rows.row(place).owned()).collect(),
@@ -121,7 +121,7 @@ impl Members {
         if self.known.is_empty() && !self.has_null {
             return Ok(vec![Some(false); values.len()].into());
         }
-        let rows = converter.convert_columns(&[values.clone()])?;
+        let rows = converter.convert_columns(std::slice::from_ref(values))?;
         let answer = |place: usize| match values.is_valid(place) && self.known.contains(&rows.row(place).owned()) {
             true => Some(true),
             false if values.is_null(place) || self.has_null => None,

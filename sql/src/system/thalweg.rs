@@ -45,7 +45,7 @@ pub(crate) fn source_state(status: Option<&SourceStatus>) -> &'static str {
     }
 }
 
-fn sorted<'a>(system: &'a SystemTables, wanted: impl Fn(&ObjectData) -> bool) -> Vec<&'a Object> {
+fn sorted(system: &SystemTables, wanted: impl Fn(&ObjectData) -> bool) -> Vec<&Object> {
     let mut objects: Vec<&Object> = system.published.catalog.objects().filter(|object| wanted(&object.data)).collect();
     objects.sort_by(|a, b| a.name.cmp(&b.name));
     objects

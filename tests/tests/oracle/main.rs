@@ -8,6 +8,8 @@
 //!
 //! `THALWEG_ORACLE_SEED` sets the first seed, `THALWEG_ORACLE_ROUNDS` the number of rounds.
 
+#![expect(clippy::unwrap_used, reason = "a test and its helpers stop where they cannot go on")]
+
 mod postgres;
 mod run;
 mod script;

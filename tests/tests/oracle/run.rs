@@ -359,11 +359,14 @@ fn canonical(text: &str, kind: Kind) -> String {
     }
 }
 
+/// A row's exact columns as text, and its inexact ones.
+type Keyed = (Vec<Option<String>>, Vec<Option<f64>>);
+
 fn difference(script: &Script, view: &str, maintained: &Rows, reference: &Rows) -> Option<String> {
     let cols = &script.views[view].cols;
     // Exact columns as text decide the order; inexact floats of equal rows are compared as numbers.
     let sorted = |rows: &Rows| {
-        let mut keyed: Vec<(Vec<Option<String>>, Vec<Option<f64>>)> = rows
+        let mut keyed: Vec<Keyed> = rows
             .iter()
             .map(|row| {
                 let exact = row.iter().zip(cols).filter(|(_, col)| col.exact);

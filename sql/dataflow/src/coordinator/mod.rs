@@ -377,8 +377,7 @@ impl Coordinator {
     }
 
     fn wants_checkpoint(&self) -> bool {
-        !self.checkpoints.writing && self.epoch > self.checkpoints.newest
-            || self.checkpoints.wanted && !self.checkpoints.writing
+        !self.checkpoints.writing && (self.epoch > self.checkpoints.newest || self.checkpoints.wanted)
     }
 
     /// Freezes a checkpoint and hands it to the writer.

@@ -297,7 +297,10 @@ fn text(batches: Vec<RecordBatch>) -> Vec<String> {
     lines
 }
 
-fn expected_by_key(rows: &[Row]) -> Vec<(Option<&'static str>, i64, i128, i64, Option<i64>, i128, Option<(i64, i64)>)> {
+/// A row of `by_key`: the key, then its aggregates.
+type ByKey = (Option<&'static str>, i64, i128, i64, Option<i64>, i128, Option<(i64, i64)>);
+
+fn expected_by_key(rows: &[Row]) -> Vec<ByKey> {
     let mut groups: BTreeMap<Option<&str>, Vec<&Row>> = BTreeMap::new();
     rows.iter().for_each(|row| groups.entry(row.k).or_default().push(row));
     groups

@@ -9,10 +9,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use super::{CutLog, Store, Tree};
+use super::{CutLog, Store, Tree, Write};
 use crate::error::{Error, Result, SqlState};
 
 /// Appends that may wait for the log's thread.
@@ -167,10 +167,7 @@ impl Writer {
                 if bytes >= GROUP_BYTES {
                     break;
                 }
-                next = match queue.try_recv() {
-                    Ok(request) => Some(request),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-                };
+                next = queue.try_recv().ok();
             }
             self.truncate(&mut changes);
             self.flush(&mut changes, &mut waiting);
@@ -193,7 +190,7 @@ impl Writer {
         self.failed.is_none() && self.epochs.front().is_some_and(|first| *first < self.below)
     }
 
-    fn truncate(&mut self, changes: &mut Vec<(Vec<u8>, Option<Vec<u8>>)>) {
+    fn truncate(&mut self, changes: &mut Vec<Write>) {
         for _ in 0..TRUNCATE_SLICE {
             if !self.truncating() {
                 return;
@@ -204,7 +201,7 @@ impl Writer {
         }
     }
 
-    fn flush(&mut self, changes: &mut Vec<(Vec<u8>, Option<Vec<u8>>)>, waiting: &mut Vec<Durable>) {
+    fn flush(&mut self, changes: &mut Vec<Write>, waiting: &mut Vec<Durable>) {
         if self.failed.is_none() && !changes.is_empty() {
             let changes = std::mem::take(changes);
             let result = self.store.write(Tree::Log, changes).and_then(|()| self.store.flush());

@@ -22,6 +22,9 @@ use super::overlay::{Change, PerTree};
 use super::{Tree, frame, preflight};
 use crate::error::{Error, Result, SqlState};
 
+/// A key and its value.
+type Entry = (Vec<u8>, Vec<u8>);
+
 /// Entries a leaf: with chunks of tens of kilobytes a leaf is rewritten whole at every change of it.
 const LEAF_FANOUT: usize = 4;
 
@@ -133,7 +136,7 @@ impl Database {
         prefix: &[u8],
         after: Option<&[u8]>,
         bytes: usize,
-    ) -> Result<(Vec<(Vec<u8>, Vec<u8>)>, bool)> {
+    ) -> Result<(Vec<Entry>, bool)> {
         self.check()?;
         let mut found = Vec::new();
         let mut size = 0;

@@ -28,10 +28,16 @@ pub use lock::{DataDirectory, FORMAT_VERSION};
 pub use memory::MemoryStore;
 pub use sled::SledStore;
 
+/// A key and its new value; `None` removes it.
+pub type Write = (Vec<u8>, Option<Vec<u8>>);
+
+/// What is called with every entry of a scan.
+pub type Each<'a> = &'a mut dyn FnMut(&[u8], Vec<u8>) -> Result<()>;
+
 /// Where the engine keeps what must survive.
 pub trait Store: Send + Sync + std::fmt::Debug {
     /// Puts or (with `None`) removes keys of a tree. Not durable before [`Store::flush`].
-    fn write(&self, tree: Tree, changes: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<()>;
+    fn write(&self, tree: Tree, changes: Vec<Write>) -> Result<()>;
 
     /// Makes everything written so far durable, atomically.
     fn flush(&self) -> Result<()>;
@@ -41,7 +47,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// All entries whose key starts with `prefix`, in key order, handed one at a time to `each`.
     /// Not a snapshot: call it when nobody writes.
-    fn scan(&self, tree: Tree, prefix: &[u8], each: &mut dyn FnMut(&[u8], Vec<u8>) -> Result<()>) -> Result<()>;
+    fn scan(&self, tree: Tree, prefix: &[u8], each: Each<'_>) -> Result<()>;
 
     /// Bytes on disk.
     fn size(&self) -> u64;

@@ -182,7 +182,7 @@ fn read_numeric(bytes: &[u8]) -> Result<Numeric> {
     let wrong = |what: &str| {
         Error::new(SqlState::InvalidBinaryRepresentation, format!("invalid {what} in external \"numeric\" value"))
     };
-    if bytes.len() < 8 || bytes.len() % 2 != 0 {
+    if bytes.len() < 8 || !bytes.len().is_multiple_of(2) {
         return Err(damaged("numeric"));
     }
     let short = |at: usize| u16::from_be_bytes([bytes[at * 2], bytes[at * 2 + 1]]);

@@ -112,7 +112,7 @@ pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Aggregate> {
     let engine = engine_function(name);
     let (params, function) = match name {
         "sum" | "avg" => {
-            let mut params = pick(&[&[Int2], &[Int4], &[Int8], &[numeric.clone()], &[Float4], &[Float8]])?;
+            let mut params = pick(&[&[Int2], &[Int4], &[Int8], std::slice::from_ref(&numeric), &[Float4], &[Float8]])?;
             if let (PgType::Numeric(None), Some(Some(PgType::Numeric(Some(modifier))))) = (&params[0], types.first()) {
                 // A fixed scale is summed as integers.
                 params[0] = PgType::Numeric(Some(*modifier));

@@ -216,9 +216,10 @@ pub(crate) fn canonical(expr: Expr, ty: &PgType) -> Result<Expr> {
         Ok(Arc::new(canonical_numerics(&input.array(0)?)))
     }
     match ty {
-        PgType::Numeric(None) => {
-            Ok(evaluated(PgFunction::new("canonical", vec![ty.base()], ty.base(), Zone::default(), numerics), vec![expr]))
-        }
+        PgType::Numeric(None) => Ok(evaluated(
+            PgFunction::new("canonical", vec![ty.base()], ty.base(), Zone::default(), numerics),
+            vec![expr],
+        )),
         PgType::Float4 | PgType::Float8 => key(expr, ty),
         PgType::Interval => Ok(evaluated(
             PgFunction::new("canonical", vec![ty.base()], ty.base(), Zone::default(), time::canonical_intervals),

@@ -151,6 +151,9 @@ struct Sums {
     counts: Vec<i64>,
 }
 
+/// Of each group the exact sum, the float sum and the count.
+type Taken = (Vec<i128>, Vec<Option<Box<Numeric>>>, Vec<f64>, Vec<i64>);
+
 impl Sums {
     fn new(input: PgType, output: Output) -> Sums {
         Sums { input, output, small: Vec::new(), large: Vec::new(), floats: Vec::new(), counts: Vec::new() }
@@ -275,7 +278,7 @@ impl Sums {
     }
 
     /// Takes the first groups out: their exact sums or float sums, and their counts.
-    fn take(&mut self, emit: EmitTo) -> (Vec<i128>, Vec<Option<Box<Numeric>>>, Vec<f64>, Vec<i64>) {
+    fn take(&mut self, emit: EmitTo) -> Taken {
         let groups = self.counts.len();
         if !self.output.is_float() {
             self.small.resize(groups, 0);

@@ -24,6 +24,7 @@ pub struct Interval {
     pub micros: i64,
 }
 
+#[expect(clippy::should_implement_trait, reason = "they can fail, the operators of std::ops cannot")]
 impl Interval {
     /// From its three parts. Errors 22008 where Arrow cannot hold them.
     pub fn checked(months: i64, days: i64, micros: i64) -> Result<Interval> {

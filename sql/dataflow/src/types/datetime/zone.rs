@@ -82,10 +82,10 @@ impl Zone {
             let magnitude = seconds.unsigned_abs();
             out.push(if seconds < 0 { '-' } else { '+' });
             out.push_str(&format!("{:02}", magnitude / 3600));
-            if magnitude % 3600 != 0 {
+            if !magnitude.is_multiple_of(3600) {
                 out.push_str(&format!(":{:02}", magnitude / 60 % 60));
             }
-            if magnitude % 60 != 0 {
+            if !magnitude.is_multiple_of(60) {
                 out.push_str(&format!(":{:02}", magnitude % 60));
             }
         };

@@ -156,7 +156,7 @@ fn encode_pairs(negative: bool, pairs: &[u8], scale: u32, out: &mut Vec<u8>) {
 /// The scale that these digits need.
 fn least_scale(pairs: usize, exponent: i32, last: u8) -> u32 {
     let fraction = 2 * (pairs as i64 - i64::from(exponent));
-    if fraction <= 0 { 0 } else { (fraction - i64::from(last % 10 == 0)) as u32 }
+    if fraction <= 0 { 0 } else { (fraction - i64::from(last.is_multiple_of(10))) as u32 }
 }
 
 fn encode_scale(scale: u32, out: &mut Vec<u8>) {
