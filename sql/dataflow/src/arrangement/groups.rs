@@ -137,14 +137,6 @@ impl Groups {
         self.undo.clear();
     }
 
-    /// Touches what [`Groups::touch`] of these hashes will; see [`KeyTable::warm`].
-    #[inline]
-    pub(crate) fn warm(&self, hashes: impl Iterator<Item = u64>) {
-        self.keys.warm(hashes, |id| {
-            std::hint::black_box(self.fixed.get(id as usize * self.stride));
-        });
-    }
-
     /// The number of a key's group, made if it is new, and its old image kept: call it before every
     /// change. [`Groups::begin`] was called for this epoch.
     #[inline]

@@ -11,9 +11,6 @@ use hashbrown::HashTable;
 
 use super::codec::{read_bytes, read_length, write_length};
 
-/// Keys that are looked up together.
-pub(crate) const WARM: usize = 32;
-
 /// The place of a key that is not there.
 const FREE: u32 = u32::MAX;
 
@@ -75,27 +72,6 @@ impl KeyTable {
         self.slots
             .find(spread(half), |slot| slot.hash == half && key_at(&self.arena, self.places[slot.id as usize]) == key)
             .map(|slot| slot.id)
-    }
-
-    /// Touches what the lookups of at most [`WARM`] hashes will touch, and calls `state` with the
-    /// numbers they will probably have. One lookup is a chain of cache misses; those of many keys
-    /// overlap (after Chen et al., "Improving Hash Join Performance through Prefetching", 2004).
-    #[inline]
-    pub(crate) fn warm(&self, hashes: impl Iterator<Item = u64>, mut state: impl FnMut(u32)) {
-        let (mut ids, mut found) = ([0u32; WARM], 0);
-        for half in hashes.take(WARM).map(|hash| hash as u32) {
-            if let Some(slot) = self.slots.find(spread(half), |slot| slot.hash == half) {
-                ids[found] = slot.id;
-                found += 1;
-            }
-        }
-        let mut places = [0u32; WARM];
-        for (id, place) in ids[..found].iter().zip(&mut places) {
-            *place = self.places[*id as usize];
-            state(*id);
-        }
-        let touched = places[..found].iter().fold(0, |touched, place| touched ^ self.arena[*place as usize]);
-        std::hint::black_box(touched);
     }
 
     /// The number of a key, and whether it is new.

@@ -12,7 +12,7 @@ use super::layout::DistinctLayout;
 use crate::arrangement::codec::ValueCodec;
 use crate::arrangement::groups::Marks;
 use crate::arrangement::hash::{SHARDS, hash_bytes, shard_of};
-use crate::arrangement::key_table::{KeyTable, WARM};
+use crate::arrangement::key_table::KeyTable;
 use crate::error::{Error, Result};
 
 /// The sharded table of one argument.
@@ -151,22 +151,6 @@ impl DistinctShard {
     }
 
     fn apply(
-        &mut self,
-        counted: bool,
-        bytes: &[u8],
-        entries: &[Entry],
-        diffs: Option<&[i64]>,
-        out: &mut Vec<Transition>,
-    ) {
-        for entries in entries.chunks(WARM) {
-            self.keys.warm(entries.iter().map(|entry| entry.hash), |id| {
-                std::hint::black_box(self.state[id as usize * self.width]);
-            });
-            self.apply_warm(counted, bytes, entries, diffs, out);
-        }
-    }
-
-    fn apply_warm(
         &mut self,
         counted: bool,
         bytes: &[u8],

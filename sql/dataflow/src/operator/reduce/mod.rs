@@ -25,7 +25,6 @@ use super::ErrorChange;
 use crate::arrangement::codec::{EncodedRows, RowCodec};
 use crate::arrangement::groups::Image;
 use crate::arrangement::hash::{SHARDS, hash_bytes, shard_of};
-use crate::arrangement::key_table::WARM;
 use crate::arrangement::{Arrangement, Mode, Shard};
 use crate::delta::{Batch, Delta};
 use crate::error::Result;
@@ -144,11 +143,8 @@ impl Reduce {
             let mut guard = self.arrangement.shards[shard].write();
             let Shard { groups, multisets } = &mut *guard;
             groups.begin(epochs.0, epochs.1);
-            for (rows, ids) in rows.chunks(WARM).zip(ids.chunks_mut(WARM)) {
-                groups.warm(rows.iter().map(|row| sorted.hashes[*row as usize]));
-                for (row, id) in rows.iter().zip(ids) {
-                    *id = groups.touch(sorted.hashes[*row as usize], sorted.rows.row(*row as usize));
-                }
+            for (row, id) in rows.iter().zip(ids.iter_mut()) {
+                *id = groups.touch(sorted.hashes[*row as usize], sorted.rows.row(*row as usize));
             }
             let shard_rows = ShardRows { rows, ids, diffs };
             let layout = &self.arrangement.output.layout;
