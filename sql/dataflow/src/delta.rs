@@ -29,6 +29,11 @@ impl Batch {
         Batch { rows, diffs: None }
     }
 
+    /// Rows that enter, less those that leave.
+    pub(crate) fn count(&self) -> i64 {
+        self.diffs.as_ref().map_or(self.rows.num_rows() as i64, |diffs| diffs.iter().sum())
+    }
+
     /// The diff of one row.
     pub fn diff(&self, row: usize) -> i64 {
         self.diffs.as_ref().map_or(1, |diffs| diffs[row])

@@ -17,8 +17,8 @@ use crate::arrangement::hash::hash_bytes;
 use crate::delta::{Batch, Delta, of_columns};
 use crate::error::{Error, Result};
 use crate::operator::map::Map;
-use crate::operator::reduce::Reduce;
-use crate::operator::{ErrorChange, Errors};
+use crate::operator::Errors;
+use crate::operator::reduce::{Changed, Reduce};
 use crate::plan::{Call, Op, Plan, RelationId};
 use crate::types::PgType;
 
@@ -414,15 +414,16 @@ impl Dataflow {
         let mut deltas: HashMap<NodeId, Delta> = HashMap::new();
         let mut errors_changed = false;
         let fresh = std::mem::take(&mut self.fresh);
+        let read: BTreeSet<NodeId> = self.nodes.values().flat_map(|node| inputs_of(&node.key)).collect();
         for (id, node) in &mut self.nodes {
-            let mut errors = Vec::new();
-            let delta = run_node(*id, node, &deltas, &mut inputs, frame, fresh.contains(id), &mut errors)?;
+            let place = Place { frame, fresh: fresh.contains(id), read: read.contains(id) };
+            let Changed { delta, rows, errors } = run_node(*id, node, &deltas, &mut inputs, place)?;
             if !errors.is_empty() {
                 Arc::make_mut(&mut node.errors).apply(errors);
                 errors_changed = true;
             }
+            node.rows.fetch_add(rows, Ordering::Relaxed);
             if !delta.is_empty() {
-                node.rows.fetch_add(delta.iter().map(rows_of).sum::<i64>(), Ordering::Relaxed);
                 deltas.insert(*id, delta);
             }
         }
@@ -430,8 +431,14 @@ impl Dataflow {
     }
 }
 
-fn rows_of(batch: &Batch) -> i64 {
-    batch.diffs.as_ref().map_or(batch.rows.num_rows() as i64, |diffs| diffs.iter().sum())
+/// A node's place in an epoch.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    frame: Frame,
+    /// It has seen no barrier yet.
+    fresh: bool,
+    /// Another node reads it.
+    read: bool,
 }
 
 fn run_node(
@@ -439,18 +446,17 @@ fn run_node(
     node: &mut Node,
     deltas: &HashMap<NodeId, Delta>,
     inputs: &mut Inputs,
-    frame: Frame,
-    fresh: bool,
-    errors: &mut Vec<ErrorChange>,
-) -> Result<Delta> {
+    Place { frame, fresh, read }: Place,
+) -> Result<Changed> {
+    let mut errors = Vec::new();
     let empty = Delta::new();
     let delta_of = |id: &NodeId| deltas.get(id).unwrap_or(&empty);
-    match (&mut node.op, &node.key) {
+    let delta = match (&mut node.op, &node.key) {
         (NodeOp::Source, NodeKey::Source(relation, columns)) => match inputs.sources.get(relation) {
-            Some((built, batches)) => source_rows(built, batches, columns, &node.schema),
-            None => Ok(Delta::new()),
+            Some((built, batches)) => source_rows(built, batches, columns, &node.schema)?,
+            None => Delta::new(),
         },
-        (NodeOp::Imported, _) => Ok(inputs.imported.remove(&id).unwrap_or_default()),
+        (NodeOp::Imported, _) => inputs.imported.remove(&id).unwrap_or_default(),
         (NodeOp::Union, NodeKey::Union(below)) => {
             // The columns keep the union's own names.
             let schema = &node.schema;
@@ -460,31 +466,30 @@ fn run_node(
                     let rows = of_columns(schema, batch.rows.columns().to_vec(), batch.rows.num_rows())?;
                     Ok(Batch { rows, diffs: batch.diffs.clone() })
                 })
-                .collect()
+                .collect::<Result<_>>()?
         }
         (NodeOp::Map(map), NodeKey::Map(input, ..)) => {
             let mut out = Delta::new();
             for batch in delta_of(input) {
-                map.apply(batch, &mut out, errors)?;
+                map.apply(batch, &mut out, &mut errors)?;
             }
-            Ok(out)
+            out
         }
         (NodeOp::Reduce(reduce), NodeKey::Groups(input, ..) | NodeKey::Rows(input)) => {
             let delta = delta_of(input);
             if fresh {
                 reduce.seed(frame.epoch, frame.oldest);
             } else if delta.is_empty() {
-                return Ok(Delta::new());
+                return Ok(Changed::default());
             }
             for batch in delta {
                 reduce.push(batch, frame.epoch, frame.oldest, frame.workers)?;
             }
-            let (out, changes) = reduce.finish(frame.epoch)?;
-            errors.extend(changes);
-            Ok(out)
+            return reduce.finish(frame.epoch, read);
         }
-        _ => Err(Error::internal(format!("node {id} is not what its key says"))),
-    }
+        _ => return Err(Error::internal(format!("node {id} is not what its key says"))),
+    };
+    Ok(Changed::of(delta, errors))
 }
 
 fn source_rows(built: &[usize], batches: &[RecordBatch], columns: &[usize], schema: &SchemaRef) -> Result<Delta> {

@@ -48,6 +48,22 @@ pub(crate) struct Reduce {
     passed: Delta,
 }
 
+/// What an epoch changed in the output.
+#[derive(Debug, Default)]
+pub(crate) struct Changed {
+    pub(crate) delta: Delta,
+    /// Rows that are there more now.
+    pub(crate) rows: i64,
+    pub(crate) errors: Vec<ErrorChange>,
+}
+
+impl Changed {
+    /// Rows, counted.
+    pub(crate) fn of(delta: Delta, errors: Vec<ErrorChange>) -> Changed {
+        Changed { rows: delta.iter().map(Batch::count).sum(), delta, errors }
+    }
+}
+
 /// The rows of one batch, sorted by shard.
 struct Sorted {
     order: Vec<u32>,
@@ -230,12 +246,14 @@ impl Reduce {
     }
 
     /// The barrier: what changed in this epoch. Groups that are empty now are gone afterwards.
-    pub(crate) fn finish(&mut self, epoch: u64) -> Result<(Delta, Vec<ErrorChange>)> {
+    /// Without a `reader` the rows are only counted, unless one of them could be an error.
+    pub(crate) fn finish(&mut self, epoch: u64, reader: bool) -> Result<Changed> {
         let shards: Vec<usize> = (0..SHARDS).filter(|shard| self.touched[*shard]).collect();
         self.touched = [false; SHARDS];
-        let (delta, errors) = match self.arrangement.mode {
-            Mode::Rows => (std::mem::take(&mut self.passed), Vec::new()),
-            Mode::Groups => self.changed(epoch, &shards)?,
+        let counted = !reader && !self.arrangement.output.can_fail();
+        let changed = match self.arrangement.mode {
+            Mode::Rows => Changed::of(std::mem::take(&mut self.passed), Vec::new()),
+            Mode::Groups => self.changed(epoch, &shards, counted)?,
         };
         let keep = self.is_global() || !self.arrangement.output.layout.counted;
         for shard in shards {
@@ -244,18 +262,23 @@ impl Reduce {
                 .groups
                 .end(epoch, |image| !keep && Output::multiplicity(&image) == 0);
         }
-        Ok((delta, errors))
+        Ok(changed)
     }
 
-    fn changed(&self, epoch: u64, shards: &[usize]) -> Result<(Delta, Vec<ErrorChange>)> {
+    fn changed(&self, epoch: u64, shards: &[usize], counted: bool) -> Result<Changed> {
         let guards: Vec<_> = shards.iter().map(|shard| self.arrangement.shards[*shard].read()).collect();
         let mut images: Vec<Image<'_>> = Vec::new();
         let mut diffs: Vec<i64> = Vec::new();
+        let mut rows = 0;
         let keep = self.is_global() || !self.arrangement.output.layout.counted;
         let alive = |image: &Image<'_>| keep || Output::multiplicity(image) != 0;
         for guard in &guards {
             for (_, old, new) in guard.groups.touched(epoch) {
                 let (old, new) = (old.filter(alive), new.filter(alive));
+                if counted {
+                    rows += i64::from(new.is_some()) - i64::from(old.is_some());
+                    continue;
+                }
                 if let (Some(old), Some(new)) = (&old, &new)
                     && self.same_row(old, new)
                 {
@@ -270,7 +293,7 @@ impl Reduce {
             }
         }
         if images.is_empty() {
-            return Ok((Vec::new(), Vec::new()));
+            return Ok(Changed { rows, ..Changed::default() });
         }
         let (rows, failures) = self.arrangement.output.rows(&images)?;
         let mut errors = Vec::with_capacity(failures.len());
@@ -286,7 +309,7 @@ impl Reduce {
             diffs.remove(failure.place);
         }
         let diffs = if diffs.iter().all(|diff| *diff == 1) { None } else { Some(diffs.into()) };
-        Ok((vec![Batch { rows, diffs }], errors))
+        Ok(Changed::of(vec![Batch { rows, diffs }], errors))
     }
 
     /// Whether two images of a group give the same row: the state but the row count is the same.

@@ -58,6 +58,11 @@ impl Output {
         Ok((of_columns(&self.schema, columns, images.len())?, failures))
     }
 
+    /// Whether some group may have an error instead of a row.
+    pub(crate) fn can_fail(&self) -> bool {
+        self.layout.calls.iter().any(can_fail)
+    }
+
     /// The multiplicity of a group that stands for whole rows.
     pub(crate) fn multiplicity(image: &Image<'_>) -> i64 {
         i64::from_le_bytes(get(image.fixed, 0))
