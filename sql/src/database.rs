@@ -1,7 +1,7 @@
 //! One server's database: the engine, the catalog and what is open, shared by all sessions.
 //!
 //! Promises: the catalog changes by one statement at a time and each change is durable before it
-//! is seen; readers hold one immutable [`Published`] value and never wait. Does not parse.
+//! is seen; readers hold one immutable `Published` value and never wait. Does not parse.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -68,7 +68,7 @@ impl Binder<'_> {
         }
     }
 
-    /// A comparison; `distinct`: IS [NOT] DISTINCT FROM, where nulls are values.
+    /// A comparison; `distinct`: `IS [NOT] DISTINCT FROM`, where nulls are values.
     pub(crate) fn compare(&self, op: &BinaryOperator, left: Typed, right: Typed, distinct: bool) -> Result<Typed> {
         let operator = match (op, distinct) {
             (BinaryOperator::Eq, true) => Operator::IsNotDistinctFrom,
