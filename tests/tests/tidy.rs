@@ -38,7 +38,6 @@ const LONGER: [(&str, &str); 5] = [
     ("sql/src/planner/call.rs", "one table of functions and the resolution of a call against it"),
     ("sql/src/planner/functions/sums.rs", "one sum, with its accumulators for rows and for groups"),
     ("sql/src/system/pg_catalog.rs", "one function a catalog table, in the order of PostgreSQL's chapter"),
-    ("sql/src/parser/cursor.rs", "one lexer position, read by every statement's parser"),
 ];
 
 /// The folder of the workspace.
