@@ -269,7 +269,18 @@ impl Error {
             }
             cause = inner.source();
         }
-        Error::internal(error.strip_backtrace())
+        let message = error.strip_backtrace();
+        if message.ends_with("Scalar subquery returned more than one row") {
+            return Error::new(
+                SqlState::CardinalityViolation,
+                "more than one row returned by a subquery used as an expression",
+            );
+        }
+        if message.contains("scalar_subquery_to_join") || message.contains("decorrelate_predicate_subquery") {
+            return Error::unsupported("this correlated subquery")
+                .hint("Supported are those that compare columns inside with columns outside by =.");
+        }
+        Error::internal(message)
     }
 }
 

@@ -11,6 +11,7 @@ mod ddl;
 mod empty_select;
 mod reserved;
 mod source_text;
+mod strings;
 mod utility;
 
 #[cfg(test)]
@@ -67,6 +68,7 @@ pub(crate) fn parse_query(sql: &str) -> Result<Box<Query>> {
 
 fn statement(text: &SourceText<'_>, request: &Arc<str>, mut piece: Piece) -> Result<Statement> {
     check_depth(&piece)?;
+    strings::join(text, &mut piece)?;
     empty_select::mark(text, &mut piece)?;
     let written = &text.sql()[piece.start..piece.end];
     let mut cursor = Cursor::new(text, piece);

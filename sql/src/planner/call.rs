@@ -208,6 +208,10 @@ impl Binder<'_> {
                     _ => &self.settings.user,
                 }));
             }
+            ("pi", 0) => {
+                let pi = ScalarValue::Float64(Some(std::f64::consts::PI));
+                return Ok(Typed::new(super::typed::literal(pi, &PgType::Float8), PgType::Float8));
+            }
             ("pg_typeof", 1) => return Ok(text(&args[0].type_name())),
             _ => {}
         }

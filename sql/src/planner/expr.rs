@@ -298,6 +298,9 @@ impl Binder<'_> {
                     )),
                 }
             }
+            (UnaryOperator::PGSquareRoot, _) => self.call_by_name("sqrt", vec![self.expr(env, inner)?]),
+            (UnaryOperator::PGCubeRoot, _) => self.call_by_name("cbrt", vec![self.expr(env, inner)?]),
+            (UnaryOperator::PGAbs, _) => self.call_by_name("abs", vec![self.expr(env, inner)?]),
             (other, _) => Err(Error::unsupported(format!("the operator {other}"))),
         }
     }

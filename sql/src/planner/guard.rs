@@ -78,7 +78,7 @@ pub(crate) fn guard(expr: Arc<dyn PhysicalExpr>) -> DataFusionResult<Arc<dyn Phy
 /// Whether evaluating the expression on some row may be an error.
 pub(crate) fn can_fail(expr: &Arc<dyn PhysicalExpr>) -> bool {
     if let Some(function) = expr.downcast_ref::<ScalarFunctionExpr>()
-        && !matches!(function.name(), "sort_key" | "canonical" | "extreme_key" | "extreme_value")
+        && !matches!(function.name(), "nullable" | "sort_key" | "canonical" | "extreme_key" | "extreme_value")
     {
         return true;
     }

@@ -4,7 +4,11 @@
 //! beside it.
 
 use datafusion::common::Column;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, SortExpr};
+use datafusion::functions_window::row_number::row_number_udwf;
+use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
+use datafusion::logical_expr::{
+    Expr, LogicalPlan, LogicalPlanBuilder, SortExpr, WindowFrame, WindowFunctionDefinition,
+};
 use datafusion::sql::sqlparser::ast::{self, SetExpr, SetOperator, SetQuantifier};
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
@@ -122,10 +126,35 @@ impl Binder<'_> {
                 }
             }
             _ if names.is_empty() => return Err(Error::unsupported(format!("{op} of queries without columns"))),
-            SetOperator::Intersect => LogicalPlanBuilder::intersect(left, right, all)?,
-            SetOperator::Except | SetOperator::Minus => LogicalPlanBuilder::except(left, right, all)?,
+            _ => {
+                let (left, right) = if all { (self.numbered(left)?, self.numbered(right)?) } else { (left, right) };
+                match op {
+                    SetOperator::Intersect => LogicalPlanBuilder::intersect(left, right, all)?,
+                    _ => LogicalPlanBuilder::except(left, right, all)?,
+                }
+            }
         };
         self.rebuilt(plan, names, types)
+    }
+
+    /// Equal rows numbered from 1, behind the columns: so that of INTERSECT ALL and EXCEPT ALL each row
+    /// meets at most one other, which DataFusion's joins do not see to.
+    fn numbered(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let partition_by = plan.schema().columns().into_iter().map(Expr::Column).collect();
+        let number = WindowFunction {
+            fun: WindowFunctionDefinition::WindowUDF(row_number_udwf()),
+            params: WindowFunctionParams {
+                args: Vec::new(),
+                partition_by,
+                order_by: Vec::new(),
+                window_frame: WindowFrame::new(None),
+                filter: None,
+                null_treatment: None,
+                distinct: false,
+            },
+        };
+        let number = Expr::WindowFunction(Box::new(number)).alias(self.unique("number"));
+        Ok(LogicalPlanBuilder::from(plan).window([number])?.build()?)
     }
 
     /// A plan whose columns are given names of their own again.

@@ -26,7 +26,8 @@ impl Binder<'_> {
     pub(crate) fn scalar_subquery(&self, env: &Env<'_>, query: &ast::Query) -> Result<Typed> {
         let bound = self.settled_query(self.subquery(env, query)?)?;
         let ty = single_column(&bound)?;
-        Ok(Typed::new(Expr::ScalarSubquery(wrap(bound.plan)), ty))
+        let value = functions::nullable(Expr::ScalarSubquery(wrap(bound.plan)), &ty);
+        Ok(Typed::new(value, ty))
     }
 
     /// `[NOT] EXISTS (SELECT ...)`.

@@ -1,0 +1,34 @@
+//! String constants that go on: `'one'`, a new line, `'two'` is `'onetwo'`.
+//!
+//! On one line they are a syntax error, as in PostgreSQL (section 4.1.2.1 of its manual); sqlparser
+//! would take the second for an alias.
+
+use datafusion::sql::sqlparser::tokenizer::Token;
+use thalweg_dataflow::error::Result;
+
+use super::source_text::{Piece, SourceText};
+
+/// Joins the parts of string constants. Errors 42601.
+pub(crate) fn join(text: &SourceText<'_>, piece: &mut Piece) -> Result<()> {
+    let mut joined = Vec::with_capacity(piece.tokens.len());
+    for token in piece.tokens.drain(..) {
+        let Token::SingleQuotedString(more) = &token.token else {
+            joined.push(token);
+            continue;
+        };
+        let Some(before) = joined.last_mut() else {
+            joined.push(token);
+            continue;
+        };
+        match &mut before.token {
+            Token::SingleQuotedString(first) if before.span.end.line < token.span.start.line => {
+                first.push_str(more);
+                before.span.end = token.span.end;
+            }
+            Token::SingleQuotedString(_) | Token::Number(..) => return Err(text.syntax_error(&token)),
+            _ => joined.push(token),
+        }
+    }
+    piece.tokens = joined;
+    Ok(())
+}
