@@ -156,3 +156,25 @@ SELECT user_session, count(*) AS n FROM events GROUP BY 1 HAVING count(*) > 3 OR
 SELECT brand, round(100.0 * purchases / sum(purchases) OVER (), 2) AS share FROM brand_funnel WHERE purchases > 0 ORDER BY 2 DESC, 1 LIMIT 5;
 SELECT a.event_type, b.event_type, count(*) FROM events a JOIN events b ON a.user_session = b.user_session AND a.event_time < b.event_time GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT brand FROM events WHERE brand ~ '^sam' LIMIT 1;
+
+-- more shapes
+SELECT -2 ^ 2, 2 ^ -1, -(2 ^ 2), - 2 ^ 3 ^ 2;
+SELECT count(*), max(n) FROM (SELECT user_id, count(*) AS n FROM events GROUP BY user_id) t;
+SELECT brand, (SELECT count(*) FROM events e WHERE e.brand = f.brand AND e.event_type = 'purchase') AS n FROM brand_funnel f WHERE buyers > 0 ORDER BY 2 DESC, 1 LIMIT 5;
+SELECT brand FROM brand_funnel f WHERE EXISTS (SELECT 1 FROM events e WHERE e.brand = f.brand AND e.price > 1500) ORDER BY 1;
+SELECT x, y FROM (VALUES (1, 'a'), (2, NULL)) t(x, y) WHERE y IS NOT DISTINCT FROM NULL;
+SELECT bool_or(x > 1), bool_and(x > 0), every(x < 2) FROM (VALUES (1), (2)) t(x);
+SELECT corr(x, y), covar_pop(x, y) FROM (VALUES (1.0::float8, 2.0::float8), (2, 4), (3, 7)) t(x, y);
+SELECT min(x), max(x) FROM (VALUES ('b'), ('a'), (NULL)) t(x);
+SELECT min(x), max(x) FROM (VALUES ('2019-11-01'::date), ('2018-01-01'), (NULL)) t(x);
+SELECT x, count(*) FROM (VALUES (0.0::float8), (-0.0::float8), ('NaN'), ('NaN')) t(x) GROUP BY x ORDER BY 2, 1;
+SELECT x::numeric(5,2)::text, x::int8, x::float4 FROM (VALUES (1.005), (123.456)) t(x);
+SELECT 'a' < 'B', 'a' COLLATE "C" < 'B', 'abc' > 'ab';
+SELECT current_date = now()::date, current_timestamp = now();
+SELECT CAST('5' AS int) + 1, '5'::int4 + 1, int4 '5' + 1, date '2019-11-15' + 1, timestamp '2019-11-15 10:00' + interval '1h', double precision '1.5';
+SELECT x FROM (VALUES (1), (2), (3)) t(x) WHERE x = ANY ('{1,3}') ORDER BY x;
+SELECT x FROM (VALUES (1), (2), (3)) t(x) WHERE x <> ALL (ARRAY[1, 3]);
+SELECT sum(CASE WHEN event_type = 'view' THEN 1 ELSE 0 END) AS views, count(*) FILTER (WHERE event_type = 'view') AS same FROM events;
+SELECT TRUE, FALSE, 't'::bool, 'n'::bool, NOT 'f'::bool;
+SELECT 'infinity'::float8 > 1e308, 'nan'::float8 = 'nan'::float8, 'nan'::numeric > 1;
+SELECT 5 / 2 * 2.0, 5 / (2 * 2.0), 5::float8 / 2, 5 % 2.5;

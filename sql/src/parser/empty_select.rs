@@ -90,7 +90,7 @@ fn is_nameless(token: &Token) -> bool {
     matches!(token, Token::Word(word) if word.value.is_empty())
 }
 
-fn is_word(token: &Token, wanted: &str) -> bool {
+pub(super) fn is_word(token: &Token, wanted: &str) -> bool {
     matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(wanted))
 }
 

@@ -6,10 +6,15 @@
 use datafusion::sql::sqlparser::tokenizer::Token;
 use thalweg_dataflow::error::Result;
 
+use super::empty_select::is_word;
 use super::source_text::{Piece, SourceText};
 
 /// Joins the parts of string constants. Errors 42601.
 pub(crate) fn join(text: &SourceText<'_>, piece: &mut Piece) -> Result<()> {
+    // The only place where one string follows another: names and values of OPTIONS.
+    if piece.tokens.iter().take(4).any(|token| is_word(&token.token, "EXTERNAL")) {
+        return Ok(());
+    }
     let mut joined = Vec::with_capacity(piece.tokens.len());
     for token in piece.tokens.drain(..) {
         let Token::SingleQuotedString(more) = &token.token else {

@@ -287,6 +287,11 @@ impl Binder<'_> {
                     _ => Err(Error::internal("a number that is none")),
                 }
             }
+            // A minus holds tighter than a power in PostgreSQL, looser in sqlparser.
+            (UnaryOperator::Minus, ast::Expr::BinaryOp { left, op: BinaryOperator::PGExp, right }) => {
+                let left = Box::new(ast::Expr::UnaryOp { op, expr: left.clone() });
+                self.expr(env, &ast::Expr::BinaryOp { left, op: BinaryOperator::PGExp, right: right.clone() })
+            }
             (UnaryOperator::Minus, _) => self.negate(self.expr(env, inner)?),
             (UnaryOperator::Plus, _) => {
                 let inner = self.expr(env, inner)?;
