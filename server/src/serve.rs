@@ -22,7 +22,7 @@ use crate::postgres::connection::Shared;
 use crate::shutdown::Shutdown;
 
 /// Batch queries may hold this part of the memory (one in so many); the rest is for state.
-const QUERY_SHARE: u64 = 4;
+const QUERY_SHARE: u64 = 2;
 
 /// The configuration from all its places.
 pub(crate) fn configure(args: &SettingArgs, data_dir: Option<&str>) -> Result<Config, Failure> {

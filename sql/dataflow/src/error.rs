@@ -261,6 +261,11 @@ impl Error {
             {
                 return ours.clone();
             }
+            if let Some(datafusion::error::DataFusionError::ResourcesExhausted(_)) = inner.downcast_ref() {
+                return Error::new(SqlState::OutOfMemory, "out of memory")
+                    .detail("The query needs more memory than queries may use, and cannot spill it.")
+                    .hint("Start the server with more --memory.");
+            }
             if let Some(arrow::error::ArrowError::DivideByZero) = inner.downcast_ref() {
                 return Error::new(SqlState::DivisionByZero, "division by zero");
             }

@@ -22,7 +22,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::datasource::provider_as_source;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::context::SessionConfig;
-use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{Expr, LogicalPlan};
@@ -66,7 +66,9 @@ impl Batch {
     /// Prepares the memory pool, the spill folder and the threads.
     pub fn new(options: BatchOptions) -> Result<Batch> {
         let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(FairSpillPool::new(options.memory)))
+            // A fair pool gives each of a plan's operators its share, and fails a query while most
+            // of the memory is free.
+            .with_memory_pool(Arc::new(GreedyMemoryPool::new(options.memory)))
             .with_temp_file_path(options.spill.clone())
             .build_arc()?;
         let threads = Threads::start(options.workers.max(1))?;

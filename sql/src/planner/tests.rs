@@ -228,8 +228,13 @@ fn errors_are_postgresqls() {
 
 /// Runs a query; rows of text, columns separated by `|`, null as NULL.
 async fn rows(sql: &str, resolver: &dyn Resolver) -> Result<Vec<String>> {
+    rows_within(1 << 28, sql, resolver).await
+}
+
+/// The same in so many bytes of memory.
+async fn rows_within(memory: usize, sql: &str, resolver: &dyn Resolver) -> Result<Vec<String>> {
     let spill = std::env::temp_dir();
-    let batch = Batch::new(BatchOptions { workers: 2, memory: 1 << 28, spill })?;
+    let batch = Batch::new(BatchOptions { workers: 2, memory, spill })?;
     let bound = bind_with(sql, false, resolver)?;
     let mut stream = batch.run(&bound, &[], None).await?;
     let style = TextStyle::default();
@@ -373,4 +378,14 @@ async fn queries_over_a_table_give_what_postgresql_gives() {
         }
     }
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_needs_more_memory_than_there_is_fails_alone() {
+    let sql = "WITH d AS (SELECT column1 AS x FROM (VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9)) v) \
+               SELECT count(DISTINCT a.x + 10 * b.x + 100 * c.x + 1000 * d.x + 10000 * e.x) \
+               FROM d a, d b, d c, d d, d e";
+    assert_eq!(rows(sql, &Names).await.unwrap(), ["100000"]);
+    let error = rows_within(1 << 14, sql, &Names).await.unwrap_err();
+    assert_eq!((error.state().code(), error.message()), ("53200", "out of memory"));
 }
