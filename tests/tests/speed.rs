@@ -40,9 +40,12 @@ fn consume(broker: &str, rows: u64) -> Vec<u8> {
     lines
 }
 
+/// Users by event type, purchases, revenue in hundredths.
+type Funnel = ([HashSet<u64>; 3], u64, i64);
+
 /// The funnel by hand: split at commas, parse what is needed, one set a brand and event type.
 fn plain_loop(lines: &[u8]) -> u64 {
-    let mut brands: HashMap<&[u8], ([HashSet<u64>; 3], u64, i64)> = HashMap::new();
+    let mut brands: HashMap<&[u8], Funnel> = HashMap::new();
     for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         let mut fields = line.split(|byte| *byte == b',');
         let kind = match fields.nth(1) {

@@ -87,6 +87,9 @@ impl Source for GeneratorSource {
         if let Some(column) = request.columns.iter().find(|column| **column >= self.schema.fields().len()) {
             return Err(Error::internal(format!("column {column} of {} is out of range", self.describe())));
         }
+        // What was read before a restart is there, though this process has not handed it out yet.
+        let from = request.from.get(&PARTITION).copied().unwrap_or(0);
+        self.shared.handed.fetch_max(from, Ordering::AcqRel);
         let stop = Arc::new(AtomicBool::new(false));
         let mut thread = ReaderThread::new(&self.config, &self.schema, &self.shared, request, output, &stop);
         if thread.paced {

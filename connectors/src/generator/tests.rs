@@ -328,3 +328,12 @@ fn speed() {
     write_csv(1, 5_000_000, DEFAULT_START, &mut std::io::sink(), |_, _| {}).unwrap();
     println!("lines: {:.2} M/s", 5.0 / start.elapsed().as_secs_f64());
 }
+
+#[test]
+fn what_was_read_before_a_restart_is_there_at_once() {
+    let source = open(&definition(&[("rate", "1/h")])).unwrap();
+    let out = Arc::new(Collected::default());
+    let reader = source.read(request(1077, None, &[], &[0]), out).unwrap();
+    assert_eq!(source.end().unwrap(), Offsets::from([(0, 1077)]));
+    drop(reader);
+}
