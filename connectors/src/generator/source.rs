@@ -91,11 +91,17 @@ impl Source for GeneratorSource {
         let from = request.from.get(&PARTITION).copied().unwrap_or(0);
         self.shared.handed.fetch_max(from, Ordering::AcqRel);
         let stop = Arc::new(AtomicBool::new(false));
+        let background = request.background;
         let mut thread = ReaderThread::new(&self.config, &self.schema, &self.shared, request, output, &stop);
         if thread.paced {
             self.shared.live.fetch_add(1, Ordering::AcqRel);
         }
-        let spawned = std::thread::Builder::new().name("generator".into()).spawn(move || thread.run());
+        let spawned = std::thread::Builder::new().name("generator".into()).spawn(move || {
+            if background {
+                crate::priority::lower();
+            }
+            thread.run();
+        });
         let handle =
             spawned.map_err(|error| Error::new(SqlState::OutOfMemory, format!("could not start a thread: {error}")))?;
         Ok(Box::new(GeneratorReader { stop, handle: Some(handle) }))

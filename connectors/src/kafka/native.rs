@@ -235,9 +235,3 @@ pub(super) fn property_names() -> Vec<String> {
     }
     names
 }
-
-/// Runs the calling thread at the lowest ordinary priority (nice 19): backfills and batch reads.
-pub(super) fn lower_priority() {
-    // SAFETY: no memory is involved; on Linux, 0 names the calling thread. A refusal is harmless.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) };
-}

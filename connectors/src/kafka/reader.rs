@@ -19,7 +19,7 @@ use thalweg_dataflow::source::{Closed, Offsets, ReadRequest, Reader, SourceBatch
 
 use super::client::{Client, Context};
 use super::control;
-use super::native::{self, Message, MessageQueue, Slots};
+use super::native::{Message, MessageQueue, Slots};
 use super::options::KafkaOptions;
 use super::partition::{Layout, PartitionReader, Record};
 use super::properties::sentence;
@@ -195,7 +195,7 @@ fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<JoinHandl
 /// A fetch thread from start to end.
 fn fetch(shared: &Shared, index: usize) {
     if shared.request.background {
-        native::lower_priority();
+        crate::priority::lower();
     }
     let Some(queue) = MessageQueue::new(shared.client.clone(), &shared.options.topic) else {
         shared.fail(Error::internal(format!("topic \"{}\" cannot be opened", shared.options.topic)));

@@ -19,7 +19,7 @@ use crate::arrangement::Arrangement;
 use crate::arrangement::hash::SHARDS;
 use crate::engine::SourceError;
 use crate::error::Result;
-use crate::graph::{Dataflow, NodeOp};
+use crate::graph::Dataflow;
 use crate::operator::Errors;
 use crate::plan::RelationId;
 use crate::source::Offsets;
@@ -201,7 +201,7 @@ impl Checkpointer {
     /// Gives every arrangement its number.
     fn assign(&mut self, dataflow: &Dataflow) {
         for (_, node) in dataflow.nodes() {
-            if matches!(node.op, NodeOp::Reduce(_)) && !self.arrangements.contains_key(&node.fingerprint) {
+            if node.op.arrangement().is_some() && !self.arrangements.contains_key(&node.fingerprint) {
                 self.next_arrangement += 1;
                 self.arrangements.insert(node.fingerprint.clone(), self.next_arrangement);
             }
@@ -209,9 +209,8 @@ impl Checkpointer {
     }
 
     fn arrangements_of<'a>(&self, dataflow: &'a Dataflow) -> BTreeMap<u32, &'a Arrangement> {
-        let nodes = dataflow.nodes().filter_map(|(_, node)| match &node.op {
-            NodeOp::Reduce(reduce) => Some((*self.arrangements.get(&node.fingerprint)?, reduce.arrangement.as_ref())),
-            _ => None,
+        let nodes = dataflow.nodes().filter_map(|(_, node)| {
+            Some((*self.arrangements.get(&node.fingerprint)?, node.op.arrangement()?.as_ref()))
         });
         nodes.collect()
     }
@@ -343,7 +342,7 @@ impl Checkpointer {
         let number_of = |fingerprint: &str| self.arrangements.get(fingerprint).copied();
         let nodes = dataflow.nodes().map(|(_, node)| NodeMeta {
             fingerprint: node.fingerprint.clone(),
-            arrangement: if matches!(node.op, NodeOp::Reduce(_)) { number_of(&node.fingerprint) } else { None },
+            arrangement: node.op.arrangement().and_then(|_| number_of(&node.fingerprint)),
             rows: node.rows.load(Ordering::Relaxed),
             errors: node.errors.as_ref().clone(),
         });

@@ -17,9 +17,13 @@ use crate::arrangement::hash::hash_bytes;
 use crate::delta::{Batch, Delta, of_columns};
 use crate::error::{Error, Result};
 use crate::operator::Errors;
+use crate::operator::index::{Index, IndexReader};
+use crate::operator::join::{Join, Side};
 use crate::operator::map::Map;
+use crate::operator::partition::Partition;
 use crate::operator::reduce::{Changed, Reduce};
-use crate::plan::{Call, Op, Plan, RelationId};
+use crate::operator::top_k::TopK;
+use crate::plan::{Call, Constants, GroupFunction, JoinKind, Key, On, Op, Plan, RelationId, SortColumn};
 use crate::types::PgType;
 
 /// Changes with the form of any operator's state; part of every fingerprint.
@@ -41,6 +45,16 @@ pub(crate) enum NodeKey {
     Groups(NodeId, Vec<usize>, Vec<Call>),
     /// Whole rows, kept.
     Rows(NodeId),
+    /// Whole rows, kept by key for those who look them up, perhaps in an order within it.
+    Index(NodeId, Vec<Key>, Option<Vec<SortColumn>>),
+    /// The first rows of groups: the input, its ordered index, offset and limit.
+    TopK(NodeId, NodeId, u64, Option<u64>),
+    /// A function of groups: the input, its ordered index, columns passed through, arguments.
+    Partition(NodeId, NodeId, [Vec<usize>; 2], GroupFunction),
+    /// A join: which, the inputs, their indexes.
+    Join(JoinKind, [NodeId; 2], [NodeId; 2]),
+    /// Rows that never change.
+    Values(Arc<Constants>),
     /// In a view's private dataflow: a node of the live one, read by snapshots.
     Imported(NodeId),
 }
@@ -56,8 +70,36 @@ pub(crate) enum NodeOp {
     Union,
     /// See [`Reduce`].
     Reduce(Box<Reduce>),
+    /// See [`Index`].
+    Index(Box<Index>),
+    /// See [`Join`].
+    Join(Box<Join>),
+    /// See [`TopK`].
+    TopK(Box<TopK>),
+    /// See [`Partition`].
+    Partition(Box<Partition>),
+    /// Gives its rows at its first barrier.
+    Values,
     /// Takes a live node's rows in.
     Imported,
+}
+
+impl NodeOp {
+    /// Its state, if it has any.
+    pub(crate) fn arrangement(&self) -> Option<&Arc<Arrangement>> {
+        match self {
+            NodeOp::Reduce(reduce) => Some(&reduce.arrangement),
+            NodeOp::Index(index) => Some(&index.arrangement),
+            NodeOp::Source
+            | NodeOp::Map(_)
+            | NodeOp::Union
+            | NodeOp::Join(_)
+            | NodeOp::TopK(_)
+            | NodeOp::Partition(_)
+            | NodeOp::Values
+            | NodeOp::Imported => None,
+        }
+    }
 }
 
 /// One operator in its place.
@@ -197,7 +239,16 @@ impl Dataflow {
         match self.nodes.get(&id).map(|node| &node.key) {
             Some(NodeKey::Groups(..) | NodeKey::Rows(_) | NodeKey::Imported(_)) => true,
             Some(NodeKey::Map(input, ..)) => self.is_readable(*input),
-            Some(NodeKey::Source(..) | NodeKey::Union(_)) | None => false,
+            Some(
+                NodeKey::Source(..)
+                | NodeKey::Union(_)
+                | NodeKey::Index(..)
+                | NodeKey::Join(..)
+                | NodeKey::TopK(..)
+                | NodeKey::Partition(..)
+                | NodeKey::Values(_),
+            )
+            | None => false,
         }
     }
 
@@ -224,7 +275,11 @@ impl Dataflow {
             return self.views.get(relation).copied();
         }
         let inputs = plan.inputs().into_iter().map(|input| self.find(input)).collect::<Option<Vec<_>>>()?;
-        self.index.get(&key_of(plan, &inputs)?).copied()
+        let mut indexes = Vec::new();
+        for key in indexed(plan, &inputs) {
+            indexes.push(self.index.get(&key).copied()?);
+        }
+        self.index.get(&key_of(plan, &inputs, &indexes)?).copied()
     }
 
     /// Adds the node of a view's plan and what it lacks below; the last node can be read. `import`
@@ -272,7 +327,12 @@ impl Dataflow {
                 .ok_or_else(|| Error::internal(format!("view {} is not in the dataflow", relation.0)));
         }
         let inputs = plan.inputs().into_iter().map(|input| self.add(input, import)).collect::<Result<Vec<_>>>()?;
-        let key = key_of(plan, &inputs).ok_or_else(|| Error::internal("a plan without a node"))?;
+        let mut indexes = Vec::new();
+        for key in indexed(plan, &inputs) {
+            let schema = inputs_of(&key).first().map(|input| self.node(*input)).transpose()?.map(|node| node.schema.clone());
+            indexes.push(self.intern(key, schema.unwrap_or_else(|| plan.schema.clone()))?);
+        }
+        let key = key_of(plan, &inputs, &indexes).ok_or_else(|| Error::internal("a plan without a node"))?;
         self.intern(key, nullable(&plan.schema))
     }
 
@@ -298,6 +358,23 @@ impl Dataflow {
                 (NodeOp::Reduce(Box::new(reduce)), retracts_below || !calls.is_empty())
             }
             NodeKey::Rows(_) => (NodeOp::Reduce(Box::new(Reduce::rows(&below[0].schema)?)), retracts_below),
+            NodeKey::Index(_, keys, order) => {
+                (NodeOp::Index(Box::new(Index::new(&below[0].schema, keys, order.as_deref())?)), retracts_below)
+            }
+            NodeKey::TopK(_, index, offset, limit) => {
+                (NodeOp::TopK(Box::new(TopK::new(self.reader(*index)?, *offset, *limit, schema.clone()))), true)
+            }
+            NodeKey::Partition(_, index, [passed, arguments], function) => {
+                let partition =
+                    Partition::new(self.reader(*index)?, passed, arguments, function.0.clone(), schema.clone());
+                (NodeOp::Partition(Box::new(partition)), true)
+            }
+            NodeKey::Join(kind, _, [left, right]) => {
+                let join = Join::new(*kind, self.side(*left)?, self.side(*right)?, schema.clone());
+                let takes_back = !matches!(kind, JoinKind::Inner | JoinKind::Semi);
+                (NodeOp::Join(Box::new(join)), retracts_below || takes_back)
+            }
+            NodeKey::Values(_) => (NodeOp::Values, false),
         };
         let fingerprint = fingerprint(&key, &schema, &below);
         let id = self.next;
@@ -314,6 +391,41 @@ impl Dataflow {
         };
         self.put(id, node);
         Ok(id)
+    }
+
+    /// One side of a join, read from this index.
+    fn side(&self, index: NodeId) -> Result<Side> {
+        let node = self.node(index)?;
+        match (&node.op, &node.key) {
+            (NodeOp::Index(index), NodeKey::Index(_, keys, None)) => {
+                Ok(Side::new(&node.schema, keys, index.arrangement.clone()))
+            }
+            _ => Err(Error::internal(format!("node {index} is no index"))),
+        }
+    }
+
+    /// An ordered index, to be read.
+    fn reader(&self, index: NodeId) -> Result<IndexReader> {
+        let node = self.node(index)?;
+        match (&node.op, &node.key) {
+            (NodeOp::Index(index), NodeKey::Index(_, keys, Some(order))) => {
+                Ok(IndexReader::new(&node.schema, keys, order, index.arrangement.clone()))
+            }
+            _ => Err(Error::internal(format!("node {index} is no ordered index"))),
+        }
+    }
+
+    /// Lets an operator that moved in read the indexes that are here.
+    fn attach(&self, node: &mut Node) -> Result<()> {
+        match (&mut node.op, &node.key) {
+            (NodeOp::Join(join), NodeKey::Join(_, _, [left, right])) => {
+                (join.left, join.right) = (self.side(*left)?, self.side(*right)?);
+            }
+            (NodeOp::TopK(top), NodeKey::TopK(_, index, ..)) => top.input = self.reader(*index)?,
+            (NodeOp::Partition(partition), NodeKey::Partition(_, index, ..)) => partition.input = self.reader(*index)?,
+            _ => {}
+        }
+        Ok(())
     }
 
     fn put(&mut self, id: NodeId, node: Node) {
@@ -372,10 +484,11 @@ impl Dataflow {
                     let new = self.next;
                     self.next += 1;
                     node.users = 0;
-                    if let NodeOp::Reduce(reduce) = &node.op {
+                    if let Some(arrangement) = node.op.arrangement() {
                         // Private epochs have numbers of their own.
-                        reduce.arrangement.forget_epochs();
+                        arrangement.forget_epochs();
                     }
+                    self.attach(&mut node)?;
                     self.put(new, node);
                     self.fresh.remove(&new);
                     new
@@ -487,6 +600,28 @@ fn run_node(
             }
             return reduce.finish(frame.epoch, read);
         }
+        (NodeOp::TopK(top), NodeKey::TopK(input, ..)) => top.run(delta_of(input), frame.workers)?,
+        (NodeOp::Partition(partition), NodeKey::Partition(input, ..)) => {
+            let (delta, failed) = partition.run(delta_of(input), fresh, frame.workers)?;
+            errors = failed;
+            delta
+        }
+        (NodeOp::Index(index), NodeKey::Index(input, ..)) => {
+            let delta = delta_of(input);
+            index.apply(delta, frame.epoch, frame.oldest, frame.workers)?;
+            return Ok(Changed { rows: delta.iter().map(Batch::count).sum(), ..Changed::default() });
+        }
+        (NodeOp::Join(join), NodeKey::Join(_, [left, right], _)) => {
+            join.run(delta_of(left), delta_of(right), frame.workers)?
+        }
+        (NodeOp::Values, NodeKey::Values(constants)) if fresh => {
+            vec![Batch::inserted(of_columns(
+                &node.schema,
+                constants.rows().columns().to_vec(),
+                constants.rows().num_rows(),
+            )?)]
+        }
+        (NodeOp::Values, _) => Delta::new(),
         _ => return Err(Error::internal(format!("node {id} is not what its key says"))),
     };
     Ok(Changed::of(delta, errors))
@@ -512,9 +647,13 @@ fn source_rows(built: &[usize], batches: &[RecordBatch], columns: &[usize], sche
 
 fn inputs_of(key: &NodeKey) -> Vec<NodeId> {
     match key {
-        NodeKey::Source(..) | NodeKey::Imported(_) => Vec::new(),
-        NodeKey::Map(input, ..) | NodeKey::Groups(input, ..) | NodeKey::Rows(input) => vec![*input],
+        NodeKey::Source(..) | NodeKey::Imported(_) | NodeKey::Values(_) => Vec::new(),
+        NodeKey::Map(input, ..) | NodeKey::Groups(input, ..) | NodeKey::Rows(input) | NodeKey::Index(input, ..) => {
+            vec![*input]
+        }
+        NodeKey::TopK(input, index, ..) | NodeKey::Partition(input, index, ..) => vec![*input, *index],
         NodeKey::Union(inputs) => inputs.clone(),
+        NodeKey::Join(_, inputs, indexes) => inputs.iter().chain(indexes).copied().collect(),
     }
 }
 
@@ -529,10 +668,39 @@ fn rename(key: &NodeKey, here: &HashMap<NodeId, NodeId>) -> Result<NodeKey> {
         NodeKey::Union(inputs) => NodeKey::Union(inputs.iter().map(at).collect::<Result<_>>()?),
         NodeKey::Groups(input, keys, calls) => NodeKey::Groups(at(input)?, keys.clone(), calls.clone()),
         NodeKey::Rows(input) => NodeKey::Rows(at(input)?),
+        NodeKey::Index(input, keys, order) => NodeKey::Index(at(input)?, keys.clone(), order.clone()),
+        NodeKey::TopK(input, index, offset, limit) => NodeKey::TopK(at(input)?, at(index)?, *offset, *limit),
+        NodeKey::Partition(input, index, columns, function) => {
+            NodeKey::Partition(at(input)?, at(index)?, columns.clone(), function.clone())
+        }
+        NodeKey::Join(kind, [left, right], [left_index, right_index]) => {
+            NodeKey::Join(*kind, [at(left)?, at(right)?], [at(left_index)?, at(right_index)?])
+        }
+        NodeKey::Values(rows) => NodeKey::Values(rows.clone()),
     })
 }
 
-fn key_of(plan: &Plan, inputs: &[NodeId]) -> Option<NodeKey> {
+/// The indexes a plan's node reads.
+fn indexed(plan: &Plan, inputs: &[NodeId]) -> Vec<NodeKey> {
+    match (&plan.op, inputs) {
+        (Op::Join { on, .. }, [left, right]) => {
+            let keys = |column: fn(&On) -> usize| {
+                on.iter().map(|on| Key { column: column(on), nulls_equal: on.nulls_equal }).collect::<Vec<_>>()
+            };
+            vec![
+                NodeKey::Index(*left, keys(|on| on.left), None),
+                NodeKey::Index(*right, keys(|on| on.right), None),
+            ]
+        }
+        (Op::TopK { keys, order, .. } | Op::Partition { keys, order, .. }, [input]) => {
+            let keys = keys.iter().map(|column| Key { column: *column, nulls_equal: true }).collect();
+            vec![NodeKey::Index(*input, keys, Some(order.clone()))]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn key_of(plan: &Plan, inputs: &[NodeId], indexes: &[NodeId]) -> Option<NodeKey> {
     Some(match &plan.op {
         Op::Source { relation, columns } => NodeKey::Source(*relation, columns.clone()),
         Op::View { .. } => return None,
@@ -542,6 +710,13 @@ fn key_of(plan: &Plan, inputs: &[NodeId]) -> Option<NodeKey> {
         }
         Op::Union { .. } => NodeKey::Union(inputs.to_vec()),
         Op::Reduce { keys, calls, .. } => NodeKey::Groups(*inputs.first()?, keys.clone(), calls.clone()),
+        Op::Join { kind, .. } => NodeKey::Join(*kind, inputs.try_into().ok()?, indexes.try_into().ok()?),
+        Op::TopK { offset, limit, .. } => NodeKey::TopK(*inputs.first()?, *indexes.first()?, *offset, *limit),
+        Op::Partition { function, passed, arguments, .. } => {
+            let columns = [passed.clone(), arguments.clone()];
+            NodeKey::Partition(*inputs.first()?, *indexes.first()?, columns, function.clone())
+        }
+        Op::Values { rows } => NodeKey::Values(rows.clone()),
     })
 }
 
@@ -564,6 +739,11 @@ fn fingerprint(key: &NodeKey, schema: &SchemaRef, below: &[&Node]) -> String {
             format!("groups by {keys:?} {}", calls.join(", "))
         }
         NodeKey::Rows(_) => "rows".to_string(),
+        NodeKey::Index(_, keys, order) => format!("index by {keys:?} in order {order:?}"),
+        NodeKey::TopK(_, _, offset, limit) => format!("top {limit:?} after {offset}"),
+        NodeKey::Partition(_, _, columns, function) => format!("partition {columns:?} {}", function.0.text()),
+        NodeKey::Join(kind, ..) => format!("{kind:?} join"),
+        NodeKey::Values(rows) => format!("values {rows}"),
     };
     let retracts = below.iter().any(|node| node.retracts);
     digest(&format!("{STATE_VERSION} {what} -> {} retracts={retracts} over {}", types.join(", "), inputs.join(" ")))

@@ -8,7 +8,9 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
 use datafusion::physical_expr::PhysicalExpr;
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +70,168 @@ pub enum Op {
         /// The aggregates.
         calls: Vec<Call>,
     },
+    /// Pairs of rows whose keys are equal: the columns of the left input, then those of the right
+    /// one (a semi- or anti-join gives the left one's alone).
+    Join {
+        /// The left input.
+        left: Box<Plan>,
+        /// The right input.
+        right: Box<Plan>,
+        /// Which rows come out.
+        kind: JoinKind,
+        /// The pairs of columns that are compared; none: every row meets every row.
+        on: Vec<On>,
+    },
+    /// The first rows of every group in an order, ties broken by the rows themselves.
+    TopK {
+        /// The input; the output has its columns.
+        input: Box<Plan>,
+        /// The columns of a group; none: all rows are one.
+        keys: Vec<usize>,
+        /// The order.
+        order: Vec<SortColumn>,
+        /// Rows passed over.
+        offset: u64,
+        /// Rows shown; `None`: all the others.
+        limit: Option<u64>,
+    },
+    /// A function of the rows of every group in an order: columns passed through, then its results.
+    Partition {
+        /// The input.
+        input: Box<Plan>,
+        /// The columns of a group; none: all rows are one.
+        keys: Vec<usize>,
+        /// The order.
+        order: Vec<SortColumn>,
+        /// The columns passed through (of an aggregate: keys, of which one row is left).
+        passed: Vec<usize>,
+        /// The columns the function looks at.
+        arguments: Vec<usize>,
+        /// The function.
+        function: GroupFunction,
+    },
+    /// Rows that never change.
+    Values {
+        /// The rows.
+        rows: Arc<Constants>,
+    },
+}
+
+/// What a [`Op::Partition`] computes: windows, aggregates that are no sums.
+pub trait PartitionFunction: fmt::Debug + Send + Sync {
+    /// What it computes, exactly: two functions with one text give the same for the same rows.
+    fn text(&self) -> String;
+
+    /// Whether it gives one row a group instead of one for each row.
+    fn aggregates(&self) -> bool;
+
+    /// Its results over one group, whose rows are all of these, in order: its argument columns.
+    fn evaluate(&self, arguments: &RecordBatch) -> crate::Result<Vec<ArrayRef>>;
+}
+
+/// A [`PartitionFunction`], shared.
+#[derive(Debug, Clone)]
+pub struct GroupFunction(pub Arc<dyn PartitionFunction>);
+
+impl PartialEq for GroupFunction {
+    fn eq(&self, other: &GroupFunction) -> bool {
+        self.0.text() == other.0.text()
+    }
+}
+
+impl Eq for GroupFunction {}
+
+impl Hash for GroupFunction {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.text().hash(state);
+    }
+}
+
+/// Which rows a join gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum JoinKind {
+    /// The pairs.
+    Inner,
+    /// The pairs, and the left rows without one, nulls beside them.
+    Left,
+    /// The pairs, and the rows of either side without one, nulls beside them.
+    Full,
+    /// The left rows that have a pair, each once.
+    Semi,
+    /// The left rows that have none.
+    Anti,
+}
+
+/// Two columns of equal type that a join compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct On {
+    /// The left input's column.
+    pub left: usize,
+    /// The right input's column.
+    pub right: usize,
+    /// IS NOT DISTINCT FROM instead of =: a null equals a null.
+    pub nulls_equal: bool,
+}
+
+/// A column by which rows are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// Its place.
+    pub column: usize,
+    /// Whether a null equals a null; else rows with a null have no key.
+    pub nulls_equal: bool,
+}
+
+/// A column by which rows are ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SortColumn {
+    /// Its place.
+    pub column: usize,
+    /// DESC.
+    pub descending: bool,
+    /// NULLS FIRST.
+    pub nulls_first: bool,
+}
+
+/// The rows of VALUES, compared by their text.
+#[derive(Debug)]
+pub struct Constants {
+    rows: RecordBatch,
+    text: String,
+}
+
+impl Constants {
+    /// These rows.
+    pub fn new(rows: RecordBatch) -> Constants {
+        let line = |row| crate::operator::row_text(rows.columns(), row, &rows.schema());
+        let text = (0..rows.num_rows()).map(line).collect::<Vec<_>>().join(", ");
+        Constants { rows, text }
+    }
+
+    /// The rows.
+    pub fn rows(&self) -> &RecordBatch {
+        &self.rows
+    }
+}
+
+impl PartialEq for Constants {
+    fn eq(&self, other: &Constants) -> bool {
+        self.text == other.text && types_of(self.rows.schema_ref()).eq(types_of(other.rows.schema_ref()))
+    }
+}
+
+impl Eq for Constants {}
+
+impl Hash for Constants {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+impl fmt::Display for Constants {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 /// One aggregate call, its argument and condition computed below by a `Map`.
@@ -156,7 +320,7 @@ impl Hash for Plan {
     }
 }
 
-fn types_of(schema: &SchemaRef) -> impl Iterator<Item = (PgType, &arrow::datatypes::DataType)> {
+fn types_of(schema: &arrow::datatypes::Schema) -> impl Iterator<Item = (PgType, &arrow::datatypes::DataType)> {
     schema.fields().iter().map(|field| (PgType::of(field), field.data_type()))
 }
 
@@ -164,9 +328,13 @@ impl Plan {
     /// The inputs.
     pub fn inputs(&self) -> Vec<&Plan> {
         match &self.op {
-            Op::Source { .. } | Op::View { .. } => Vec::new(),
-            Op::Map { input, .. } | Op::Reduce { input, .. } => vec![input],
+            Op::Source { .. } | Op::View { .. } | Op::Values { .. } => Vec::new(),
+            Op::Map { input, .. }
+            | Op::Reduce { input, .. }
+            | Op::TopK { input, .. }
+            | Op::Partition { input, .. } => vec![input],
             Op::Union { inputs } => inputs.iter().collect(),
+            Op::Join { left, right, .. } => vec![left, right],
         }
     }
 }
@@ -186,6 +354,17 @@ impl fmt::Display for Plan {
                 write!(f, " [{}]", list.join(", "))
             }
             Op::Union { inputs } => write!(f, "Union of {}", inputs.len()),
+            Op::Join { kind, on, .. } => {
+                write!(f, "{kind:?} join")?;
+                on.iter().try_for_each(|on| write!(f, " {on}"))
+            }
+            Op::TopK { keys, order, offset, limit, .. } => {
+                write!(f, "Top {limit:?} after {offset} by {keys:?} in order {order:?}")
+            }
+            Op::Partition { keys, order, function, .. } => {
+                write!(f, "Partition by {keys:?} in order {order:?}: {}", function.0.text())
+            }
+            Op::Values { rows } => write!(f, "Values {rows}"),
             Op::Reduce { keys, calls, .. } => {
                 write!(f, "Reduce by {keys:?}")?;
                 for call in calls {
@@ -194,6 +373,13 @@ impl fmt::Display for Plan {
                 Ok(())
             }
         }
+    }
+}
+
+impl fmt::Display for On {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let equal = if self.nulls_equal { "is" } else { "=" };
+        write!(f, "#{} {equal} #{}", self.left, self.right)
     }
 }
 

@@ -48,7 +48,7 @@ const BATCH_ROWS: usize = 8192;
 pub struct BatchOptions {
     /// Threads of all batch queries together, and partitions of each (`workers`).
     pub workers: usize,
-    /// Bytes that all batch queries together may hold before they spill (`batch.memory`).
+    /// Bytes that all batch queries together may hold before they spill: a share of `memory`.
     pub memory: usize,
     /// Where they spill to.
     pub spill: PathBuf,

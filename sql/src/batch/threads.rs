@@ -15,7 +15,7 @@ use futures::StreamExt;
 use thalweg_dataflow::{Error, Result};
 use tokio::runtime::{Builder, Runtime};
 
-/// The most batches that wait between a query and its client (`batch.result_batches`).
+/// The most batches that wait between a query and its client.
 const RESULT_BATCHES: usize = 2;
 
 /// What the threads are called.

@@ -1,7 +1,7 @@
 //! EXPLAIN: a view's dataflow and a query's plan as trees of text.
 
 use arrow::datatypes::SchemaRef;
-use thalweg_dataflow::plan::{Call, Op, Plan, RelationId};
+use thalweg_dataflow::plan::{Call, JoinKind, Op, Plan, RelationId, SortColumn};
 
 use super::Bound;
 use super::deparse::{expression, readable};
@@ -47,6 +47,37 @@ fn operator(plan: &Plan, name: &dyn Fn(RelationId) -> String) -> String {
             }
         }
         Op::Union { .. } => "Union all".to_string(),
+        Op::Join { left, right, kind, on } => {
+            let word = match kind {
+                JoinKind::Inner if on.is_empty() => "Cross join",
+                JoinKind::Inner => "Join",
+                JoinKind::Left => "Left join",
+                JoinKind::Full => "Full join",
+                JoinKind::Semi => "Semi-join",
+                JoinKind::Anti => "Anti-join",
+            };
+            let pairs = on.iter().map(|on| {
+                let equal = if on.nulls_equal { "IS NOT DISTINCT FROM" } else { "=" };
+                let (one, other) = (left.schema.field(on.left).name(), right.schema.field(on.right).name());
+                format!("{one} {equal} {other}")
+            });
+            match pairs.collect::<Vec<_>>().join(" AND ") {
+                pairs if pairs.is_empty() => word.to_string(),
+                pairs => format!("{word} on {pairs}"),
+            }
+        }
+        Op::TopK { keys, order, offset, limit, .. } => {
+            let mut text = limit.map_or_else(|| "All".to_string(), |limit| format!("Top {limit}"));
+            if *offset > 0 {
+                text.push_str(&format!(" after {offset}"));
+            }
+            text + &grouping(keys, order, &plan.schema)
+        }
+        Op::Partition { input, keys, order, function, .. } => {
+            let word = if function.0.aggregates() { "Aggregate" } else { "Window" };
+            format!("{word}{}: {}", grouping(keys, order, &input.schema), function.0.text())
+        }
+        Op::Values { rows } => format!("Values {rows}"),
         Op::Reduce { input, keys, calls } => {
             // The keys come first in the output.
             let names = columns(&(0..keys.len()).collect::<Vec<_>>(), &plan.schema);
@@ -59,6 +90,30 @@ fn operator(plan: &Plan, name: &dyn Fn(RelationId) -> String) -> String {
             if calls.is_empty() { by } else { format!("{by}: {}", calls.join(", ")) }
         }
     }
+}
+
+/// ` by keys order by columns`.
+fn grouping(keys: &[usize], order: &[SortColumn], schema: &SchemaRef) -> String {
+    let mut text = String::new();
+    if !keys.is_empty() {
+        text.push_str(&format!(" by {}", columns(keys, schema)));
+    }
+    let order: Vec<String> = order
+        .iter()
+        .map(|by| {
+            let nulls = match (by.descending, by.nulls_first) {
+                (false, true) => " NULLS FIRST",
+                (true, false) => " NULLS LAST",
+                _ => "",
+            };
+            let descending = if by.descending { " DESC" } else { "" };
+            format!("{}{descending}{nulls}", schema.field(by.column).name())
+        })
+        .collect();
+    if !order.is_empty() {
+        text.push_str(&format!(" order by {}", order.join(", ")));
+    }
+    text
 }
 
 fn columns(places: &[usize], schema: &SchemaRef) -> String {

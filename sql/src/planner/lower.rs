@@ -7,13 +7,15 @@
 
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::compute::{cast, concat};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::split_conjunction;
-use datafusion::logical_expr::{Distinct, Expr, ExprSchemable, JoinType, LogicalPlan};
+use datafusion::logical_expr::{Distinct, Expr, ExprSchemable, LogicalPlan};
 use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use thalweg_dataflow::plan::{Call, Op, Plan};
@@ -23,31 +25,18 @@ use thalweg_dataflow::{Error, Result};
 use super::Relation;
 use super::from::RelationSource;
 use super::functions::aggregates::engine_function;
+use super::groups;
 use super::guard::guard;
+use super::join::constants;
 
-const HINT: &str = "Materialized views take projections, filters, GROUP BY, HAVING, DISTINCT, UNION, sub-SELECTs in FROM and WITH; a query may use the rest over them.";
+const HINT: &str = "A query may use it over materialized views.";
 
 /// The dataflow that computes a bound plan.
 pub(crate) fn lower(plan: &LogicalPlan) -> Result<Plan> {
     match plan {
         LogicalPlan::TableScan(scan) => relation(scan),
         LogicalPlan::SubqueryAlias(alias) => lower(&alias.input),
-        LogicalPlan::Projection(projection) => {
-            let input = lower(&projection.input)?;
-            let project = projection
-                .expr
-                .iter()
-                .map(|expr| physical(expr, projection.input.schema()))
-                .collect::<Result<Vec<_>>>()?;
-            let schema = schema_of(
-                projection
-                    .expr
-                    .iter()
-                    .zip(projection.schema.fields())
-                    .map(|(expr, field)| (field.name().clone(), type_of(expr, projection.input.schema()))),
-            );
-            Ok(map(input, Vec::new(), project, schema))
-        }
+        LogicalPlan::Projection(inner) => projection(inner, lower(&inner.input)?),
         LogicalPlan::Filter(filter) => {
             let input = lower(&filter.input)?;
             let filters = split_conjunction(&filter.predicate)
@@ -58,7 +47,8 @@ pub(crate) fn lower(plan: &LogicalPlan) -> Result<Plan> {
             let schema = input.schema.clone();
             Ok(map(input, filters, project, schema))
         }
-        LogicalPlan::Aggregate(aggregate) => reduce(aggregate),
+        LogicalPlan::Aggregate(aggregate) if is_maintained(aggregate) => reduce(aggregate),
+        LogicalPlan::Aggregate(aggregate) => groups::aggregates(aggregate),
         LogicalPlan::Distinct(Distinct::All(input)) => {
             let input = lower(input)?;
             let keys = (0..input.schema.fields().len()).collect();
@@ -81,30 +71,53 @@ pub(crate) fn lower(plan: &LogicalPlan) -> Result<Plan> {
                 .ok_or_else(|| Error::internal("a union of nothing"))?;
             Ok(Plan { op: Op::Union { inputs }, schema })
         }
+        LogicalPlan::Join(join) => super::join::join(join),
+        LogicalPlan::Window(window) => groups::windows(window),
+        LogicalPlan::Limit(limit) => super::limit::limit(limit),
+        LogicalPlan::EmptyRelation(empty) => {
+            let rows = usize::from(empty.produce_one_row);
+            let options = RecordBatchOptions::new().with_row_count(Some(rows));
+            let none = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?;
+            constants(none, Arc::new(Schema::empty()))
+        }
+        LogicalPlan::Values(values) => self::values(values),
         // The rows of a view have no order; PostgreSQL accepts the clause as well.
         LogicalPlan::Sort(sort) if sort.fetch.is_none() => lower(&sort.input),
         other => Err(refused(construct(other))),
     }
 }
 
-fn refused(construct: &str) -> Error {
+/// A projection over what its input was lowered to.
+pub(crate) fn projection(projection: &datafusion::logical_expr::Projection, input: Plan) -> Result<Plan> {
+    let below = projection.input.schema();
+    let project = projection.expr.iter().map(|expr| physical(expr, below)).collect::<Result<Vec<_>>>()?;
+    let named = projection.expr.iter().zip(projection.schema.fields());
+    let schema = schema_of(named.map(|(expr, field)| (field.name().clone(), type_of(expr, below))));
+    Ok(map(input, Vec::new(), project, schema))
+}
+
+/// Whether the engine keeps all of these aggregates up to date row by row.
+fn is_maintained(aggregate: &datafusion::logical_expr::Aggregate) -> bool {
+    aggregate.aggr_expr.iter().all(|expr| {
+        let call = match expr {
+            Expr::Alias(alias) => alias.expr.as_ref(),
+            other => other,
+        };
+        let Expr::AggregateFunction(call) = call else { return false };
+        let args = &call.params.args;
+        let interval = args.iter().any(|arg| type_of(arg, aggregate.input.schema()) == PgType::Interval);
+        engine_function(call.func.name()).is_some() && call.params.order_by.is_empty() && args.len() == 1 && !interval
+    })
+}
+
+pub(crate) fn refused(construct: &str) -> Error {
     Error::unsupported(format!("{construct} in a materialized view")).hint(HINT)
 }
 
 /// What a user calls an operator that is refused.
 fn construct(plan: &LogicalPlan) -> &'static str {
     match plan {
-        LogicalPlan::Limit(_) => "LIMIT",
-        LogicalPlan::Sort(_) => "ORDER BY with LIMIT",
-        LogicalPlan::Join(join) => match join.join_type {
-            JoinType::LeftSemi | JoinType::RightSemi => "INTERSECT",
-            JoinType::LeftAnti | JoinType::RightAnti => "EXCEPT",
-            _ => "JOIN",
-        },
-        LogicalPlan::Window(_) => "a window function",
         LogicalPlan::Distinct(_) => "DISTINCT ON",
-        LogicalPlan::Values(_) => "VALUES",
-        LogicalPlan::EmptyRelation(_) => "a SELECT without FROM",
         LogicalPlan::RecursiveQuery(_) => "WITH RECURSIVE",
         _ => "this construct",
     }
@@ -123,6 +136,32 @@ fn relation(scan: &datafusion::logical_expr::TableScan) -> Result<Plan> {
         Relation::Files { name, .. } => Err(refused(&format!("the external table \"{name}\""))),
         Relation::Virtual(_) => Err(refused(&format!("the system table {}", scan.table_name.table()))),
     }
+}
+
+/// VALUES: each item is evaluated once, here.
+fn values(values: &datafusion::logical_expr::Values) -> Result<Plan> {
+    let none = DFSchema::empty();
+    let one = RecordBatch::try_new_with_options(
+        Arc::new(Schema::empty()),
+        Vec::new(),
+        &RecordBatchOptions::new().with_row_count(Some(1)),
+    )?;
+    let mut columns: Vec<Vec<ArrayRef>> = vec![Vec::new(); values.schema.fields().len()];
+    for row in &values.values {
+        for (column, expr) in columns.iter_mut().zip(row) {
+            column.push(physical(expr, &none)?.evaluate(&one)?.into_array(1)?);
+        }
+    }
+    let mut arrays = Vec::with_capacity(columns.len());
+    for (column, field) in columns.iter().zip(values.schema.fields()) {
+        let parts: Vec<ArrayRef> =
+            column.iter().map(|part| cast(part, field.data_type())).collect::<std::result::Result<_, _>>()?;
+        arrays.push(concat(&parts.iter().map(|part| part.as_ref()).collect::<Vec<_>>())?);
+    }
+    let types = values.schema.fields().iter().zip(values.values.first().into_iter().flatten());
+    let schema = schema_of(types.map(|(field, expr)| (field.name().clone(), type_of(expr, &none))));
+    let options = RecordBatchOptions::new().with_row_count(Some(values.values.len()));
+    constants(RecordBatch::try_new_with_options(schema.clone(), arrays, &options)?, schema)
 }
 
 fn reduce(aggregate: &datafusion::logical_expr::Aggregate) -> Result<Plan> {
@@ -197,7 +236,7 @@ impl Columns<'_> {
 }
 
 /// The type of an expression: as its metadata says; DataFusion drops it at CASE.
-fn type_of(expr: &Expr, schema: &DFSchema) -> PgType {
+pub(crate) fn type_of(expr: &Expr, schema: &DFSchema) -> PgType {
     match expr {
         Expr::Alias(alias) => match &alias.metadata {
             Some(marks) => marks
@@ -224,7 +263,7 @@ fn schema_of(fields: impl IntoIterator<Item = (String, PgType)>) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-fn identity(schema: &SchemaRef) -> Vec<Arc<dyn PhysicalExpr>> {
+pub(crate) fn identity(schema: &SchemaRef) -> Vec<Arc<dyn PhysicalExpr>> {
     schema
         .fields()
         .iter()
@@ -234,7 +273,7 @@ fn identity(schema: &SchemaRef) -> Vec<Arc<dyn PhysicalExpr>> {
 }
 
 /// An expression as the engine evaluates it.
-fn physical(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+pub(crate) fn physical(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
     let mut refusal = None;
     expr.apply(|inner| {
         refusal = match inner {

@@ -7,6 +7,7 @@
 //! query. Reads no clock: `now()` is what [`Settings`] says, so a prepared statement is bound again
 //! at each execution.
 
+mod arrange;
 mod binder;
 mod call;
 mod deparse;
@@ -14,7 +15,10 @@ mod explain;
 mod expr;
 mod from;
 mod functions;
+mod groups;
 mod guard;
+mod join;
+mod limit;
 mod lower;
 mod membership;
 mod names;
@@ -191,7 +195,7 @@ impl Planner {
         if bound.schema.fields().is_empty() {
             return Err(Error::unsupported("a materialized view without columns"));
         }
-        let plan = prune::prune(lower::lower(&bound.plan)?)?;
+        let plan = prune::prune(arrange::arrange(lower::lower(&bound.plan)?)?)?;
         // The columns carry the view's names and types.
         Ok(Plan { schema: bound.schema.clone(), op: plan.op })
     }

@@ -7,9 +7,10 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
-use thalweg_dataflow::plan::{Call, Op, Plan};
+use thalweg_dataflow::plan::{Call, JoinKind, On, Op, Plan, SortColumn};
 use thalweg_dataflow::{Error, Result};
 
+use super::join::side_by_side;
 use super::lower::{columns_of, map};
 
 /// Where a kept column went.
@@ -61,7 +62,98 @@ fn keep(plan: Plan, wanted: &BTreeSet<usize>) -> Result<(Plan, Places)> {
             Ok((Plan { op: Op::Union { inputs }, schema }, places(&kept)))
         }
         Op::Reduce { input, keys, calls } => reduce(*input, keys, calls, &schema, wanted),
+        Op::Join { left, right, kind, on } => join(*left, *right, kind, on, wanted),
+        Op::TopK { input, keys, order, offset, limit } => {
+            let mut below = wanted.clone();
+            below.extend(keys.iter().copied().chain(order.iter().map(|by| by.column)));
+            let input = Box::new(exactly(*input, &below)?);
+            let moved = ranks(&below);
+            let (keys, order) = (at(&keys, &moved)?, ordered(order, &moved)?);
+            let schema = input.schema.clone();
+            Ok((Plan { op: Op::TopK { input, keys, order, offset, limit }, schema }, moved))
+        }
+        Op::Partition { input, keys, order, passed, arguments, function } => {
+            let kept: Vec<usize> =
+                (0..schema.fields().len()).filter(|place| *place >= passed.len() || wanted.contains(place)).collect();
+            let passed: Vec<usize> = kept.iter().filter_map(|place| passed.get(*place)).copied().collect();
+            let mut below: BTreeSet<usize> = keys.iter().chain(&passed).chain(&arguments).copied().collect();
+            below.extend(order.iter().map(|by| by.column));
+            let input = Box::new(exactly(*input, &below)?);
+            let moved = ranks(&below);
+            let op = Op::Partition {
+                input,
+                keys: at(&keys, &moved)?,
+                order: ordered(order, &moved)?,
+                passed: at(&passed, &moved)?,
+                arguments: at(&arguments, &moved)?,
+                function,
+            };
+            Ok((Plan { op, schema: select(&schema, &kept) }, places(&kept)))
+        }
+        Op::Values { rows } => {
+            let kept: Vec<usize> = (0..schema.fields().len()).collect();
+            Ok((Plan { op: Op::Values { rows }, schema }, places(&kept)))
+        }
     }
+}
+
+fn join(
+    left: Plan,
+    right: Plan,
+    kind: JoinKind,
+    on: Vec<On>,
+    wanted: &BTreeSet<usize>,
+) -> Result<(Plan, Places)> {
+    let narrow = matches!(kind, JoinKind::Semi | JoinKind::Anti);
+    let width = left.schema.fields().len();
+    let mut below: (BTreeSet<usize>, BTreeSet<usize>) = Default::default();
+    for place in wanted {
+        if *place < width {
+            below.0.insert(*place);
+        } else {
+            below.1.insert(*place - width);
+        }
+    }
+    for on in &on {
+        below.0.insert(on.left);
+        below.1.insert(on.right);
+    }
+    // Exactly these, so that no index keeps what nobody looks at.
+    let (left, right) = (exactly(left, &below.0)?, exactly(right, &below.1)?);
+    let (left_places, right_places) = (ranks(&below.0), ranks(&below.1));
+    let lost = || Error::internal("pruning lost a key");
+    let on = on
+        .into_iter()
+        .map(|on| {
+            Ok(On {
+                left: *left_places.get(&on.left).ok_or_else(lost)?,
+                right: *right_places.get(&on.right).ok_or_else(lost)?,
+                ..on
+            })
+        })
+        .collect::<Result<_>>()?;
+    let first = left.schema.fields().len();
+    let mut moved = left_places;
+    if !narrow {
+        moved.extend(right_places.into_iter().map(|(old, new)| (old + width, new + first)));
+    }
+    let schema = if narrow { left.schema.clone() } else { side_by_side(&left.schema, &right.schema) };
+    Ok((Plan { op: Op::Join { left: Box::new(left), right: Box::new(right), kind, on }, schema }, moved))
+}
+
+/// Places after a move.
+fn at(columns: &[usize], moved: &Places) -> Result<Vec<usize>> {
+    let place = |old: &usize| moved.get(old).copied().ok_or_else(|| Error::internal("pruning lost a column"));
+    columns.iter().map(place).collect()
+}
+
+fn ordered(order: Vec<SortColumn>, moved: &Places) -> Result<Vec<SortColumn>> {
+    let columns = at(&order.iter().map(|by| by.column).collect::<Vec<_>>(), moved)?;
+    Ok(order.into_iter().zip(columns).map(|(by, column)| SortColumn { column, ..by }).collect())
+}
+
+fn ranks(kept: &BTreeSet<usize>) -> Places {
+    kept.iter().enumerate().map(|(new, old)| (*old, new)).collect()
 }
 
 fn reduce(

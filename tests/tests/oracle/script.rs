@@ -39,6 +39,8 @@ pub(crate) struct ViewSpec {
     /// The views and sources it reads.
     pub(crate) reads: BTreeSet<String>,
     pub(crate) depth: usize,
+    /// Whether it joins, or reads what does: it may have many rows, and is joined no further.
+    pub(crate) wide: bool,
 }
 
 /// One step.
@@ -212,6 +214,7 @@ impl Draw<'_> {
             .iter()
             .map(|source| Rel {
                 name: source.name.clone(),
+                wide: false,
                 cols: source
                     .columns
                     .iter()
@@ -222,12 +225,20 @@ impl Draw<'_> {
         for view in &self.alive {
             let spec = &self.script.views[view];
             if spec.depth < MAX_DEPTH {
-                relations.push(Rel { name: view.clone(), cols: spec.cols.clone() });
+                relations.push(Rel { name: view.clone(), cols: spec.cols.clone(), wide: spec.wide });
             }
         }
-        let mut writer = Writer { random: &mut self.random, relations: &relations, names: self.names, used: self.used };
+        let mut writer = Writer {
+            random: &mut self.random,
+            relations: &relations,
+            names: self.names,
+            used: self.used,
+            joined: false,
+            pending: None,
+        };
         let (template, cols) = writer.query(2);
         self.names = writer.names;
+        let joined = writer.joined;
         let reads: BTreeSet<String> = relations
             .iter()
             .filter(|relation| template.contains(&format!("⟦{}⟧", relation.name)))
@@ -235,8 +246,9 @@ impl Draw<'_> {
             .collect();
         let below = reads.iter().filter_map(|name| self.script.views.get(name)).map(|view| view.depth).max();
         let depth = below.unwrap_or(0) + 1;
+        let wide = joined || reads.iter().any(|name| self.script.views.get(name).is_some_and(|view| view.wide));
         *self.used.entry(["", "depth 1", "depth 2", "depth 3", "depth 4"][depth]).or_insert(0) += 1;
-        self.script.views.insert(name.clone(), ViewSpec { template, cols, reads, depth });
+        self.script.views.insert(name.clone(), ViewSpec { template, cols, reads, depth, wide });
         self.script.steps.push(Step::Create(name.clone()));
         self.alive.push(name);
     }

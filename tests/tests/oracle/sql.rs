@@ -27,6 +27,8 @@ pub(crate) struct Col {
 pub(crate) struct Rel {
     pub(crate) name: String,
     pub(crate) cols: Vec<Col>,
+    /// Not to be joined any more.
+    pub(crate) wide: bool,
 }
 
 /// Draws SELECTs.
@@ -38,6 +40,10 @@ pub(crate) struct Writer<'a> {
     pub(crate) names: usize,
     /// How often each construct was used.
     pub(crate) used: &'a mut BTreeMap<&'static str, usize>,
+    /// Whether the query has its join: one is enough, or its rows would be too many.
+    pub(crate) joined: bool,
+    /// What the WHERE of the SELECT being written must hold: the condition of a comma in FROM.
+    pub(crate) pending: Option<String>,
 }
 
 /// A SELECT and its columns.
@@ -101,6 +107,9 @@ impl Writer<'_> {
 
     /// What FROM names, and its columns as they are written.
     fn from(&mut self, depth: usize) -> (String, Vec<Col>) {
+        if !self.joined && self.chance(35) {
+            return self.join();
+        }
         if depth > 0 && self.chance(30) {
             self.count("sub-SELECT in FROM");
             let (inner, cols) = self.query(depth - 1);
@@ -116,6 +125,52 @@ impl Writer<'_> {
         (format!("⟦{}⟧ AS {alias}", relation.name), self.visible(&alias, &relation.cols))
     }
 
+    /// Two relations joined on some columns of equal type, sometimes with a further condition.
+    fn join(&mut self) -> (String, Vec<Col>) {
+        self.joined = true;
+        let narrow: Vec<Rel> = self.relations.iter().filter(|relation| !relation.wide).cloned().collect();
+        let mut side = || {
+            let relation = narrow.choose(self.random).cloned().unwrap_or_else(|| self.relations[0].clone());
+            self.names += 1;
+            let alias = format!("r{}", self.names);
+            let name = |col: &Col| Col { name: format!("{alias}.{}", col.name), ..col.clone() };
+            let cols: Vec<Col> = relation.cols.iter().map(name).collect();
+            (format!("⟦{}⟧ AS {alias}", relation.name), cols)
+        };
+        let ((left, left_cols), (right, right_cols)) = (side(), side());
+        let mut conditions = Vec::new();
+        for _ in 0..self.random.random_range(1..4) {
+            let Some(one) = self.exact_of(&left_cols, &KINDS) else { continue };
+            let Some(other) = self.exact_of(&right_cols, &[one.kind]) else { continue };
+            let operator = if self.chance(10) { "IS NOT DISTINCT FROM" } else { "=" };
+            conditions.push(format!("{} {operator} {}", one.name, other.name));
+        }
+        let cols = [left_cols, right_cols].concat();
+        let full = conditions.iter().any(|condition| condition.contains(" = "));
+        if conditions.is_empty() {
+            conditions.push(self.comparison(&cols));
+        }
+        if self.chance(25) {
+            self.count("join with a further condition");
+            conditions.push(self.comparison(&cols));
+        }
+        let on = conditions.join(" AND ");
+        let (word, construct) = match self.random.random_range(0..6) {
+            0 | 1 => ("JOIN", "JOIN"),
+            2 => ("LEFT JOIN", "LEFT JOIN"),
+            3 => ("RIGHT JOIN", "RIGHT JOIN"),
+            // PostgreSQL wants a full join to have an equality.
+            4 if full => ("FULL JOIN", "FULL JOIN"),
+            _ => {
+                self.count("comma in FROM");
+                self.pending = Some(on);
+                return (format!("{left}, {right}"), cols);
+            }
+        };
+        self.count(construct);
+        (format!("{left} {word} {right} ON {on}"), cols)
+    }
+
     fn visible(&mut self, alias: &str, cols: &[Col]) -> Vec<Col> {
         let qualified = self.chance(50);
         let name = |col: &Col| if qualified { format!("{alias}.{}", col.name) } else { col.name.clone() };
@@ -123,11 +178,16 @@ impl Writer<'_> {
     }
 
     fn where_clause(&mut self, cols: &[Col]) -> String {
+        let joined = self.pending.take();
         if !self.chance(45) {
-            return String::new();
+            return joined.map_or_else(String::new, |joined| format!(" WHERE {joined}"));
         }
         self.count("WHERE");
-        format!(" WHERE {}", self.expr(Kind::Bool, cols, 2))
+        let condition = self.expr(Kind::Bool, cols, 2);
+        match joined {
+            Some(joined) => format!(" WHERE {joined} AND {condition}"),
+            None => format!(" WHERE {condition}"),
+        }
     }
 
     fn plain(&mut self, depth: usize, kinds: Option<&[Kind]>) -> Select {

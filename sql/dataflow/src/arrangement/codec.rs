@@ -51,7 +51,7 @@ impl ValueCodec {
     }
 
     /// Bytes of every value, if they are always the same number.
-    fn width(&self) -> Option<usize> {
+    pub(crate) fn width(&self) -> Option<usize> {
         match self.data_type {
             PgType::Bool => Some(1),
             PgType::Int2 => Some(2),

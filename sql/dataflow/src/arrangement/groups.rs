@@ -194,7 +194,13 @@ impl Groups {
         &mut self.blobs[id as usize * self.blob_count + blob]
     }
 
-    fn image(&self, id: u32) -> Option<Image<'_>> {
+    /// The numbers of all groups.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = u32> {
+        (0..self.keys.limit()).filter(|id| self.keys.key(*id).is_some())
+    }
+
+    /// A group as it is now.
+    pub(crate) fn image(&self, id: u32) -> Option<Image<'_>> {
         let place = id as usize;
         Some(Image {
             key: self.keys.key(id)?,

@@ -8,7 +8,9 @@
 pub(crate) mod codec;
 pub(crate) mod groups;
 pub(crate) mod hash;
+pub(crate) mod key_index;
 pub(crate) mod key_table;
+pub(crate) mod sort_key;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -19,10 +21,14 @@ use crate::operator::reduce::update::Multiset;
 use arrow::array::{Array, Int64Array, RecordBatch};
 use arrow::compute::take_record_batch;
 use groups::{Groups, Image};
-use hash::SHARDS;
+use hash::{SHARDS, hash_bytes};
+use key_index::KeyIndex;
+use sort_key::SortCodec;
 use std::sync::Arc;
 
 use crate::delta::Batch;
+use crate::operator::index::sort_key;
+use crate::operator::keyed::KeyCodec;
 
 /// Rows of a read that become one batch.
 const READ_BATCH_ROWS: usize = 8192;
@@ -43,27 +49,48 @@ pub(crate) struct Arrangement {
     pub(crate) output: Output,
     pub(crate) shards: Vec<RwLock<Shard>>,
     pub(crate) distincts: Vec<DistinctTable>,
+    /// By what the rows of an `Index` are looked up.
+    lookup: Option<Lookup>,
 }
 
-/// One shard: its groups, and the values behind min and max under retraction, one a call.
+/// By what rows are looked up, and in which order they stand within a key.
+#[derive(Debug)]
+pub(crate) struct Lookup {
+    pub(crate) keys: KeyCodec,
+    pub(crate) order: Option<SortCodec>,
+}
+
+/// One shard: its groups, the values behind min and max under retraction, one a call, and the
+/// rows by key.
 #[derive(Debug)]
 pub(crate) struct Shard {
     pub(crate) groups: Groups,
     pub(crate) multisets: Vec<Multiset>,
+    pub(crate) index: Option<KeyIndex>,
 }
 
 impl Arrangement {
     /// An empty arrangement.
     pub(crate) fn new(mode: Mode, output: Output) -> Arrangement {
+        Arrangement::with(mode, output, None)
+    }
+
+    /// Whole rows that can be looked up; empty.
+    pub(crate) fn indexed(output: Output, lookup: Lookup) -> Arrangement {
+        Arrangement::with(Mode::Rows, output, Some(lookup))
+    }
+
+    fn with(mode: Mode, output: Output, lookup: Option<Lookup>) -> Arrangement {
         let layout = &output.layout;
         let shard = || {
             RwLock::new(Shard {
                 groups: Groups::new(layout.stride, layout.blobs),
                 multisets: layout.calls.iter().map(|_| Multiset::default()).collect(),
+                index: lookup.as_ref().map(|_| KeyIndex::default()),
             })
         };
         let distincts = layout.distincts.iter().map(|distinct| DistinctTable::new(distinct, layout.counted)).collect();
-        Arrangement { mode, shards: (0..SHARDS).map(|_| shard()).collect(), distincts, output }
+        Arrangement { mode, shards: (0..SHARDS).map(|_| shard()).collect(), distincts, output, lookup }
     }
 
     /// Bytes of memory.
@@ -74,7 +101,7 @@ impl Arrangement {
             .map(|shard| {
                 let shard = shard.read();
                 let values: usize = shard.multisets.iter().map(|set| set.values.len() * 64).sum();
-                shard.groups.memory() + values
+                shard.groups.memory() + values + shard.index.as_ref().map_or(0, KeyIndex::memory)
             })
             .sum();
         shards + self.distincts.iter().map(DistinctTable::memory).sum::<usize>()
@@ -83,6 +110,37 @@ impl Arrangement {
     /// Drops every old image: the epochs change their numbering.
     pub(crate) fn forget_epochs(&self) {
         self.shards.iter().for_each(|shard| shard.write().groups.forget_epochs());
+    }
+
+    /// Ends loading: what is derived from the saved state is made again.
+    pub(crate) fn restored(&self) -> Result<()> {
+        self.distincts.iter().for_each(|table| table.shards.iter().for_each(|shard| shard.lock().keys.restored()));
+        for shard in &self.shards {
+            let mut shard = shard.write();
+            shard.groups.restored();
+            if let Some(lookup) = &self.lookup {
+                let Shard { groups, index, .. } = &mut *shard;
+                *index = Some(self.index_of(groups, lookup)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn index_of(&self, groups: &Groups, lookup: &Lookup) -> Result<KeyIndex> {
+        let mut index = KeyIndex::default();
+        let ids: Vec<u32> = groups.ids().collect();
+        for part in ids.chunks(READ_BATCH_ROWS) {
+            let images: Vec<Image<'_>> = part.iter().filter_map(|id| groups.image(*id)).collect();
+            let columns = self.output.keys.decode(images.iter().map(|image| image.key))?;
+            let keys = lookup.keys.encode(&columns, images.len())?;
+            let sorts = lookup.order.as_ref().map(|order| order.over(&columns)).transpose()?;
+            for (row, (id, image)) in part.iter().zip(&images).enumerate() {
+                let key = keys.row(row);
+                let sort = sorts.as_ref().map(|sorts| sort_key(sorts, row, image.key));
+                index.add(hash_bytes(key), key, sort.as_deref(), *id, Output::multiplicity(image));
+            }
+        }
+        Ok(index)
     }
 
     /// The rows of one shard at an epoch, in batches.

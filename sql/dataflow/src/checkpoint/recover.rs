@@ -9,10 +9,9 @@ use std::sync::atomic::Ordering;
 use super::section::{restore, restore_errors, sections};
 use super::{Checkpointer, Manifest, SOURCE_ERRORS, SourceProgress, Unit, base_key, log_key};
 use crate::arrangement::Arrangement;
-use crate::arrangement::hash::SHARDS;
 use crate::engine::SourceError;
 use crate::error::{Error, Result, SqlState};
-use crate::graph::{Dataflow, NodeOp};
+use crate::graph::Dataflow;
 use crate::plan::RelationId;
 use crate::storage::{Store, Tree};
 
@@ -85,8 +84,8 @@ impl Recovered {
             let Some(meta) = known.get(node.fingerprint.as_str()) else { continue };
             node.rows.store(meta.rows, Ordering::Relaxed);
             node.errors = Arc::new(meta.errors.clone());
-            if let (NodeOp::Reduce(reduce), Some(number)) = (&node.op, meta.arrangement) {
-                arrangements.insert(number, reduce.arrangement.clone());
+            if let (Some(arrangement), Some(number)) = (node.op.arrangement(), meta.arrangement) {
+                arrangements.insert(number, arrangement.clone());
                 checkpointer.arrangements.insert(node.fingerprint.clone(), number);
             }
         }
@@ -95,12 +94,7 @@ impl Recovered {
         checkpointer.log = manifest.log.iter().map(|(number, chunks, bytes)| (*number, (*chunks, *bytes))).collect();
         checkpointer.next_error_saved = manifest.next_error;
         let errors = self.load_state(store, &arrangements, &checkpointer)?;
-        for arrangement in arrangements.values() {
-            for shard in 0..SHARDS {
-                arrangement.shards[shard].write().groups.restored();
-                arrangement.distincts.iter().for_each(|table| table.shards[shard].lock().keys.restored());
-            }
-        }
+        arrangements.values().try_for_each(|arrangement| arrangement.restored())?;
         let first = errors.keys().next().copied().unwrap_or(manifest.next_error);
         Ok((checkpointer, first, errors.into_values().collect()))
     }

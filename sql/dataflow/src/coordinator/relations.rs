@@ -164,6 +164,13 @@ impl Coordinator {
             self.ahead.push(SplicePoint { job });
             return Ok(());
         }
+        if self.is_overtaken(&job) {
+            self.let_go(&job);
+            if let Err(error) = self.start_build(view) {
+                self.build_failed(view, error);
+            }
+            return Ok(());
+        }
         for source in &job.sources {
             // The last view that read it live went meanwhile: what it read is counted, and the
             // source goes on from there.
@@ -202,6 +209,18 @@ impl Coordinator {
             source.position.iter().any(|(partition, at)| {
                 let met = positions.get(partition).or_else(|| start.and_then(|start| start.get(partition)));
                 met.copied().unwrap_or(0) < *at
+            })
+        })
+    }
+
+    /// Whether a build has read beyond what another view counted and then left: it cannot tell what
+    /// of its own counts is new, and must begin again.
+    fn is_overtaken(&self, job: &Job) -> bool {
+        job.sources.iter().any(|source| {
+            self.sources.get(&source.relation).is_some_and(|state| {
+                let counted = &state.progress.offsets;
+                let beyond = |(partition, at): (&i32, &i64)| counted.get(partition).is_none_or(|met| met < at);
+                state.reading.is_none() && *counted != source.counted && source.position.iter().any(beyond)
             })
         })
     }

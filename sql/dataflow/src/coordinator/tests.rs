@@ -1,7 +1,7 @@
 //! The engine as a whole, over the memory store: views against a plain recomputation, through
 //! epochs, builds, crashes and restarts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -38,6 +38,22 @@ struct Rows {
     grown: Condvar,
     /// Whether they cannot be read for now.
     away: AtomicBool,
+    /// Readers that give nothing more for now: those of so many columns that read up to an end, and
+    /// under 0 those that follow.
+    held: Mutex<BTreeSet<usize>>,
+    /// Readers that were started, named as in `held`.
+    started: Mutex<BTreeSet<usize>>,
+}
+
+impl Rows {
+    fn hold(&self, readers: usize) {
+        self.held.lock().insert(readers);
+    }
+
+    fn release(&self, readers: usize) {
+        self.held.lock().remove(&readers);
+        self.grown.notify_all();
+    }
 }
 
 struct Thread(Arc<AtomicBool>, Option<std::thread::JoinHandle<()>>, Arc<Rows>);
@@ -88,6 +104,8 @@ impl Source for TestSource {
     }
 
     fn read(&self, request: ReadRequest, output: Arc<dyn SourceOutput>) -> Result<Box<dyn Reader>> {
+        let kind = if request.until.is_some() { request.columns.len() } else { 0 };
+        self.0.started.lock().insert(kind);
         let stop = Arc::new(AtomicBool::new(false));
         let (rows, stopped) = (self.0.clone(), stop.clone());
         let thread = std::thread::spawn(move || {
@@ -97,6 +115,10 @@ impl Source for TestSource {
             loop {
                 if stopped.load(Ordering::Relaxed) || output.is_closed() {
                     return;
+                }
+                if rows.held.lock().contains(&kind) {
+                    rows.grown.wait_for(&mut rows.partitions.lock(), Duration::from_millis(20));
+                    continue;
                 }
                 if rows.away.load(Ordering::Relaxed) {
                     if !std::mem::replace(&mut told, true) {
@@ -307,7 +329,7 @@ fn expected_by_key(rows: &[Row]) -> Vec<ByKey> {
         .into_iter()
         .map(|(k, rows)| {
             let xs: Vec<i64> = rows.iter().filter_map(|row| row.x).collect();
-            let distinct: std::collections::BTreeSet<i64> = xs.iter().copied().filter(|x| *x > 3).collect();
+            let distinct: BTreeSet<i64> = xs.iter().copied().filter(|x| *x > 3).collect();
             let mean = (!xs.is_empty()).then(|| (xs.iter().sum(), xs.len() as i64));
             (
                 k,
@@ -347,7 +369,7 @@ fn check(engine: &Engine, rows: &Rows) {
     let mut lines: Vec<String> = groups
         .iter()
         .map(|(d, keys)| {
-            let los: std::collections::BTreeSet<i64> = keys.iter().filter_map(|key| key.4).collect();
+            let los: BTreeSet<i64> = keys.iter().filter_map(|key| key.4).collect();
             let sum = (!los.is_empty()).then(|| los.iter().sum());
             let ns = || keys.iter().map(|key| key.1);
             format!(
@@ -519,5 +541,42 @@ async fn a_snapshot_does_not_change_while_epochs_go_on() {
             .next();
         assert_eq!(Some(total), all);
     }
+    engine.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_record_is_counted_once_whatever_builds_meet() {
+    let mut random = StdRng::seed_from_u64(3);
+    let rows = Arc::new(Rows::default());
+    rows.partitions.lock().extend([(0, Vec::new()), (1, Vec::new()), (2, Vec::new())]);
+    let engine = Engine::open(options(1), storage_of(&Arc::default(), &Arc::default())).unwrap();
+    engine.start(vec![]).unwrap();
+    engine.add_source(SOURCE, Arc::new(TestSource(rows.clone())), [(0, 0), (1, 0), (2, 0)].into()).await.unwrap();
+    // Two builds over a source that nobody reads: the first reads to 100 rows, the second to 300.
+    for readers in [0, 1, 3] {
+        rows.hold(readers);
+    }
+    add_rows(&mut random, &rows, 100);
+    let first = engine.add_view(ViewDefinition { id: RelationId(4), plan: global() }).await.unwrap();
+    while !rows.started.lock().contains(&1) {
+        tokio::task::yield_now().await;
+    }
+    add_rows(&mut random, &rows, 200);
+    let mut second = engine.add_view(ViewDefinition { id: RelationId(2), plan: by_key() }).await.unwrap();
+    // The first goes live, is followed no further, and goes.
+    rows.release(1);
+    loop {
+        let status = engine.status();
+        if status.sources[&SOURCE].rows == 100 {
+            break;
+        }
+        engine.published_after(status.epoch).await;
+    }
+    engine.remove(vec![RelationId(4)]).await.unwrap();
+    drop(first);
+    rows.release(3);
+    let done = second.state.wait_for(|state| !matches!(state, BuildState::Building { .. }));
+    assert_eq!(*tokio::time::timeout(Duration::from_secs(20), done).await.expect("20 s").unwrap(), BuildState::Live);
+    assert_eq!(engine.status().sources[&SOURCE].rows, 300);
     engine.stop().await.unwrap();
 }

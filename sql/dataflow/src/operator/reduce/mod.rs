@@ -157,7 +157,7 @@ impl Reduce {
                 return Ok(());
             }
             let mut guard = self.arrangement.shards[shard].write();
-            let Shard { groups, multisets } = &mut *guard;
+            let Shard { groups, multisets, .. } = &mut *guard;
             groups.begin(epochs.0, epochs.1);
             for (row, id) in rows.iter().zip(ids.iter_mut()) {
                 *id = groups.touch(sorted.hashes[*row as usize], sorted.rows.row(*row as usize));
@@ -211,7 +211,7 @@ impl Reduce {
     /// Transitions of one shard and one condition into the calls that follow it.
     fn apply_transitions(&self, part: &[Transition], calls: &[usize], inputs: &Inputs<'_>) -> Result<()> {
         let mut guard = self.arrangement.shards[(part[0].group >> ID_BITS) as usize].write();
-        let Shard { groups, multisets } = &mut *guard;
+        let Shard { groups, multisets, .. } = &mut *guard;
         let ids: Vec<u32> = part.iter().map(|transition| transition.group & ((1 << ID_BITS) - 1)).collect();
         // The same row may come twice with different diffs, so each direction is a pass of its own.
         for direction in [1, -1] {
