@@ -329,7 +329,8 @@ impl Dataflow {
         let inputs = plan.inputs().into_iter().map(|input| self.add(input, import)).collect::<Result<Vec<_>>>()?;
         let mut indexes = Vec::new();
         for key in indexed(plan, &inputs) {
-            let schema = inputs_of(&key).first().map(|input| self.node(*input)).transpose()?.map(|node| node.schema.clone());
+            let schema =
+                inputs_of(&key).first().map(|input| self.node(*input)).transpose()?.map(|node| node.schema.clone());
             indexes.push(self.intern(key, schema.unwrap_or_else(|| plan.schema.clone()))?);
         }
         let key = key_of(plan, &inputs, &indexes).ok_or_else(|| Error::internal("a plan without a node"))?;
@@ -422,7 +423,9 @@ impl Dataflow {
                 (join.left, join.right) = (self.side(*left)?, self.side(*right)?);
             }
             (NodeOp::TopK(top), NodeKey::TopK(_, index, ..)) => top.input = self.reader(*index)?,
-            (NodeOp::Partition(partition), NodeKey::Partition(_, index, ..)) => partition.input = self.reader(*index)?,
+            (NodeOp::Partition(partition), NodeKey::Partition(_, index, ..)) => {
+                partition.input = self.reader(*index)?
+            }
             _ => {}
         }
         Ok(())
@@ -687,10 +690,7 @@ fn indexed(plan: &Plan, inputs: &[NodeId]) -> Vec<NodeKey> {
             let keys = |column: fn(&On) -> usize| {
                 on.iter().map(|on| Key { column: column(on), nulls_equal: on.nulls_equal }).collect::<Vec<_>>()
             };
-            vec![
-                NodeKey::Index(*left, keys(|on| on.left), None),
-                NodeKey::Index(*right, keys(|on| on.right), None),
-            ]
+            vec![NodeKey::Index(*left, keys(|on| on.left), None), NodeKey::Index(*right, keys(|on| on.right), None)]
         }
         (Op::TopK { keys, order, .. } | Op::Partition { keys, order, .. }, [input]) => {
             let keys = keys.iter().map(|column| Key { column: *column, nulls_equal: true }).collect();

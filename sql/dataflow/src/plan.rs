@@ -329,10 +329,9 @@ impl Plan {
     pub fn inputs(&self) -> Vec<&Plan> {
         match &self.op {
             Op::Source { .. } | Op::View { .. } | Op::Values { .. } => Vec::new(),
-            Op::Map { input, .. }
-            | Op::Reduce { input, .. }
-            | Op::TopK { input, .. }
-            | Op::Partition { input, .. } => vec![input],
+            Op::Map { input, .. } | Op::Reduce { input, .. } | Op::TopK { input, .. } | Op::Partition { input, .. } => {
+                vec![input]
+            }
             Op::Union { inputs } => inputs.iter().collect(),
             Op::Join { left, right, .. } => vec![left, right],
         }

@@ -35,9 +35,7 @@ pub(super) fn arrange(plan: Plan) -> Result<Plan> {
         Op::Map { input, filters, project } => Op::Map { input: boxed(input)?, filters, project },
         Op::Union { inputs } => Op::Union { inputs: inputs.into_iter().map(arrange).collect::<Result<_>>()? },
         Op::Reduce { input, keys, calls } => Op::Reduce { input: boxed(input)?, keys, calls },
-        Op::TopK { input, keys, order, offset, limit } => {
-            Op::TopK { input: boxed(input)?, keys, order, offset, limit }
-        }
+        Op::TopK { input, keys, order, offset, limit } => Op::TopK { input: boxed(input)?, keys, order, offset, limit },
         Op::Partition { input, keys, order, passed, arguments, function } => {
             Op::Partition { input: boxed(input)?, keys, order, passed, arguments, function }
         }
@@ -131,9 +129,9 @@ impl Parts {
         let mut waiting: Vec<usize> = (1..self.relations.len()).collect();
         let mut joined = Joined::of(&self.relations[0], 0, &starts);
         while !waiting.is_empty() {
-            let connected = waiting.iter().position(|next| {
-                open.iter().any(|(condition, _)| joined.key(condition, *next, &touched).is_some())
-            });
+            let connected = waiting
+                .iter()
+                .position(|next| open.iter().any(|(condition, _)| joined.key(condition, *next, &touched).is_some()));
             let next = waiting.remove(connected.unwrap_or(0));
             joined.add(self.relations[next].clone(), next, &mut open, &touched, &starts);
         }
@@ -216,7 +214,8 @@ impl Joined {
         }
         self.relations.insert(number);
         let schema = side_by_side(&self.plan.schema, &relation.schema);
-        let left = std::mem::replace(&mut self.plan, Plan { op: Op::Union { inputs: Vec::new() }, schema: schema.clone() });
+        let left =
+            std::mem::replace(&mut self.plan, Plan { op: Op::Union { inputs: Vec::new() }, schema: schema.clone() });
         let op = Op::Join { left: Box::new(left), right: Box::new(relation), kind: JoinKind::Inner, on };
         self.plan = Plan { op, schema };
         let ready = |relations: &BTreeSet<usize>| relations.is_subset(&self.relations);
@@ -226,7 +225,10 @@ impl Joined {
         if !now.is_empty() {
             let filters = now.iter().map(|(condition, _)| self.local(condition)).collect();
             let (project, schema) = (identity(&self.plan.schema), self.plan.schema.clone());
-            let input = std::mem::replace(&mut self.plan, Plan { op: Op::Union { inputs: Vec::new() }, schema: schema.clone() });
+            let input = std::mem::replace(
+                &mut self.plan,
+                Plan { op: Op::Union { inputs: Vec::new() }, schema: schema.clone() },
+            );
             self.plan = map(input, filters, project, schema);
         }
     }

@@ -13,6 +13,7 @@ use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::binder::{Binder, Env, at, fold};
 use super::functions::{self, numeric_constant};
+use super::precedence;
 use super::typed::{Typed, base_name, castable, category, common, implicit, literal, null, same_base};
 
 /// How a value may change its type.
@@ -52,6 +53,9 @@ impl Binder<'_> {
 
     fn expr_inner(&self, env: &Env<'_>, expr: &ast::Expr) -> Result<Typed> {
         use ast::Expr as E;
+        if let Some(settled) = precedence::settled(expr) {
+            return self.expr(env, &settled);
+        }
         match expr {
             E::Identifier(ident) => self.column(env, None, &fold(ident)),
             E::CompoundIdentifier(parts) => self.compound(env, parts),

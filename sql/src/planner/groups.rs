@@ -7,17 +7,21 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
-use arrow::compute::{SortOptions, cast, filter_record_batch, lexsort_to_indices, prep_null_mask_filter, take_record_batch};
+use arrow::compute::{
+    SortOptions, cast, filter_record_batch, lexsort_to_indices, prep_null_mask_filter, take_record_batch,
+};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 use datafusion::common::{Column as NamedColumn, DFSchema};
 use datafusion::execution::context::ExecutionProps;
-use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams, WindowFunction, WindowFunctionParams};
+use datafusion::logical_expr::expr::{
+    AggregateFunction, AggregateFunctionParams, WindowFunction, WindowFunctionParams,
+};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Aggregate, Expr, SortExpr, Window};
-use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+use datafusion::physical_expr::aggregate::{AggregateFunctionExpr, LoweredAggregateBuilder};
 use datafusion::physical_expr::window::WindowExpr;
-use datafusion::physical_planner::{create_aggregate_expr_and_maybe_filter, create_window_expr};
+use datafusion::physical_planner::create_window_expr;
 use thalweg_dataflow::plan::{GroupFunction, Op, PartitionFunction, Plan, SortColumn};
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result};
@@ -206,9 +210,8 @@ impl PartitionFunction for Windows {
     }
 
     fn evaluate(&self, arguments: &RecordBatch) -> Result<Vec<ArrayRef>> {
-        let result = |(expr, field): (&Arc<dyn WindowExpr>, &Field)| {
-            Ok(cast(&expr.evaluate(arguments)?, field.data_type())?)
-        };
+        let result =
+            |(expr, field): (&Arc<dyn WindowExpr>, &Field)| Ok(cast(&expr.evaluate(arguments)?, field.data_type())?);
         self.exprs.iter().zip(&self.results).map(result).collect()
     }
 }
@@ -248,7 +251,9 @@ pub(super) fn aggregates(aggregate: &Aggregate) -> Result<Plan> {
     let mut texts = Vec::new();
     for (expr, distinct, filter, order_by, declared) in rewritten {
         let inner = schema.inner();
-        let (function, ..) = create_aggregate_expr_and_maybe_filter(&expr, &schema, inner, &ExecutionProps::new())?;
+        let (props, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
+        let lowered = LoweredAggregateBuilder::new(&expr, &schema, inner, &props, &context);
+        let function = lowered.with_name(expr.schema_name().to_string()).build()?.aggregate;
         let place = |expr: &Expr| match expr {
             Expr::Column(column) => inner.index_of(&column.name).map_err(|error| Error::internal(error.to_string())),
             other => Err(Error::internal(format!("{other} where a column was planned"))),
@@ -270,9 +275,10 @@ pub(super) fn aggregates(aggregate: &Aggregate) -> Result<Plan> {
     }
     let names = aggregate.schema.fields().iter().map(|field| field.name().clone());
     let key_types = keys.iter().map(|key| PgType::of(base.plan.schema.field(*key)));
-    let result_types = aggregate.aggr_expr.iter().zip(&calls).map(|(expr, call)| {
-        engine_type(type_of(expr, aggregate.input.schema()), call.function.field().data_type())
-    });
+    let result_types =
+        aggregate.aggr_expr.iter().zip(&calls).map(|(expr, call)| {
+            engine_type(type_of(expr, aggregate.input.schema()), call.function.field().data_type())
+        });
     let types: Vec<PgType> = key_types.chain(result_types).collect();
     let fields: Vec<Field> = names.zip(types).map(|(name, ty)| ty.field(name, true)).collect();
     Ok(Plan {

@@ -300,11 +300,7 @@ impl Inputs {
         let (rows, values) = (column(&both.schema, width), column(&both.schema, width + 1));
         let known: PhysicalRef = Arc::new(IsNotNullExpr::new(column(&both.schema, on.left)));
         let no_null = binary(rows.clone(), Operator::Eq, values);
-        let condition = binary(
-            binary(rows, Operator::Eq, zero),
-            Operator::Or,
-            binary(known, Operator::And, no_null),
-        );
+        let condition = binary(binary(rows, Operator::Eq, zero), Operator::Or, binary(known, Operator::And, no_null));
         let (project, schema) = (identity(&both.schema), both.schema.clone());
         let kept = map(both, vec![condition], project, schema);
         Ok(picked(kept, &(0..self.left_width).collect::<Vec<_>>()))

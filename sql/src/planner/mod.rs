@@ -23,6 +23,7 @@ mod lower;
 mod membership;
 mod names;
 mod operator;
+mod precedence;
 mod prune;
 mod query;
 mod scope;

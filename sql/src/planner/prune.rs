@@ -97,13 +97,7 @@ fn keep(plan: Plan, wanted: &BTreeSet<usize>) -> Result<(Plan, Places)> {
     }
 }
 
-fn join(
-    left: Plan,
-    right: Plan,
-    kind: JoinKind,
-    on: Vec<On>,
-    wanted: &BTreeSet<usize>,
-) -> Result<(Plan, Places)> {
+fn join(left: Plan, right: Plan, kind: JoinKind, on: Vec<On>, wanted: &BTreeSet<usize>) -> Result<(Plan, Places)> {
     let narrow = matches!(kind, JoinKind::Semi | JoinKind::Anti);
     let width = left.schema.fields().len();
     let mut below: (BTreeSet<usize>, BTreeSet<usize>) = Default::default();

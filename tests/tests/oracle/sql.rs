@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use rand::Rng;
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 
 use super::value::{KINDS, Kind};
 
@@ -68,10 +68,96 @@ impl Writer<'_> {
         match self.random.random_range(0..10) {
             0 | 1 if depth > 0 => self.union(depth),
             2 if depth > 0 => self.with(depth),
-            3..=6 => self.grouped(depth),
+            3 if depth > 0 => self.limited(depth),
+            4 => self.windowed(depth),
+            5..=6 => self.grouped(depth),
             7 => self.global(depth),
             _ => self.plain(depth, None),
         }
+    }
+
+    /// The first rows of a query, in an order that leaves open only which of equal rows come.
+    fn limited(&mut self, depth: usize) -> Select {
+        let (inner, cols) = self.query(depth - 1);
+        if !cols.iter().all(|col| col.exact) {
+            return (inner, cols);
+        }
+        self.count("LIMIT");
+        let alias = self.name("r");
+        let mut keys: Vec<String> = (1..=cols.len()).map(|place| place.to_string()).collect();
+        keys.shuffle(self.random);
+        for key in &mut keys {
+            let turn = ["", " DESC", " NULLS FIRST", " DESC NULLS LAST"].choose(self.random).unwrap();
+            key.push_str(turn);
+        }
+        let limit = self.random.random_range(0..20);
+        let offset =
+            if self.chance(30) { format!(" OFFSET {}", self.random.random_range(0..10)) } else { String::new() };
+        let names: Vec<&str> = cols.iter().map(|col| col.name.as_str()).collect();
+        let (names, keys) = (names.join(", "), keys.join(", "));
+        (format!("SELECT {names} FROM ({inner}) AS {alias} ORDER BY {keys} LIMIT {limit}{offset}"), cols)
+    }
+
+    /// Window functions; equal rows are told apart by none of them.
+    fn windowed(&mut self, depth: usize) -> Select {
+        let (from, cols) = self.from(depth);
+        let condition = self.where_clause(&cols);
+        let exact: Vec<Col> = cols.iter().filter(|col| col.exact).cloned().collect();
+        let mut items = Vec::new();
+        let mut out = Vec::new();
+        let mut shown = Vec::new();
+        for place in 0..self.random.random_range(1..4) {
+            let Some(col) = exact.choose(self.random).cloned() else { break };
+            items.push(format!("{} AS c{place}", col.name));
+            out.push(Col { name: format!("c{place}"), kind: col.kind, exact: true });
+            shown.push(col);
+        }
+        if shown.is_empty() {
+            return (
+                format!("SELECT 1 AS c0 FROM {from}{condition}"),
+                vec![Col { name: "c0".into(), kind: Kind::Int4, exact: true }],
+            );
+        }
+        // Two of those that tell equal rows apart could pair their results in any way.
+        let mut apart = false;
+        for _ in 0..self.random.random_range(1..3) {
+            let name = format!("c{}", out.len());
+            let partition = match shown.choose(self.random) {
+                Some(col) if self.random.random_bool(0.8) => format!("PARTITION BY {} ", col.name),
+                _ => String::new(),
+            };
+            let mut order: Vec<String> = shown.iter().map(|col| col.name.clone()).collect();
+            order.shuffle(self.random);
+            if self.chance(30) {
+                order[0].push_str(" DESC");
+            }
+            let order = format!("ORDER BY {}", order.join(", "));
+            let col = shown.choose(self.random).cloned().unwrap_or_else(|| shown[0].clone());
+            let summed = shown.iter().find(|col| matches!(col.kind, Kind::Int2 | Kind::Int4));
+            let draw = if apart { self.random.random_range(0..5) } else { self.random.random_range(0..9) };
+            apart |= draw >= 5;
+            let (call, over, kind) = match (draw, summed) {
+                (0, _) => ("rank()".to_string(), order, Kind::Int8),
+                (1, _) => ("dense_rank()".to_string(), order, Kind::Int8),
+                (2, _) => ("count(*)".to_string(), String::new(), Kind::Int8),
+                (3, Some(summed)) => (format!("sum({})", summed.name), order, Kind::Int8),
+                (3, None) => ("count(*)".to_string(), order, Kind::Int8),
+                (4, _) => (format!("first_value({})", col.name), order, col.kind),
+                (5, _) => ("row_number()".to_string(), order, Kind::Int8),
+                (6, _) => (format!("lag({})", col.name), order, col.kind),
+                (7, _) => (format!("lead({}, 2)", col.name), order, col.kind),
+                (_, Some(summed)) => (
+                    format!("sum({})", summed.name),
+                    format!("{order} ROWS BETWEEN 2 PRECEDING AND 1 FOLLOWING"),
+                    Kind::Int8,
+                ),
+                (_, None) => ("row_number()".to_string(), order, Kind::Int8),
+            };
+            self.count("window function");
+            items.push(format!("{call} OVER ({partition}{over}) AS {name}"));
+            out.push(Col { name, kind, exact: true });
+        }
+        (format!("SELECT {} FROM {from}{condition}", items.join(", ")), out)
     }
 
     fn with(&mut self, depth: usize) -> Select {
@@ -87,8 +173,15 @@ impl Writer<'_> {
     fn union(&mut self, depth: usize) -> Select {
         let kinds: Vec<Kind> = (0..self.random.random_range(1..4)).map(|_| self.kind()).collect();
         let sides = self.random.random_range(2..4);
-        let all = self.chance(70);
-        self.count(if all { "UNION ALL" } else { "UNION" });
+        let (operator, construct) = match self.random.random_range(0..10) {
+            0..=4 => (" UNION ALL ", "UNION ALL"),
+            5 => (" UNION ", "UNION"),
+            6 => (" INTERSECT ", "INTERSECT"),
+            7 => (" EXCEPT ", "EXCEPT"),
+            8 => (" INTERSECT ALL ", "INTERSECT ALL"),
+            _ => (" EXCEPT ALL ", "EXCEPT ALL"),
+        };
+        self.count(construct);
         let mut parts = Vec::new();
         let mut cols = Vec::new();
         for side in 0..sides {
@@ -98,7 +191,7 @@ impl Writer<'_> {
                 cols = of_part;
             }
         }
-        (parts.join(if all { " UNION ALL " } else { " UNION " }), cols)
+        (parts.join(operator), cols)
     }
 
     fn kind(&mut self) -> Kind {

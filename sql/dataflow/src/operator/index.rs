@@ -125,7 +125,6 @@ pub(crate) fn sort_key(keys: &crate::arrangement::sort_key::SortKeys<'_>, row: u
     sort
 }
 
-
 /// An ordered index, as an operator over its groups reads it.
 #[derive(Debug)]
 pub(crate) struct IndexReader {

@@ -158,8 +158,7 @@ impl<'a> Stored<'a> {
     /// The rows that changed under some keys, added up.
     fn changes_under(&self, keys: &Keys<'_>) -> Result<Changes<'a>> {
         let mut changes = Changes::new();
-        let met: Vec<&Entry> =
-            self.entries.iter().filter(|entry| keys.contains_key(self.delta.key(entry))).collect();
+        let met: Vec<&Entry> = self.entries.iter().filter(|entry| keys.contains_key(self.delta.key(entry))).collect();
         for part in met.chunk_by(|a, b| a.batch == b.batch) {
             let rows = &self.delta.batches[part[0].batch as usize].rows;
             let places = arrow::array::UInt32Array::from_iter_values(part.iter().map(|entry| entry.row));

@@ -141,9 +141,7 @@ fn check(kind: JoinKind, nulls_equal: bool, selfish: bool, seed: u64) {
             imported.insert(private, changes(&mut random, rows, most));
         }
         let workers = 1 + (seed % 2) as usize;
-        dataflow
-            .run(Inputs { imported, ..Inputs::default() }, Frame { epoch, oldest: epoch - 1, workers })
-            .unwrap();
+        dataflow.run(Inputs { imported, ..Inputs::default() }, Frame { epoch, oldest: epoch - 1, workers }).unwrap();
         let other = if selfish { &left } else { &right };
         let want = expected(kind, nulls_equal, &left, other);
         assert_eq!(held(&dataflow, epoch), want, "{kind:?} {nulls_equal} {selfish} seed {seed} epoch {epoch}");

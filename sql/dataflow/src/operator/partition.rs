@@ -88,14 +88,7 @@ impl Partition {
         Ok((deltas.concat(), errors.concat()))
     }
 
-    fn group(
-        &self,
-        shard: &Shard,
-        key: &[u8],
-        change: &KeyChanges,
-        first: bool,
-        results: &mut Results,
-    ) -> Result<()> {
+    fn group(&self, shard: &Shard, key: &[u8], change: &KeyChanges, first: bool, results: &mut Results) -> Result<()> {
         let (mut now, mut before): (Vec<&[u8]>, Vec<&[u8]>) = Default::default();
         let kept = shard.index.iter().flat_map(|index| index.sorted(change.hash, key)).filter_map(|(sort, row)| {
             let image = shard.groups.image(row)?;

@@ -58,11 +58,12 @@ impl TopK {
             let diffs = rows.iter().map(|(_, diff)| *diff).collect();
             Ok(vec![Batch { rows: of_columns(&self.schema, columns, rows.len())?, diffs: Some(diffs) }])
         };
-        let parts: Vec<Delta> = if workers > 1 && delta.iter().map(|batch| batch.rows.num_rows()).sum::<usize>() >= PARALLEL_ROWS {
-            (0..SHARDS).into_par_iter().map(work).collect::<Result<_>>()?
-        } else {
-            (0..SHARDS).map(work).collect::<Result<_>>()?
-        };
+        let parts: Vec<Delta> =
+            if workers > 1 && delta.iter().map(|batch| batch.rows.num_rows()).sum::<usize>() >= PARALLEL_ROWS {
+                (0..SHARDS).into_par_iter().map(work).collect::<Result<_>>()?
+            } else {
+                (0..SHARDS).map(work).collect::<Result<_>>()?
+            };
         Ok(parts.concat())
     }
 
