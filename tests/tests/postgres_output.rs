@@ -131,6 +131,52 @@ fn psql_prints_what_it_prints_over_postgresql() {
     assert!(different.is_empty(), "{} of {} differ:\n{}", different.len(), queries.len(), different.join("\n"));
 }
 
+/// Why a query may not be a view: what it reads, or that its value changes by itself.
+const NO_VIEW: &[&str] = &[
+    "the external table",
+    "Its value would change without any input changing.",
+    "a materialized view without columns",
+    "specified more than once",
+];
+
+#[test]
+fn every_query_gives_the_same_as_a_view() {
+    let server = Server::start(Options::default());
+    load_ours(&server);
+    let file = |name: &str| statements(&std::fs::read_to_string(data(name)).expect("the queries"));
+    let queries = [file("issue2.sql"), readme(), file("queries.sql")].concat();
+    let run = |sql: &str| {
+        let output = psql("127.0.0.1", server.port(), "thalweg", &format!("\\pset format unaligned\n{sql};\n"));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut lines: Vec<String> = text.lines().skip(1).map(str::to_string).collect();
+        lines.sort_unstable();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        (lines, without_place(&errors), errors)
+    };
+    let (mut views, mut different) = (0, Vec::new());
+    for (place, sql) in queries.iter().enumerate() {
+        let word = sql.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+        if !["SELECT", "WITH", "VALUES"].contains(&word.as_str()) {
+            continue;
+        }
+        let (_, created, refusal) = run(&format!("CREATE MATERIALIZED VIEW q{place} AS {sql}"));
+        let (rows, error, _) = run(sql);
+        if created.contains("ERROR") {
+            if created != error && !NO_VIEW.iter().any(|reason| refusal.contains(reason)) {
+                different.push(format!("{sql}\n--- as a view\n{refusal}"));
+            }
+            continue;
+        }
+        views += 1;
+        let (kept, view_error, _) = run(&format!("SELECT * FROM q{place}"));
+        if (&kept, &view_error) != (&rows, &error) {
+            different.push(format!("{sql}\n--- query\n{rows:?} {error}\n--- view\n{kept:?} {view_error}"));
+        }
+    }
+    println!("{views} of {} queries are views too", queries.len());
+    assert!(different.is_empty(), "{} differ:\n{}", different.len(), different.join("\n"));
+}
+
 /// The lines around the first difference.
 fn cut(text: &str, other: &str) -> String {
     let same = text.lines().zip(other.lines()).take_while(|(a, b)| a == b).count();

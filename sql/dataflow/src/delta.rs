@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatchOptions};
+use arrow::array::{ArrayRef, RecordBatchOptions, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 
@@ -38,6 +38,12 @@ impl Batch {
     pub fn diff(&self, row: usize) -> i64 {
         self.diffs.as_ref().map_or(1, |diffs| diffs[row])
     }
+}
+
+/// Some rows of a batch, also of one without columns.
+pub(crate) fn take(rows: &RecordBatch, places: &UInt32Array) -> Result<RecordBatch> {
+    let columns = rows.columns().iter().map(|column| Ok(arrow::compute::take(column, places, None)?));
+    of_columns(rows.schema_ref(), columns.collect::<Result<_>>()?, places.len())
 }
 
 /// A batch of these columns; `rows` says how many there are where there is no column.

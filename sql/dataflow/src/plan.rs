@@ -282,7 +282,8 @@ impl Function {
             }
             (Function::Avg, Some(PgType::Float4 | PgType::Float8)) => Some(PgType::Float8),
             (Function::Sum | Function::Avg, _) => None,
-            (Function::Min | Function::Max, Some(PgType::Bool | PgType::Bytea)) => None,
+            // Of bytes there is none in SQL: these are sort keys.
+            (Function::Min | Function::Max, Some(PgType::Bool)) => None,
             (Function::Min | Function::Max, Some(PgType::Varchar(_))) => Some(PgType::Text),
             (Function::Min | Function::Max, Some(PgType::Numeric(_))) => Some(PgType::Numeric(None)),
             (Function::Min | Function::Max, Some(other)) => Some(other.clone()),

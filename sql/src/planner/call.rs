@@ -285,18 +285,13 @@ impl Binder<'_> {
         };
         let order_by = self.inner_order(&inner, &list.clauses)?;
         let (func, mut args, ty) = self.aggregate_function(name, args, distinct)?;
-        let keyed = self.needs_key(name, &ty);
+        let keyed = needs_key(name, &ty);
         if keyed {
             args = args.into_iter().map(|arg| extreme_key::key(arg, &ty)).collect();
         }
         let call = AggregateFunction::new_udf(func, args, distinct, filter, order_by, None);
         let call = Expr::AggregateFunction(call);
         Ok(Typed::new(if keyed { extreme_key::value(call, &ty) } else { call }, ty))
-    }
-
-    /// Whether min or max goes over keys: in a query, over types that Arrow orders its own way.
-    fn needs_key(&self, name: &str, ty: &PgType) -> bool {
-        !self.settings.view && matches!(name, "min" | "max") && extreme_key::is_needed(ty)
     }
 
     fn aggregate_arguments(
@@ -381,7 +376,7 @@ impl Binder<'_> {
         let (fun, args, ty, cast_to) = if aggregates::is_aggregate(name) {
             let args = self.aggregate_arguments(&inner, name, list, false)?;
             let (func, mut args, ty) = self.aggregate_function(name, args, false)?;
-            if self.needs_key(name, &ty) {
+            if needs_key(name, &ty) {
                 args = args.into_iter().map(|arg| extreme_key::key(arg, &ty)).collect();
             }
             (datafusion::logical_expr::WindowFunctionDefinition::AggregateUDF(func), args, ty, None)
@@ -425,7 +420,7 @@ impl Binder<'_> {
         let expr = Expr::WindowFunction(Box::new(WindowFunction { fun, params }));
         Ok(match cast_to {
             Some(result) => Typed::new(datafusion::prelude::cast(expr, result.arrow()), ty),
-            None if self.needs_key(name, &ty) => Typed::new(extreme_key::value(expr, &ty), ty),
+            None if needs_key(name, &ty) => Typed::new(extreme_key::value(expr, &ty), ty),
             None => Typed::new(expr, ty),
         })
     }
@@ -525,4 +520,9 @@ pub(crate) fn type_names(args: &[Typed]) -> String {
         .map(|arg| arg.ty.as_ref().map_or_else(|| "unknown".to_string(), base_name))
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+/// Whether min or max goes over keys: over types that Arrow orders its own way.
+fn needs_key(name: &str, ty: &PgType) -> bool {
+    matches!(name, "min" | "max") && extreme_key::is_needed(ty)
 }

@@ -104,9 +104,7 @@ fn is_maintained(aggregate: &datafusion::logical_expr::Aggregate) -> bool {
             other => other,
         };
         let Expr::AggregateFunction(call) = call else { return false };
-        let args = &call.params.args;
-        let interval = args.iter().any(|arg| type_of(arg, aggregate.input.schema()) == PgType::Interval);
-        engine_function(call.func.name()).is_some() && call.params.order_by.is_empty() && args.len() == 1 && !interval
+        engine_function(call.func.name()).is_some() && call.params.order_by.is_empty() && call.params.args.len() == 1
     })
 }
 
@@ -173,9 +171,6 @@ fn reduce(aggregate: &datafusion::logical_expr::Aggregate) -> Result<Plan> {
     for key in &aggregate.group_expr {
         let place = columns.push(key, false)?;
         let ty = columns.fields[place].1.clone();
-        if ty == PgType::Interval {
-            return Err(refused("GROUP BY of an interval"));
-        }
         output.push((key.schema_name().to_string(), ty));
         keys.push(place);
     }
@@ -209,9 +204,6 @@ fn call(expr: &Expr, columns: &mut Columns<'_>) -> Result<(Call, PgType)> {
     };
     let filter = call.params.filter.as_ref().map(|filter| columns.push(filter, true)).transpose()?;
     let ty = argument.map(|place| columns.fields[place].1.clone());
-    if ty == Some(PgType::Interval) {
-        return Err(refused(&format!("{name} of an interval")));
-    }
     let result = function.result(ty.as_ref()).ok_or_else(|| Error::internal(format!("no {name} over {ty:?}")))?;
     Ok((Call { function, argument, distinct: call.params.distinct, filter }, result))
 }

@@ -108,6 +108,13 @@ impl Script {
         text
     }
 
+    /// Whether a plan may leave rows of its inputs unlooked at, so that which of them fail is open.
+    pub(crate) fn is_lazy(&self, view: &str) -> bool {
+        let constructs = ["INTERSECT", "EXCEPT", "LIMIT"];
+        let contains = |template: &str| constructs.iter().any(|construct| template.contains(construct));
+        self.views.get(view).is_some_and(|spec| spec.wide || contains(&spec.template))
+    }
+
     /// A view and all it reads.
     pub(crate) fn ancestors(&self, view: &str) -> BTreeSet<String> {
         let mut all = BTreeSet::from([view.to_string()]);

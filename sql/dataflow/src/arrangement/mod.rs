@@ -18,15 +18,14 @@ use crate::error::Result;
 use crate::operator::reduce::distinct::DistinctTable;
 use crate::operator::reduce::output::Output;
 use crate::operator::reduce::update::Multiset;
-use arrow::array::{Array, Int64Array, RecordBatch};
-use arrow::compute::take_record_batch;
+use arrow::array::{RecordBatch, UInt32Array};
 use groups::{Groups, Image};
 use hash::{SHARDS, hash_bytes};
 use key_index::KeyIndex;
 use sort_key::SortCodec;
 use std::sync::Arc;
 
-use crate::delta::Batch;
+use crate::delta::{Batch, take};
 use crate::operator::index::sort_key;
 use crate::operator::keyed::KeyCodec;
 
@@ -177,8 +176,8 @@ impl Arrangement {
         let places = counts
             .iter()
             .enumerate()
-            .flat_map(|(row, count)| std::iter::repeat_n(row as i64, (*count).max(0) as usize));
-        Ok(take_record_batch(&rows, &Int64Array::from_iter_values(places) as &dyn Array)?)
+            .flat_map(|(row, count)| std::iter::repeat_n(row as u32, (*count).max(0) as usize));
+        take(&rows, &UInt32Array::from_iter_values(places))
     }
 
     /// What changed in one shard between two epochs, as rows with diffs.

@@ -37,6 +37,8 @@ pub(crate) struct Errors {
 struct ErrorEntry {
     state: String,
     message: String,
+    #[serde(default)]
+    detail: Option<String>,
     row: String,
     count: i64,
 }
@@ -44,14 +46,18 @@ struct ErrorEntry {
 impl Errors {
     /// Adds changes up.
     pub(crate) fn apply(&mut self, changes: Vec<ErrorChange>) {
-        let mut sums: BTreeMap<(String, String, String), i64> = BTreeMap::new();
+        let mut sums: BTreeMap<(String, String, String, Option<String>), i64> = BTreeMap::new();
         for change in changes {
-            let key = (change.row, change.error.state().code().to_string(), change.error.message().to_string());
+            let error = &change.error;
+            let detail = error.detail_text().map(str::to_string);
+            let key = (change.row, error.state().code().to_string(), error.message().to_string(), detail);
             *sums.entry(key).or_insert(0) += change.diff;
         }
-        for ((row, state, message), diff) in sums.into_iter().filter(|(_, diff)| *diff != 0) {
-            let key = |entry: &ErrorEntry| (entry.row.clone(), entry.state.clone(), entry.message.clone());
-            let wanted = (row, state, message);
+        for ((row, state, message, detail), diff) in sums.into_iter().filter(|(_, diff)| *diff != 0) {
+            let key = |entry: &ErrorEntry| {
+                (entry.row.clone(), entry.state.clone(), entry.message.clone(), entry.detail.clone())
+            };
+            let wanted = (row, state, message, detail);
             match self.entries.binary_search_by(|entry| key(entry).cmp(&wanted)) {
                 Ok(place) => {
                     self.entries[place].count += diff;
@@ -60,8 +66,8 @@ impl Errors {
                     }
                 }
                 Err(place) if self.entries.len() < MAX_ERRORS && diff > 0 => {
-                    let (row, state, message) = wanted;
-                    self.entries.insert(place, ErrorEntry { state, message, row, count: diff });
+                    let (row, state, message, detail) = wanted;
+                    self.entries.insert(place, ErrorEntry { state, message, detail, row, count: diff });
                 }
                 Err(_) => self.more += diff,
             }
@@ -77,7 +83,12 @@ impl Errors {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Error, &str, i64)> {
         self.entries.iter().map(|entry| {
             let state = SqlState::from_code(&entry.state).unwrap_or(SqlState::InternalError);
-            (Error::new(state, entry.message.clone()), entry.row.as_str(), entry.count)
+            let error = Error::new(state, entry.message.clone());
+            let error = match &entry.detail {
+                Some(detail) => error.detail(detail.clone()),
+                None => error,
+            };
+            (error, entry.row.as_str(), entry.count)
         })
     }
 }

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, new_null_array};
+use arrow::array::{ArrayRef, UInt32Array, new_null_array};
 use arrow::compute::interleave;
 use arrow::datatypes::SchemaRef;
 use rayon::prelude::*;
@@ -21,7 +21,7 @@ use super::reduce::output::Output;
 use crate::arrangement::codec::RowCodec;
 use crate::arrangement::hash::SHARDS;
 use crate::arrangement::{Arrangement, Shard};
-use crate::delta::{Batch, Delta, of_columns};
+use crate::delta::{Batch, Delta, of_columns, take};
 use crate::error::{Error, Result};
 use crate::plan::{JoinKind, Key};
 
@@ -161,8 +161,8 @@ impl<'a> Stored<'a> {
         let met: Vec<&Entry> = self.entries.iter().filter(|entry| keys.contains_key(self.delta.key(entry))).collect();
         for part in met.chunk_by(|a, b| a.batch == b.batch) {
             let rows = &self.delta.batches[part[0].batch as usize].rows;
-            let places = arrow::array::UInt32Array::from_iter_values(part.iter().map(|entry| entry.row));
-            let taken = arrow::compute::take_record_batch(rows, &places)?;
+            let places = UInt32Array::from_iter_values(part.iter().map(|entry| entry.row));
+            let taken = take(rows, &places)?;
             let encoded = self.side.rows.encode(taken.columns(), part.len())?;
             for (place, entry) in part.iter().enumerate() {
                 let rows = changes.entry(self.delta.key(entry)).or_default();
