@@ -158,7 +158,6 @@ SELECT a, count(*) FROM t GROUP BY a HAVING EXISTS (SELECT 1 FROM u WHERE u.k = 
 SELECT a, count(*) FROM t GROUP BY a HAVING a IN (SELECT k FROM u) ORDER BY 1;
 SELECT a, count(*) FROM t GROUP BY a HAVING count(*) > (SELECT count(*) FROM u WHERE u.k = t.b);
 SELECT a + 1 AS c, (SELECT count(*) FROM u WHERE u.k = t.a + 1) AS n FROM t GROUP BY a + 1 ORDER BY 1;
-SELECT (SELECT count(*) FROM u WHERE u.k = t.a) AS n, count(*) FROM t GROUP BY (SELECT count(*) FROM u WHERE u.k = t.a) ORDER BY 1;
 SELECT (SELECT count(*) FROM u WHERE u.k = t.a) AS n, count(*) FROM t GROUP BY 1 ORDER BY 1;
 SELECT sum((SELECT count(*) FROM u WHERE u.k = t.a)) AS n FROM t;
 SELECT s, max((SELECT sum(v) FROM u WHERE u.k = t.a)) AS n, count(*) FILTER (WHERE a IN (SELECT k FROM u)) AS c FROM t GROUP BY s ORDER BY 1;
@@ -217,7 +216,6 @@ SELECT t.id, x.c FROM t, LATERAL (SELECT t.a AS c UNION SELECT t.b UNION SELECT 
 SELECT t.id, x.c FROM t, LATERAL (SELECT DISTINCT w AS c FROM u WHERE u.v >= t.b) x ORDER BY 1, 2;
 SELECT t.id, (SELECT sum(x.c) FROM u, LATERAL (SELECT u.v + t.id AS c) x WHERE u.k = t.a) AS n FROM t ORDER BY 1, 2;
 SELECT t.id, x.n FROM t, LATERAL (SELECT u.v, (SELECT count(*) FROM u o WHERE o.k = u.k AND o.v <> t.b) AS n FROM u WHERE u.k = t.a) x ORDER BY 1, 2;
-SELECT t.id, x.v FROM t RIGHT JOIN LATERAL (SELECT v FROM u WHERE u.k = t.a) x ON true;
 SELECT t.id, x.v FROM t, (SELECT v FROM u WHERE u.k = t.a) x;
 SELECT w, x.id FROM (SELECT DISTINCT w FROM u) g, LATERAL (SELECT id FROM t WHERE t.s = g.w ORDER BY b DESC NULLS LAST, id LIMIT 2) x ORDER BY 1, 2;
 
@@ -240,7 +238,6 @@ SELECT a, s, count(*) FROM t GROUP BY (a, s) ORDER BY 1, 2;
 SELECT a, rank() OVER (PARTITION BY grouping(a) ORDER BY sum(b)) AS r FROM t GROUP BY ROLLUP (a) ORDER BY 1, 2;
 SELECT a, grouping(b) FROM t GROUP BY a;
 SELECT id FROM t WHERE grouping(id) = 0;
-SELECT n, count(*) FROM u GROUP BY CUBE (n) ORDER BY 1, 2;
 SELECT id, (SELECT max(c) FROM (SELECT count(*) AS c FROM u WHERE u.k = t.a GROUP BY ROLLUP (w)) x) AS m FROM t ORDER BY 1;
 
 -- DISTINCT ON

@@ -50,6 +50,24 @@ fn surroundings<'e>(scope: &'e Scope, outer: Option<&'e Env<'e>>, ctes: &Ctes) -
     }
 }
 
+/// The error for a table that only LATERAL would see.
+fn unseen(error: Error, beside: Option<&Env<'_>>) -> Error {
+    let mut near = beside;
+    while let Some(env) = near {
+        let named = |table: &&String| error.message() == format!("missing FROM-clause entry for table \"{table}\"");
+        if let Some(table) = env.scope.tables.iter().find(named) {
+            let message = format!("invalid reference to FROM-clause entry for table \"{table}\"");
+            let hint = format!(
+                "There is an entry for table \"{table}\", but it cannot be referenced from this part of the query."
+            );
+            let position = error.position();
+            return at(Error::new(SqlState::UndefinedTable, message).hint(hint), position);
+        }
+        near = env.outer;
+    }
+    error
+}
+
 /// A part of FROM: its rows and what they can be named by.
 pub(crate) struct From {
     /// The rows.
@@ -118,8 +136,8 @@ impl Binder<'_> {
                 Err(Error::unsupported(format!("the table function {name}")))
             }
             TableFactor::Derived { lateral, subquery, alias, .. } => {
-                let outer = if *lateral { beside.or(outer) } else { outer };
-                let bound = self.nested(|| self.query(subquery, outer, ctes))?;
+                let seen = if *lateral { beside.or(outer) } else { outer };
+                let bound = self.nested(|| self.query(subquery, seen, ctes)).map_err(|error| unseen(error, beside))?;
                 let bound = self.settled_query(bound)?;
                 let Some(alias) = alias else {
                     return Err(Error::new(SqlState::SyntaxError, "subquery in FROM must have an alias")

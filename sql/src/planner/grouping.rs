@@ -94,8 +94,8 @@ impl Binder<'_> {
                 let mut all = Vec::with_capacity(sets.len());
                 for set in sets {
                     match set.as_slice() {
-                        [inner @ (ast::Expr::Rollup(_) | ast::Expr::Cube(_) | ast::Expr::GroupingSets(_))] => {
-                            all.extend(self.nested(|| self.grouping_sets(env, inner, items, keys))?);
+                        [inner] if let Some(inner) = super_group(inner) => {
+                            all.extend(self.nested(|| self.grouping_sets(env, &inner, items, keys))?);
                         }
                         set => all.push(self.group_keys(env, set, items, keys)?),
                     }
@@ -283,6 +283,29 @@ impl Binder<'_> {
     }
 }
 
+/// An item of GROUPING SETS that stands for several; ROLLUP and CUBE are calls to the parser there.
+fn super_group(expr: &ast::Expr) -> Option<ast::Expr> {
+    let call = match expr {
+        ast::Expr::Rollup(_) | ast::Expr::Cube(_) | ast::Expr::GroupingSets(_) => return Some(expr.clone()),
+        ast::Expr::Function(call) => call,
+        _ => return None,
+    };
+    let name = call.name.to_string().to_ascii_lowercase();
+    let ast::FunctionArguments::List(list) = &call.args else { return None };
+    let part = |arg: &ast::FunctionArg| match arg {
+        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(ast::Expr::Tuple(row))) => Some(row.clone()),
+        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(ast::Expr::Nested(expr))) => Some(vec![(**expr).clone()]),
+        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => Some(vec![expr.clone()]),
+        _ => None,
+    };
+    let parts = list.args.iter().map(part).collect::<Option<Vec<_>>>();
+    match name.as_str() {
+        "rollup" => Some(ast::Expr::Rollup(parts?)),
+        "cube" => Some(ast::Expr::Cube(parts?)),
+        _ => None,
+    }
+}
+
 /// What grouping(...) is in a set: a bit for each argument, set where the set leaves it out.
 fn grouping_level(call: &Expr, keys: &[(Expr, Column)], set: &[usize]) -> Result<i32> {
     let Expr::ScalarFunction(call) = call else { return Err(Error::internal("grouping() that is no call")) };
@@ -338,7 +361,9 @@ fn regroup_subqueries(
         if !own.transformed {
             return Ok(Transformed::new(outer, false, TreeNodeRecursion::Jump));
         }
-        if let Some((_, column)) = replacements.iter().find(|(known, _)| *known == own.data) {
+        // PostgreSQL knows columns again in a subquery, merged ones too, and no other expressions.
+        let is_column = scope.columns.iter().any(|column| column.expr == own.data);
+        if is_column && let Some((_, column)) = replacements.iter().find(|(known, _)| *known == own.data) {
             let field = schema.field_with_unqualified_name(&column.name)?.clone();
             let grouped = Expr::OuterReferenceColumn(field, column.clone());
             return Ok(Transformed::new(grouped, true, TreeNodeRecursion::Jump));
