@@ -91,14 +91,12 @@ impl Binder<'_> {
             | E::IsNotFalse(_)
             | E::IsUnknown(_)
             | E::IsNotUnknown(_) => self.is_test(env, expr),
-            E::IsDistinctFrom(left, right) => match tighter(left, right, &E::IsDistinctFrom) {
-                Some(whole) => self.expr(env, &whole),
-                None => self.compare(&BinaryOperator::NotEq, self.expr(env, left)?, self.expr(env, right)?, true),
-            },
-            E::IsNotDistinctFrom(left, right) => match tighter(left, right, &E::IsNotDistinctFrom) {
-                Some(whole) => self.expr(env, &whole),
-                None => self.compare(&BinaryOperator::Eq, self.expr(env, left)?, self.expr(env, right)?, true),
-            },
+            E::IsDistinctFrom(left, right) => {
+                self.compare(&BinaryOperator::NotEq, self.expr(env, left)?, self.expr(env, right)?, true)
+            }
+            E::IsNotDistinctFrom(left, right) => {
+                self.compare(&BinaryOperator::Eq, self.expr(env, left)?, self.expr(env, right)?, true)
+            }
             E::Between { expr: inner, negated, low, high } => self.between(env, inner, *negated, low, high),
             E::InList { expr: inner, list, negated } => self.in_list(env, inner, list, *negated),
             E::InSubquery { expr: inner, subquery, negated } => self.in_subquery(env, inner, subquery, *negated),
@@ -438,24 +436,6 @@ impl Binder<'_> {
         }
         self.coerce(Typed::unknown(Some(text)), &PgType::Interval, Cast::Explicit)
     }
-}
-
-/// `left IS DISTINCT FROM right AND more`, where sqlparser takes all behind FROM for the operand:
-/// PostgreSQL's AND and OR bind less tightly.
-fn tighter(
-    left: &ast::Expr,
-    right: &ast::Expr,
-    test: &dyn Fn(Box<ast::Expr>, Box<ast::Expr>) -> ast::Expr,
-) -> Option<ast::Expr> {
-    let ast::Expr::BinaryOp { left: first, op: op @ (BinaryOperator::And | BinaryOperator::Or), right: more } = right
-    else {
-        return None;
-    };
-    let first = match tighter(left, first, test) {
-        Some(whole) => whole,
-        None => test(Box::new(left.clone()), first.clone()),
-    };
-    Some(ast::Expr::BinaryOp { left: Box::new(first), op: op.clone(), right: more.clone() })
 }
 
 /// A parameter as DataFusion carries it.

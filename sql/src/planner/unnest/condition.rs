@@ -7,6 +7,7 @@ use datafusion::logical_expr::{BinaryExpr, Case, Expr, ExprSchemable, Join, Join
 use thalweg_dataflow::Result;
 use thalweg_dataflow::types::PgType;
 
+use super::Unnester;
 use crate::planner::typed::literal;
 
 /// Two expressions, one a side of a join, that must be equal.
@@ -51,39 +52,6 @@ pub(super) fn equal(left: Expr, right: Expr, null_safe: bool) -> Expr {
     Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right: Box::new(right) })
 }
 
-/// A join. Pairs of which a null equals a null become plain ones: DataFusion 55 mixes up the null
-/// equalities of neighbouring joins, and that of a join with the equalities it finds in filters.
-pub(super) fn join(
-    left: LogicalPlan,
-    right: LogicalPlan,
-    kind: JoinType,
-    mut pairs: Vec<Pair>,
-    filter: Option<Expr>,
-) -> Result<LogicalPlan> {
-    let mut rest = Vec::new();
-    for condition in filter.map(split_conjunction_owned).unwrap_or_default() {
-        match across(&condition, &left, &right) {
-            Some(pair) => pairs.push(pair),
-            None => rest.push(condition),
-        }
-    }
-    let mut on = Vec::with_capacity(pairs.len());
-    for pair in pairs {
-        let nullable = pair.left.nullable(left.schema())? || pair.right.nullable(right.schema())?;
-        if !(pair.null_safe && nullable) {
-            on.push((pair.left, pair.right));
-            continue;
-        }
-        on.push((pair.left.clone().is_null(), pair.right.clone().is_null()));
-        let (_, field) = pair.left.to_field(left.schema())?;
-        let zero = literal(ScalarValue::new_default(field.data_type())?, &PgType::of(&field));
-        on.push((or(pair.left, zero.clone()), or(pair.right, zero)));
-    }
-    let filter = rest.into_iter().reduce(Expr::and);
-    let (left, right, null_equality) = (left.into(), right.into(), NullEquality::NullEqualsNothing);
-    Ok(LogicalPlan::Join(Join::try_new(left, right, on, filter, kind, JoinConstraint::On, null_equality, false)?))
-}
-
 /// An equality between the two sides.
 pub(super) fn across(condition: &Expr, left: &LogicalPlan, right: &LogicalPlan) -> Option<Pair> {
     let (one, other, null_safe) = equality(condition)?;
@@ -106,7 +74,52 @@ fn or(value: Expr, other: Expr) -> Expr {
     })
 }
 
-/// All rows of both.
-pub(super) fn cross(left: LogicalPlan, right: LogicalPlan) -> Result<LogicalPlan> {
-    join(left, right, JoinType::Inner, Vec::new(), None)
+impl Unnester<'_> {
+    /// A join. Equalities in the filter become pairs.
+    pub(super) fn joined(
+        &self,
+        left: LogicalPlan,
+        right: LogicalPlan,
+        kind: JoinType,
+        mut pairs: Vec<Pair>,
+        filter: Option<Expr>,
+    ) -> Result<LogicalPlan> {
+        let mut rest = Vec::new();
+        for condition in filter.map(split_conjunction_owned).unwrap_or_default() {
+            match across(&condition, &left, &right) {
+                Some(pair) => pairs.push(pair),
+                None => rest.push(condition),
+            }
+        }
+        let mut on = Vec::with_capacity(pairs.len());
+        for pair in pairs {
+            let nullable = pair.left.nullable(left.schema())? || pair.right.nullable(right.schema())?;
+            if !(pair.null_safe && nullable) {
+                on.push((pair.left, pair.right));
+            } else if self.view {
+                rest.push(equal(pair.left, pair.right, true));
+            } else {
+                on.extend(plain_pairs(pair, &left)?);
+            }
+        }
+        let filter = rest.into_iter().reduce(Expr::and);
+        let (left, right, null_equality) = (left.into(), right.into(), NullEquality::NullEqualsNothing);
+        let join = Join::try_new(left, right, on, filter, kind, JoinConstraint::On, null_equality, false)?;
+        Ok(LogicalPlan::Join(join))
+    }
+
+    /// All rows of both.
+    pub(super) fn crossed(&self, left: LogicalPlan, right: LogicalPlan) -> Result<LogicalPlan> {
+        self.joined(left, right, JoinType::Inner, Vec::new(), None)
+    }
+}
+
+/// A pair of which a null equals a null as two of which it does not: whether they are null, and
+/// what they are otherwise. DataFusion 55 mixes up the null equalities of neighbouring joins, and
+/// that of a join with the equalities it finds in filters; the engine has no need of this.
+fn plain_pairs(pair: Pair, left: &LogicalPlan) -> Result<[(Expr, Expr); 2]> {
+    let (_, field) = pair.left.to_field(left.schema())?;
+    let zero = literal(ScalarValue::new_default(field.data_type())?, &PgType::of(&field));
+    let nulls = (pair.left.clone().is_null(), pair.right.clone().is_null());
+    Ok([nulls, (or(pair.left, zero.clone()), or(pair.right, zero))])
 }

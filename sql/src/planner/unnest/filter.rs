@@ -23,7 +23,7 @@ impl Unnester<'_> {
         let mut plan = filtered((*filter.input).clone(), plain)?;
         let mut values = Vec::new();
         for condition in nested {
-            match self.joined(plan, condition)? {
+            match self.decided(plan, condition)? {
                 (joined, None) => plan = joined,
                 (same, Some(condition)) => {
                     plan = same;
@@ -40,7 +40,7 @@ impl Unnester<'_> {
     }
 
     /// The rows that meet one condition, or the condition back if it wants values.
-    fn joined(&self, plan: LogicalPlan, condition: Expr) -> Result<(LogicalPlan, Option<Expr>)> {
+    fn decided(&self, plan: LogicalPlan, condition: Expr) -> Result<(LogicalPlan, Option<Expr>)> {
         match positive(condition) {
             Expr::Exists(exists) => self.exists_join(plan, exists),
             Expr::InSubquery(test) if !is_nested(&test.expr)? => self.in_join(plan, test),

@@ -8,7 +8,7 @@ use datafusion::logical_expr::{Distinct, Expr, Join, JoinType, LogicalPlan};
 use datafusion::prelude::lit;
 use thalweg_dataflow::{Error, Result, SqlState};
 
-use super::condition::{Pair, across, has, join};
+use super::condition::{Pair, across, has};
 use super::domain::{Domain, each_outer_column};
 use super::part::Part;
 use super::value::Attached;
@@ -31,7 +31,7 @@ impl Unnester<'_> {
             return self.condition(node);
         }
         if null_safe && node.on.is_empty() {
-            return join((*node.left).clone(), (*node.right).clone(), node.join_type, Vec::new(), node.filter);
+            return self.joined((*node.left).clone(), (*node.right).clone(), node.join_type, Vec::new(), node.filter);
         }
         Ok(LogicalPlan::Join(node))
     }
@@ -69,7 +69,7 @@ impl Unnester<'_> {
             return Err(Error::unsupported("a subquery in the condition of LEFT JOIN LATERAL"));
         }
         let above = if nested { filter.take() } else { None };
-        let joined = join((*node.left).clone(), part.plan, node.join_type, pairs, filter)?;
+        let joined = self.joined((*node.left).clone(), part.plan, node.join_type, pairs, filter)?;
         let joined = select(joined, columns)?;
         match above {
             Some(condition) => self.rewrite(filtered(joined, [condition])?),
@@ -91,7 +91,7 @@ impl Unnester<'_> {
                 if is_nested(&condition)? { nested.push(condition) } else { plain.push(condition) }
             }
             let plain = plain.into_iter().reduce(Expr::and);
-            let joined = join((*node.left).clone(), (*node.right).clone(), JoinType::Inner, pairs, plain)?;
+            let joined = self.joined((*node.left).clone(), (*node.right).clone(), JoinType::Inner, pairs, plain)?;
             return self.rewrite(filtered(joined, nested)?);
         }
         let (mut left, mut right) =
@@ -107,7 +107,7 @@ impl Unnester<'_> {
             local.extend(self.attach(side, vec![condition])?);
         }
         let filter = local.into_iter().reduce(Expr::and);
-        select(join(left.plan, right.plan, node.join_type, pairs, filter)?, columns)
+        select(self.joined(left.plan, right.plan, node.join_type, pairs, filter)?, columns)
     }
 
     /// An outer join on a subquery that names both sides: the rows that match are found by an inner
@@ -128,7 +128,7 @@ impl Unnester<'_> {
             right: right.clone(),
             null_safe: node.null_equality == NullEquality::NullEqualsNull,
         });
-        let crossed = join(first, second, JoinType::Inner, pairs.collect(), None)?;
+        let crossed = self.joined(first, second, JoinType::Inner, pairs.collect(), None)?;
         let matches = self.rewrite(filtered(crossed, node.filter.clone())?)?;
         let mut exprs: Vec<Expr> = other.schema().columns().into_iter().map(Expr::Column).collect();
         let mut ties = Vec::new();
@@ -137,7 +137,7 @@ impl Unnester<'_> {
             exprs.push(named(Expr::Column(column.clone()), &name));
             ties.push(Pair { left: Expr::Column(column), right: Expr::Column(name), null_safe: true });
         }
-        let joined = join((**own).clone(), project(matches, exprs)?, JoinType::Left, ties, None)?;
+        let joined = self.joined((**own).clone(), project(matches, exprs)?, JoinType::Left, ties, None)?;
         select(joined, columns)
     }
 }

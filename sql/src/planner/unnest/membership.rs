@@ -60,7 +60,7 @@ impl Unnester<'_> {
         let present = Part { plan: super::filtered(part.plan, [there.clone().is_not_null()])?, ..part };
         let mut members = self.narrow(present, vec![named(lit(true), &found), named(there, &key)])?;
         members.keys.push(Key { outer: value.clone(), column: key, null_safe: false, copy_of: None });
-        attached.add(distinct(members))?;
+        attached.add(self, distinct(members))?;
         let nulls = Expr::Column(self.nulls(attached, &query, &domain)?.column);
         let unknown = nulls.clone().or(value.clone().is_null());
         Ok(Expr::Case(Case {
@@ -86,7 +86,7 @@ impl Unnester<'_> {
         let call = named(aggregate_call(bool_or_udaf(), Expr::Column(is_null)), &any);
         let plan = LogicalPlan::Aggregate(Aggregate::try_new(part.plan.into(), groups, vec![call])?);
         let part = Part { keys: part.keys, ..Part::independent(plan) };
-        if domain.is_empty() { attached.add_row(part.plan)? } else { attached.add(part)? }
+        if domain.is_empty() { attached.add_row(self, part.plan)? } else { attached.add(self, part)? }
         Ok(Nulls { column: any })
     }
 

@@ -12,7 +12,7 @@ use datafusion::prelude::lit;
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result};
 
-use super::condition::{Pair, equality, join};
+use super::condition::{Pair, equality};
 use super::domain::Domain;
 use super::{Unnester, extend, filtered, named, project};
 use crate::planner::typed::compares_natively;
@@ -123,7 +123,7 @@ impl Unnester<'_> {
         }
         let (rows, keys) = domain.rows(self)?;
         let pairs = domain_pairs(&part, &keys)?;
-        let plan = join(rows, part.plan, JoinType::Inner, pairs, None)?;
+        let plan = self.joined(rows, part.plan, JoinType::Inner, pairs, None)?;
         Ok(Part { plan, keys, order: part.order, defaults: None })
     }
 
@@ -135,7 +135,7 @@ impl Unnester<'_> {
         let found = self.fresh("found");
         let columns = part.plan.schema().columns();
         let right = extend(part.plan.clone(), [named(lit(true), &found)])?;
-        let plan = join(rows, right, JoinType::Left, pairs, None)?;
+        let plan = self.joined(rows, right, JoinType::Left, pairs, None)?;
         let mut exprs: Vec<Expr> = keys.iter().map(|key| Expr::Column(key.column.clone())).collect();
         for column in columns {
             let value = Expr::Column(column.clone());

@@ -11,7 +11,7 @@ use datafusion::logical_expr::{Distinct, Expr, JoinType, LogicalPlan};
 use datafusion::prelude::lit;
 use thalweg_dataflow::Result;
 
-use super::condition::{Pair, equality, join};
+use super::condition::{Pair, equality};
 use super::domain::Domain;
 use super::{Unnester, filtered, named, project};
 
@@ -69,7 +69,7 @@ impl Unnester<'_> {
 
     /// The rows of the outer side that meet one of these rows, or none.
     pub(super) fn met(&self, outer: LogicalPlan, rows: Peeled, kind: JoinType) -> Result<LogicalPlan> {
-        join(outer, rows.plan, kind, rows.pairs, rows.conditions.into_iter().reduce(Expr::and))
+        self.joined(outer, rows.plan, kind, rows.pairs, rows.conditions.into_iter().reduce(Expr::and))
     }
 }
 

@@ -8,7 +8,7 @@ use datafusion::logical_expr::utils::split_conjunction_owned;
 use datafusion::logical_expr::{Case, Expr, Join, JoinType, LogicalPlan, Union};
 use thalweg_dataflow::Result;
 
-use super::condition::{Pair, equal, join};
+use super::condition::{Pair, equal};
 use super::domain::Domain;
 use super::part::{Key, Part, over_keys};
 use super::{Unnester, named, project};
@@ -83,7 +83,7 @@ impl Unnester<'_> {
         for condition in filter.map(split_conjunction_owned).unwrap_or_default() {
             if domain.concerns(&condition)? { open.push(condition) } else { plain.push(condition) }
         }
-        let plan = join(left.plan, right.plan, JoinType::Inner, pairs, plain.into_iter().reduce(Expr::and))?;
+        let plan = self.joined(left.plan, right.plan, JoinType::Inner, pairs, plain.into_iter().reduce(Expr::and))?;
         let part = Part { keys, ..Part::independent(plan) };
         match open.into_iter().reduce(Expr::and) {
             Some(condition) => self.restricted(part, condition, domain),
@@ -108,7 +108,7 @@ impl Unnester<'_> {
         }
         let (left, filter) = self.local(left, filter.into_iter().collect(), domain)?;
         pairs.extend(ties(&right, &left.keys)?);
-        let plan = join(left.plan, right.plan, kind, pairs, filter.into_iter().next())?;
+        let plan = self.joined(left.plan, right.plan, kind, pairs, filter.into_iter().next())?;
         Ok(Part { keys: left.keys, ..Part::independent(plan) })
     }
 
@@ -125,7 +125,7 @@ impl Unnester<'_> {
         let right = self.bound(right, domain)?;
         let (left, filter) = self.local(left, filter.into_iter().collect(), domain)?;
         pairs.extend(ties(&right, &left.keys)?);
-        let plan = join(left.plan, right.plan, JoinType::Full, pairs, filter.into_iter().next())?;
+        let plan = self.joined(left.plan, right.plan, JoinType::Full, pairs, filter.into_iter().next())?;
         let mut exprs: Vec<Expr> = columns.into_iter().map(Expr::Column).collect();
         let mut keys = Vec::with_capacity(left.keys.len());
         for key in left.keys {

@@ -13,7 +13,7 @@ use datafusion::prelude::lit;
 use thalweg_dataflow::types::{PgType, Zone};
 use thalweg_dataflow::{Error, Result, SqlState};
 
-use super::condition::{cross, has, join};
+use super::condition::has;
 use super::domain::Domain;
 use super::part::{Key, Part, is_null, or_default};
 use super::rows::{Rows, exactly_one};
@@ -47,17 +47,17 @@ impl Attached {
     }
 
     /// Adds the columns of a part to every row.
-    pub(super) fn add(&mut self, part: Part) -> Result<()> {
+    pub(super) fn add(&mut self, unnester: &Unnester<'_>, part: Part) -> Result<()> {
         let pairs = part.pairs();
-        self.plan = join(self.plan.clone(), part.plan, JoinType::Left, pairs, None)?;
+        self.plan = unnester.joined(self.plan.clone(), part.plan, JoinType::Left, pairs, None)?;
         Ok(())
     }
 
     /// Adds the columns of a plan of one row to every row.
-    pub(super) fn add_row(&mut self, row: LogicalPlan) -> Result<()> {
+    pub(super) fn add_row(&mut self, unnester: &Unnester<'_>, row: LogicalPlan) -> Result<()> {
         self.plan = match &self.plan {
             LogicalPlan::EmptyRelation(empty) if empty.produce_one_row => row,
-            plan => cross(plan.clone(), row)?,
+            plan => unnester.crossed(plan.clone(), row)?,
         };
         Ok(())
     }
@@ -117,17 +117,17 @@ impl Unnester<'_> {
         if domain.is_empty() {
             if rows == Rows::One {
                 let value = self.fresh("value");
-                attached.add_row(project(query, vec![named(Expr::Column(column), &value)])?)?;
+                attached.add_row(self, project(query, vec![named(Expr::Column(column), &value)])?)?;
                 return Ok(Expr::Column(value));
             }
             let (row, value) = self.only(Part::independent(query), &column, &ty, rows)?;
-            attached.add_row(row.plan)?;
+            attached.add_row(self, row.plan)?;
             return Ok(value);
         }
         let part = Part { order: Vec::new(), ..self.push(&query, &domain)? };
         if part.defaults.is_none() && rows == Rows::Any {
             let (part, value) = self.only(part, &column, &ty, rows)?;
-            attached.add(part)?;
+            attached.add(self, part)?;
             return Ok(value);
         }
         let default = part.defaults.iter().flatten().find(|(known, _)| *known == column);
@@ -136,7 +136,7 @@ impl Unnester<'_> {
         let (value, found) = (self.fresh("value"), self.fresh("found"));
         let mut exprs = vec![named(Expr::Column(column), &value)];
         exprs.extend(default.as_ref().map(|_| named(lit(true), &found)));
-        attached.add(self.narrow(part, exprs)?)?;
+        attached.add(self, self.narrow(part, exprs)?)?;
         let value = Expr::Column(value);
         Ok(match default {
             Some(default) => or_default(&found, value, default),
@@ -189,12 +189,12 @@ impl Unnester<'_> {
             let any = named(aggregate_call(bool_or_udaf(), lit(true)), &found);
             let rows = project(rows.build()?, vec![named(lit(true), &self.fresh("row"))])?;
             let row = LogicalPlan::Aggregate(Aggregate::try_new(rows.into(), Vec::new(), vec![any])?);
-            attached.add_row(row)?;
+            attached.add_row(self, row)?;
             return Ok(Expr::Column(found).is_not_null());
         }
         let part = self.completed(self.push(&query, &domain)?, &domain)?;
         let part = distinct(self.narrow(part, vec![named(lit(true), &found)])?);
-        attached.add(part)?;
+        attached.add(self, part)?;
         Ok(Expr::Column(found).is_not_null())
     }
 }
