@@ -46,6 +46,16 @@ fn readme() -> Vec<String> {
     queries
 }
 
+/// Queries behind the first statement, which is their WITH clause.
+fn prefixed(mut statements: Vec<String>) -> Vec<String> {
+    let with = statements.remove(0).split_whitespace().collect::<Vec<_>>().join(" ");
+    let whole = |sql: String| match sql.strip_prefix("WITH ") {
+        Some(own) => format!("{with}, {own}"),
+        None => format!("{with} {sql}"),
+    };
+    statements.into_iter().map(whole).collect()
+}
+
 /// What psql printed, rows sorted if the query asks for no order.
 fn printed(sql: &str, output: &std::process::Output) -> String {
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -106,6 +116,7 @@ fn psql_prints_what_it_prints_over_postgresql() {
     queries.extend(readme());
     let to_the_byte = queries.len();
     queries.extend(file("queries.sql"));
+    queries.extend(prefixed(file("subqueries.sql")));
     let mut different = Vec::new();
     for (place, sql) in queries.iter().enumerate() {
         for form in ["", "\\x\n"] {

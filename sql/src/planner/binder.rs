@@ -56,8 +56,6 @@ pub(crate) struct Env<'e> {
     pub(crate) no_aggregates: Option<&'static str>,
     /// The clause in which window functions are not allowed.
     pub(crate) no_windows: Option<&'static str>,
-    /// Whether what is bound decides which rows stay: WHERE, HAVING, ON.
-    pub(crate) filters: bool,
     /// The WINDOW clause.
     pub(crate) windows: Arc<Vec<datafusion::sql::sqlparser::ast::NamedWindowDefinition>>,
 }

@@ -164,6 +164,14 @@ impl Binder<'_> {
             ));
         }
         let args = self.arguments(env, name, list)?;
+        if name == "grouping" {
+            if let Some(clause) = env.no_aggregates {
+                let message = format!("grouping operations are not allowed in {clause}");
+                return Err(Error::new(SqlState::GroupingError, message));
+            }
+            let args = args.into_iter().map(|arg| Ok(self.settled(arg)?.expr)).collect::<Result<_>>()?;
+            return Ok(Typed::new(functions::grouping(args), PgType::Int4));
+        }
         self.call_by_name(name, args)
     }
 
@@ -270,7 +278,6 @@ impl Binder<'_> {
         let inner = Env {
             no_aggregates: Some(NESTED),
             no_windows: Some("aggregate function calls"),
-            filters: false,
             ..env.clone()
         };
         let distinct = list.duplicate_treatment == Some(DuplicateTreatment::Distinct);

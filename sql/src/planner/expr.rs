@@ -140,11 +140,7 @@ impl Binder<'_> {
         let mut outer = env.outer;
         while let Some(surrounding) = outer {
             if let Some(column) = surrounding.scope.find(table, name)? {
-                let Expr::Column(reference) = &column.expr else {
-                    return Err(Error::unsupported("a merged column of an outer query in a subquery"));
-                };
-                let field = column.ty.field(name, true);
-                return Ok(Typed::new(Expr::OuterReferenceColumn(field.into(), reference.clone()), column.ty.clone()));
+                return Ok(Typed::new(surrounding.scope.outward(&column.expr)?, column.ty.clone()));
             }
             outer = surrounding.outer;
         }
@@ -153,7 +149,15 @@ impl Binder<'_> {
         {
             return Ok(known);
         }
-        Err(env.scope.no_column(table, name))
+        // The nearest query that knows the table tells what is wrong.
+        let mut nearest = env;
+        while let (Some(table), Some(surrounding)) = (table, nearest.outer)
+            && !nearest.scope.tables.iter().any(|known| known == table)
+        {
+            nearest = surrounding;
+        }
+        let knows = table.is_some_and(|table| nearest.scope.tables.iter().any(|known| known == table));
+        Err(if knows { nearest.scope.no_column(table, name) } else { env.scope.no_column(table, name) })
     }
 
     fn value(&self, value: &Value) -> Result<Typed> {

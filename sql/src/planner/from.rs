@@ -38,6 +38,36 @@ impl TableSource for RelationSource {
     }
 }
 
+/// What an expression beside this scope sees.
+fn surroundings<'e>(scope: &'e Scope, outer: Option<&'e Env<'e>>, ctes: &Ctes) -> Env<'e> {
+    Env {
+        scope,
+        outer,
+        ctes: ctes.clone(),
+        no_aggregates: Some("JOIN conditions"),
+        no_windows: Some("JOIN conditions"),
+        windows: Vec::new().into(),
+    }
+}
+
+/// The error for a table that only LATERAL would see.
+fn unseen(error: Error, beside: Option<&Env<'_>>) -> Error {
+    let mut near = beside;
+    while let Some(env) = near {
+        let named = |table: &&String| error.message() == format!("missing FROM-clause entry for table \"{table}\"");
+        if let Some(table) = env.scope.tables.iter().find(named) {
+            let message = format!("invalid reference to FROM-clause entry for table \"{table}\"");
+            let hint = format!(
+                "There is an entry for table \"{table}\", but it cannot be referenced from this part of the query."
+            );
+            let position = error.position();
+            return at(Error::new(SqlState::UndefinedTable, message).hint(hint), position);
+        }
+        near = env.outer;
+    }
+    error
+}
+
 /// A part of FROM: its rows and what they can be named by.
 pub(crate) struct From {
     /// The rows.
@@ -51,7 +81,10 @@ impl Binder<'_> {
     pub(crate) fn from(&self, tables: &[ast::TableWithJoins], outer: Option<&Env<'_>>, ctes: &Ctes) -> Result<From> {
         let mut whole: Option<From> = None;
         for table in tables {
-            let next = self.table_with_joins(table, outer, ctes)?;
+            // What stands before a LATERAL item is in its sight.
+            let scope = whole.as_ref().map(|so_far| so_far.scope.clone()).unwrap_or_default();
+            let beside = surroundings(&scope, outer, ctes);
+            let next = self.table_with_joins(table, outer, Some(&beside), ctes)?;
             whole = Some(match whole {
                 None => next,
                 Some(mut so_far) => {
@@ -69,16 +102,31 @@ impl Binder<'_> {
         }
     }
 
-    fn table_with_joins(&self, table: &ast::TableWithJoins, outer: Option<&Env<'_>>, ctes: &Ctes) -> Result<From> {
-        let mut left = self.factor(&table.relation, outer, ctes)?;
+    /// One item with the joins behind it; `beside` is what its LATERAL items see.
+    fn table_with_joins(
+        &self,
+        table: &ast::TableWithJoins,
+        outer: Option<&Env<'_>>,
+        beside: Option<&Env<'_>>,
+        ctes: &Ctes,
+    ) -> Result<From> {
+        let mut left = self.factor(&table.relation, outer, beside, ctes)?;
         for join in &table.joins {
-            let right = self.factor(&join.relation, outer, ctes)?;
+            let scope = left.scope.clone();
+            let near = surroundings(&scope, beside.or(outer), ctes);
+            let right = self.factor(&join.relation, outer, Some(&near), ctes)?;
             left = self.join(left, right, &join.join_operator, outer, ctes)?;
         }
         Ok(left)
     }
 
-    fn factor(&self, factor: &TableFactor, outer: Option<&Env<'_>>, ctes: &Ctes) -> Result<From> {
+    fn factor(
+        &self,
+        factor: &TableFactor,
+        outer: Option<&Env<'_>>,
+        beside: Option<&Env<'_>>,
+        ctes: &Ctes,
+    ) -> Result<From> {
         match factor {
             TableFactor::Table { name, alias, args: None, sample: None, with_ordinality: false, .. } => {
                 let place = self.position(name.span());
@@ -87,8 +135,9 @@ impl Binder<'_> {
             TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => {
                 Err(Error::unsupported(format!("the table function {name}")))
             }
-            TableFactor::Derived { lateral: false, subquery, alias, .. } => {
-                let bound = self.nested(|| self.query(subquery, outer, ctes))?;
+            TableFactor::Derived { lateral, subquery, alias, .. } => {
+                let seen = if *lateral { beside.or(outer) } else { outer };
+                let bound = self.nested(|| self.query(subquery, seen, ctes)).map_err(|error| unseen(error, beside))?;
                 let bound = self.settled_query(bound)?;
                 let Some(alias) = alias else {
                     return Err(Error::new(SqlState::SyntaxError, "subquery in FROM must have an alias")
@@ -96,9 +145,8 @@ impl Binder<'_> {
                 };
                 self.derived(bound, fold(&alias.name), &alias.columns)
             }
-            TableFactor::Derived { lateral: true, .. } => Err(Error::unsupported("LATERAL")),
             TableFactor::NestedJoin { table_with_joins, alias: None } => {
-                self.nested(|| self.table_with_joins(table_with_joins, outer, ctes))
+                self.nested(|| self.table_with_joins(table_with_joins, outer, beside, ctes))
             }
             other => Err(Error::unsupported(format!("{other} in FROM"))),
         }
@@ -220,15 +268,7 @@ impl Binder<'_> {
             JoinConstraint::On(condition) => {
                 let mut scope = left.scope;
                 scope.extend(right.scope)?;
-                let env = Env {
-                    scope: &scope,
-                    outer,
-                    ctes: ctes.clone(),
-                    no_aggregates: Some("JOIN conditions"),
-                    no_windows: Some("JOIN conditions"),
-                    filters: true,
-                    windows: Vec::new().into(),
-                };
+                let env = surroundings(&scope, outer, ctes);
                 let condition = self.condition(&env, condition, "JOIN/ON")?;
                 (vec![condition], scope)
             }

@@ -15,12 +15,12 @@ mod explain;
 mod expr;
 mod from;
 mod functions;
+mod grouping;
 mod groups;
 mod guard;
 mod join;
 mod limit;
 mod lower;
-mod membership;
 mod names;
 mod operator;
 mod precedence;
@@ -32,6 +32,7 @@ mod subquery;
 #[cfg(test)]
 mod tests;
 mod typed;
+mod unnest;
 
 use std::fmt;
 use std::sync::Arc;
@@ -177,13 +178,14 @@ impl Planner {
             .iter()
             .map(|column| column.ty.clone().unwrap_or(PgType::Text).field(&column.name, true))
             .collect();
+        let plan = unnest::unnest(bound.plan, &|wanted| binder.unique(wanted), settings.view)?;
         let parameters = binder.parameters.into_inner();
         if let Some(open) = parameters.iter().position(Option::is_none) {
             let message = format!("could not determine data type of parameter ${}", open + 1);
             return Err(Error::new(SqlState::IndeterminateDatatype, message));
         }
         Ok(Bound {
-            plan: bound.plan,
+            plan,
             schema: Arc::new(Schema::new(fields)),
             parameters: parameters.into_iter().flatten().collect(),
             reads: binder.reads.into_inner(),

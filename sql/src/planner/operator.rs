@@ -83,6 +83,12 @@ impl Binder<'_> {
         if let Some((left, right)) = decimal_fast_path(&left, &right) {
             return Ok(Typed::new(binary(left, operator, right), PgType::Bool));
         }
+        let (left, right) = self.comparable(op, left, right)?;
+        Ok(Typed::new(binary(left, operator, right), PgType::Bool))
+    }
+
+    /// Two values as keys of the type in which they are compared.
+    pub(crate) fn comparable(&self, op: &BinaryOperator, left: Typed, right: Typed) -> Result<(Expr, Expr)> {
         let ty = match (&left.ty, &right.ty) {
             (None, None) => PgType::Text,
             (Some(known), None) | (None, Some(known)) => match known {
@@ -96,8 +102,7 @@ impl Binder<'_> {
         };
         let left = self.coerce(left, &ty, Cast::Explicit)?;
         let right = self.coerce(right, &ty, Cast::Explicit)?;
-        let expr = binary(functions::key(left.expr, &ty)?, operator, functions::key(right.expr, &ty)?);
-        Ok(Typed::new(expr, PgType::Bool))
+        Ok((functions::key(left.expr, &ty)?, functions::key(right.expr, &ty)?))
     }
 
     fn arithmetic(&self, op: &BinaryOperator, left: Typed, right: Typed) -> Result<Typed> {

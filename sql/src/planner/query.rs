@@ -3,21 +3,19 @@
 //! Every query ends in a plan whose columns have names of their own; what the user sees is kept
 //! beside it.
 
+use std::sync::Arc;
+
 use datafusion::common::Column;
-use datafusion::functions_window::row_number::row_number_udwf;
-use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
-use datafusion::logical_expr::{
-    Expr, LogicalPlan, LogicalPlanBuilder, SortExpr, WindowFrame, WindowFunctionDefinition,
-};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, SortExpr, Union};
 use datafusion::sql::sqlparser::ast::{self, SetExpr, SetOperator, SetQuantifier};
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::binder::{Binder, BoundQuery, Ctes, Env, OutputColumn, fold};
 use super::expr::Cast;
-use super::functions;
 use super::scope::Scope;
 use super::typed::{Typed, compares_natively, metadata};
+use super::{functions, unnest};
 
 impl Binder<'_> {
     /// Binds a query.
@@ -141,19 +139,7 @@ impl Binder<'_> {
     /// meets at most one other, which DataFusion's joins do not see to.
     fn numbered(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         let partition_by = plan.schema().columns().into_iter().map(Expr::Column).collect();
-        let number = WindowFunction {
-            fun: WindowFunctionDefinition::WindowUDF(row_number_udwf()),
-            params: WindowFunctionParams {
-                args: Vec::new(),
-                partition_by,
-                order_by: Vec::new(),
-                window_frame: WindowFrame::new(None),
-                filter: None,
-                null_treatment: None,
-                distinct: false,
-            },
-        };
-        let number = Expr::WindowFunction(Box::new(number)).alias(self.unique("number"));
+        let number = unnest::row_number(partition_by, Vec::new()).alias(self.unique("number"));
         Ok(LogicalPlanBuilder::from(plan).window([number])?.build()?)
     }
 
@@ -208,7 +194,6 @@ impl Binder<'_> {
             ctes: ctes.clone(),
             no_aggregates: Some("VALUES"),
             no_windows: Some("VALUES"),
-            filters: false,
             windows: Vec::new().into(),
         };
         let width = values.rows.first().map_or(0, |row| row.content.len());
@@ -230,7 +215,12 @@ impl Binder<'_> {
                 row.push(item.expr);
             }
         }
-        let plan = LogicalPlanBuilder::values(rows)?.build()?;
+        let constant = rows.iter().flatten().all(|expr| matches!(expr, Expr::Literal(..) | Expr::Placeholder(_)));
+        let plan = if constant {
+            LogicalPlanBuilder::values(rows)?.build()?
+        } else {
+            rows_computed(rows, &types)?
+        };
         let names = (1..=width).map(|number| format!("column{number}")).collect();
         self.rebuilt(plan, names, types)
     }
@@ -285,7 +275,6 @@ impl Binder<'_> {
             ctes: ctes.clone(),
             no_aggregates: Some("LIMIT"),
             no_windows: Some("LIMIT"),
-            filters: false,
             windows: Vec::new().into(),
         };
         let count = |expr: Option<ast::Expr>, clause: &str| -> Result<Option<Expr>> {
@@ -323,6 +312,21 @@ fn refuse_clauses(query: &ast::Query) -> Result<()> {
         return Err(Error::unsupported("this clause of the query"));
     }
     Ok(())
+}
+
+/// VALUES whose items are no constants: a union of rows.
+fn rows_computed(rows: Vec<Vec<Expr>>, types: &[PgType]) -> Result<LogicalPlan> {
+    let mut inputs = Vec::with_capacity(rows.len());
+    for row in rows {
+        let named = row.into_iter().zip(types).enumerate().map(|(place, (expr, ty))| {
+            expr.alias_with_metadata(format!("column{}", place + 1), Some(metadata(ty)))
+        });
+        inputs.push(Arc::new(LogicalPlanBuilder::empty(true).project(named.collect::<Vec<_>>())?.build()?));
+    }
+    match inputs.as_slice() {
+        [only] => Ok((**only).clone()),
+        _ => Ok(LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?)),
+    }
 }
 
 /// The items of ORDER BY.

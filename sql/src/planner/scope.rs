@@ -4,6 +4,8 @@
 //! Lookups follow PostgreSQL: unqualified names must be unique, a column merged by USING stands for
 //! both sides, and the nearest scope that knows a name wins. Suggests near names when none fits.
 
+use datafusion::common::Column;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::Expr;
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
@@ -56,6 +58,25 @@ impl Scope {
             Some(table) => format!("{table}.{}", column.name),
             None => column.name.clone(),
         })
+    }
+
+    /// An expression over the plan's columns, as a subquery names them.
+    pub(crate) fn outward(&self, expr: &Expr) -> Result<Expr> {
+        let outward = expr.clone().transform(|inner| match inner {
+            Expr::Column(column) => {
+                let known = self.columns.iter().find(|known| known.expr == Expr::Column(column.clone()));
+                let ty = known.map_or(PgType::Text, |known| known.ty.clone());
+                let field = ty.field(&column.name, true);
+                Ok(Transformed::yes(Expr::OuterReferenceColumn(field.into(), column)))
+            }
+            other => Ok(Transformed::no(other)),
+        })?;
+        Ok(outward.data)
+    }
+
+    /// Whether a column of the plan is one of these.
+    pub(crate) fn reads(&self, column: &Column) -> bool {
+        self.columns.iter().any(|known| known.expr.column_refs().contains(column))
     }
 
     /// Adds the columns of another scope; a table name used twice is an error.

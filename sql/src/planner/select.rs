@@ -1,13 +1,15 @@
-//! SELECT: the items, grouping, windows, DISTINCT and ORDER BY of one select.
+//! SELECT: the items, windows, DISTINCT and ORDER BY of one select.
 //!
 //! Items are bound over the FROM clause first; then whatever is grouped, aggregated or windowed is
 //! computed below and the items refer to its columns.
 
+use arrow::datatypes::DataType;
 use datafusion::common::Column;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::utils::{find_aggregate_exprs, find_window_exprs};
-use datafusion::logical_expr::{Aggregate, Expr, Filter, LogicalPlan, LogicalPlanBuilder, SortExpr};
-use datafusion::sql::sqlparser::ast::{self, Distinct, GroupByExpr, SelectItem};
+use datafusion::logical_expr::utils::find_window_exprs;
+use datafusion::logical_expr::{Expr, Filter, LogicalPlan, LogicalPlanBuilder, SortExpr};
+use datafusion::prelude::{cast, lit};
+use datafusion::sql::sqlparser::ast::{self, Distinct, SelectItem};
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
 
@@ -16,17 +18,17 @@ use super::names::output_name;
 use super::query::{output_place, sort};
 use super::scope::Scope;
 use super::typed::{Typed, metadata};
-use super::{binder, functions};
+use super::{functions, unnest};
 
 /// One expression of the select list.
-struct Item {
-    name: String,
-    value: Typed,
+pub(super) struct Item {
+    pub(super) name: String,
+    pub(super) value: Typed,
 }
 
 /// One item of ORDER BY.
-struct Order {
-    value: Typed,
+pub(super) struct Order {
+    pub(super) value: Typed,
     options: ast::OrderByOptions,
     /// The select item it is, if it is one.
     place: Option<usize>,
@@ -50,24 +52,28 @@ impl Binder<'_> {
             ctes: ctes.clone(),
             no_aggregates: None,
             no_windows: None,
-            filters: false,
             windows: select.named_window.clone().into(),
         };
         let mut plan = from.plan;
         if let Some(condition) = &select.selection {
-            let condition = self.condition(&Env { filters: true, ..env.plain("WHERE") }, condition, "WHERE")?;
+            let condition = self.condition(&env.plain("WHERE"), condition, "WHERE")?;
             plan = LogicalPlan::Filter(Filter::try_new(condition, plan.into())?);
         }
         let mut items = self.items(&env, &select.projection)?;
         let groups = self.groups(&env, &select.group_by, &mut items)?;
         let mut having = match &select.having {
             Some(having) => {
-                let env = Env { no_windows: Some("HAVING"), filters: true, ..env.clone() };
+                let env = Env { no_windows: Some("HAVING"), ..env.clone() };
                 Some(self.condition(&env, having, "HAVING")?)
             }
             None => None,
         };
-        let mut orders = self.orders(&env, &order, &mut items)?;
+        let on: Vec<ast::OrderByExpr> = match &select.distinct {
+            Some(Distinct::On(exprs)) => exprs.iter().map(ascending).collect(),
+            _ => Vec::new(),
+        };
+        let mut orders = self.orders(&env, &on, &mut items)?;
+        orders.extend(self.orders(&env, &order, &mut items)?);
         plan = self.aggregate(plan, &scope, &groups, &mut items, &mut having, &mut orders)?;
         if let Some(having) = having {
             plan = LogicalPlan::Filter(Filter::try_new(having, plan.into())?);
@@ -113,68 +119,6 @@ impl Binder<'_> {
         Ok(items)
     }
 
-    fn groups(&self, env: &Env<'_>, group_by: &GroupByExpr, items: &mut [Item]) -> Result<Vec<Typed>> {
-        let exprs = match group_by {
-            GroupByExpr::Expressions(exprs, modifiers) if modifiers.is_empty() => exprs,
-            _ => return Err(Error::unsupported("this form of GROUP BY")),
-        };
-        let plain = env.plain("GROUP BY");
-        let mut groups = Vec::with_capacity(exprs.len());
-        for expr in exprs {
-            let value = match expr {
-                ast::Expr::GroupingSets(_) | ast::Expr::Cube(_) | ast::Expr::Rollup(_) => {
-                    return Err(Error::unsupported("GROUPING SETS, CUBE or ROLLUP"));
-                }
-                ast::Expr::Tuple(_) => return Err(Error::unsupported("GROUP BY of a row")),
-                ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, _), .. })
-                    if digits.bytes().all(|b| b.is_ascii_digit()) =>
-                {
-                    let place = digits.parse::<usize>().ok().filter(|number| (1..=items.len()).contains(number));
-                    let place = place.ok_or_else(|| {
-                        Error::new(
-                            SqlState::InvalidColumnReference,
-                            format!("GROUP BY position {digits} is not in select list"),
-                        )
-                    })?;
-                    self.grouped_item(&mut items[place - 1])?
-                }
-                ast::Expr::Identifier(ident)
-                    if env.scope.find(None, &fold(ident))?.is_none()
-                        && items.iter().any(|item| item.name == fold(ident)) =>
-                {
-                    let name = fold(ident);
-                    match items.iter_mut().find(|item| item.name == name) {
-                        Some(item) => self.grouped_item(item)?,
-                        None => return Err(Error::internal("an item that is gone")),
-                    }
-                }
-                other => self.settled(self.expr(&plain, other)?)?,
-            };
-            if !groups.iter().any(|known: &Typed| known.expr == value.expr) {
-                groups.push(value);
-            }
-        }
-        Ok(groups)
-    }
-
-    fn grouped_item(&self, item: &mut Item) -> Result<Typed> {
-        item.value = self.settled(item.value.clone())?;
-        let expr = item.value.expr.clone();
-        if !find_aggregate_exprs([&expr]).is_empty() {
-            return Err(binder::at(
-                Error::new(SqlState::GroupingError, "aggregate functions are not allowed in GROUP BY"),
-                item.value.at,
-            ));
-        }
-        if !find_window_exprs([&expr]).is_empty() {
-            return Err(binder::at(
-                Error::new(SqlState::GroupingError, "window functions are not allowed in GROUP BY"),
-                item.value.at,
-            ));
-        }
-        Ok(item.value.clone())
-    }
-
     fn orders(&self, env: &Env<'_>, order: &[ast::OrderByExpr], items: &mut [Item]) -> Result<Vec<Order>> {
         let mut orders = Vec::with_capacity(order.len());
         for item in order {
@@ -210,67 +154,6 @@ impl Binder<'_> {
         Ok(orders)
     }
 
-    fn aggregate(
-        &self,
-        plan: LogicalPlan,
-        scope: &Scope,
-        groups: &[Typed],
-        items: &mut [Item],
-        having: &mut Option<Expr>,
-        orders: &mut [Order],
-    ) -> Result<LogicalPlan> {
-        let all = items
-            .iter()
-            .map(|item| &item.value.expr)
-            .chain(having.iter())
-            .chain(orders.iter().map(|order| &order.value.expr));
-        let mut calls = find_aggregate_exprs(all);
-        if groups.is_empty() && calls.is_empty() && having.is_none() {
-            return Ok(plan);
-        }
-        if groups.is_empty() && calls.is_empty() {
-            calls.push(functions::count_star());
-        }
-        let mut replacements = Vec::with_capacity(groups.len() + calls.len());
-        let mut keys = Vec::with_capacity(groups.len());
-        for group in groups {
-            let ty = group.ty.clone().unwrap_or(PgType::Text);
-            let wanted = match &group.expr {
-                Expr::Column(column) => column.name.clone(),
-                _ => items
-                    .iter()
-                    .find(|item| item.value.expr == group.expr)
-                    .map_or_else(|| "key".to_string(), |item| item.name.clone()),
-            };
-            let name = self.unique(&wanted);
-            keys.push(functions::canonical(group.expr.clone(), &ty)?.alias_with_metadata(&name, Some(metadata(&ty))));
-            replacements.push((group.expr.clone(), Column::new_unqualified(name)));
-        }
-        let mut aggregates = Vec::with_capacity(calls.len());
-        for call in calls {
-            let wanted = match &call {
-                Expr::AggregateFunction(call) => call.func.name().to_string(),
-                _ => "aggregate".to_string(),
-            };
-            let name = self.unique(&wanted);
-            aggregates.push(call.clone().alias(&name));
-            replacements.push((call, Column::new_unqualified(name)));
-        }
-        let plan = LogicalPlan::Aggregate(Aggregate::try_new(plan.into(), keys, aggregates)?);
-        for item in items.iter_mut() {
-            let position = item.value.at;
-            item.value.expr = regroup(&item.value.expr, &replacements, scope).map_err(|error| at(error, position))?;
-        }
-        if let Some(having) = having {
-            *having = regroup(having, &replacements, scope)?;
-        }
-        for order in orders {
-            let position = order.value.at;
-            order.value.expr = regroup(&order.value.expr, &replacements, scope).map_err(|error| at(error, position))?;
-        }
-        Ok(plan)
-    }
-
     fn windows(&self, plan: LogicalPlan, items: &mut [Item], orders: &mut [Order]) -> Result<LogicalPlan> {
         let windows = find_window_exprs(
             items.iter().map(|item| &item.value.expr).chain(orders.iter().map(|order| &order.value.expr)),
@@ -300,11 +183,13 @@ impl Binder<'_> {
         orders: Vec<Order>,
         distinct: Option<&Distinct>,
     ) -> Result<BoundQuery> {
-        let is_distinct = match distinct {
-            None | Some(Distinct::All) => false,
-            Some(Distinct::Distinct) => true,
-            Some(Distinct::On(_)) => return Err(Error::unsupported("SELECT DISTINCT ON")),
+        let is_distinct = matches!(distinct, Some(Distinct::Distinct));
+        // The expressions of DISTINCT ON come before those of ORDER BY.
+        let on = match distinct {
+            Some(Distinct::On(exprs)) => exprs.len(),
+            _ => 0,
         };
+        check_distinct_on(&orders, on)?;
         let mut exprs = Vec::with_capacity(items.len() + orders.len());
         let mut columns = Vec::with_capacity(items.len());
         for item in items {
@@ -327,8 +212,9 @@ impl Binder<'_> {
             columns.push(OutputColumn { name: item.name, column: Column::new_unqualified(name), ty: item.value.ty });
         }
         let mut sorts: Vec<SortExpr> = Vec::with_capacity(orders.len());
-        let mut hidden = false;
-        for order in orders {
+        let mut hidden = on > 0;
+        let mut partition = Vec::with_capacity(on);
+        for (number, order) in orders.into_iter().enumerate() {
             let ty = order.value.ty.clone().unwrap_or(PgType::Text);
             let column = match order.place {
                 Some(place) => columns[place].column.clone(),
@@ -346,9 +232,18 @@ impl Binder<'_> {
                     Column::new_unqualified(name)
                 }
             };
-            sorts.push(sort(Expr::Column(column), &ty, &order.options)?);
+            match number < on {
+                true => partition.push(functions::canonical(Expr::Column(column), &ty)?),
+                false => sorts.push(sort(Expr::Column(column), &ty, &order.options)?),
+            }
         }
         let mut plan = LogicalPlanBuilder::from(plan).project(exprs)?;
+        if on > 0 {
+            let name = self.unique("number");
+            plan = plan.window([unnest::row_number(partition, sorts.clone()).alias(&name)])?;
+            let number = Expr::Column(Column::new_unqualified(name));
+            plan = plan.filter(cast(number, DataType::Int64).eq(lit(1_i64)))?;
+        }
         if is_distinct {
             plan = plan.distinct()?;
         }
@@ -360,6 +255,28 @@ impl Binder<'_> {
                 plan.project(columns.iter().map(|column| Expr::Column(column.column.clone())).collect::<Vec<_>>())?;
         }
         Ok(BoundQuery { plan: plan.build()?, columns })
+    }
+}
+
+/// An expression of DISTINCT ON as one of ORDER BY.
+fn ascending(expr: &ast::Expr) -> ast::OrderByExpr {
+    let options = ast::OrderByOptions { asc: None, nulls_first: None };
+    ast::OrderByExpr { expr: expr.clone(), options, with_fill: None }
+}
+
+/// The first `on` expressions are those of DISTINCT ON: ORDER BY must begin with them.
+fn check_distinct_on(orders: &[Order], on: usize) -> Result<()> {
+    let (on, orders) = orders.split_at(on);
+    let among = |orders: &[Order], wanted: &Order| orders.iter().any(|known| known.value.expr == wanted.value.expr);
+    let begin = orders.iter().take_while(|order| among(on, order)).count();
+    let wrong = orders[begin..].iter().find(|order| among(on, order) && !among(&orders[..begin], order));
+    let missing = on.iter().find(|known| orders.len() > begin && !among(&orders[..begin], known));
+    match (on.is_empty(), wrong.or(missing)) {
+        (false, Some(order)) => {
+            let message = "SELECT DISTINCT ON expressions must match initial ORDER BY expressions";
+            Err(at(Error::new(SqlState::InvalidColumnReference, message), order.value.at))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -376,34 +293,8 @@ fn star(scope: &Scope, table: Option<&str>) -> Vec<Item> {
         .collect()
 }
 
-/// An expression over the output of the aggregation; what is neither grouped nor aggregated is an
-/// error.
-fn regroup(expr: &Expr, replacements: &[(Expr, Column)], scope: &Scope) -> Result<Expr> {
-    let replaced = replace(expr, replacements)?;
-    let mut stray = None;
-    replaced.apply(|inner| {
-        if let Expr::Column(column) = inner
-            && !replacements.iter().any(|(_, known)| known == column)
-        {
-            stray = Some(inner.clone());
-            return Ok(TreeNodeRecursion::Stop);
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    match stray {
-        None => Ok(replaced),
-        Some(column) => {
-            let name = scope.describe(&column).unwrap_or_else(|| column.to_string());
-            Err(Error::new(
-                SqlState::GroupingError,
-                format!("column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function"),
-            ))
-        }
-    }
-}
-
 /// Puts columns in the place of the expressions that are computed below.
-fn replace(expr: &Expr, replacements: &[(Expr, Column)]) -> Result<Expr> {
+pub(super) fn replace(expr: &Expr, replacements: &[(Expr, Column)]) -> Result<Expr> {
     let replaced =
         expr.clone().transform_down(|inner| match replacements.iter().find(|(known, _)| *known == inner) {
             Some((_, column)) => Ok(Transformed::new(Expr::Column(column.clone()), true, TreeNodeRecursion::Jump)),

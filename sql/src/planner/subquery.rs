@@ -1,21 +1,21 @@
 //! Subqueries in expressions: scalar, IN, EXISTS, ANY and ALL.
 //!
-//! They stay expressions of the plan; where rows are filtered DataFusion turns them into joins,
-//! elsewhere `membership` makes values of them. A view refuses them when it is lowered.
+//! Here they stay expressions of the plan; when the statement is bound `unnest` makes joins of all.
 
 use std::sync::Arc;
 
 use datafusion::common::Spans;
-use datafusion::logical_expr::expr::{Exists, InSubquery};
+use datafusion::common::tree_node::Transformed;
+use datafusion::error::Result as DataFusionResult;
+use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison, SetQuantifier};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Subquery};
 use datafusion::sql::sqlparser::ast::{self, BinaryOperator};
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::binder::{Binder, BoundQuery, Env};
-use super::expr::Cast;
-use super::typed::{Typed, common, compares_natively};
-use super::{functions, membership};
+use super::functions;
+use super::typed::Typed;
 
 impl Binder<'_> {
     fn subquery(&self, env: &Env<'_>, query: &ast::Query) -> Result<BoundQuery> {
@@ -25,19 +25,17 @@ impl Binder<'_> {
     /// `(SELECT ...)` as a value.
     pub(crate) fn scalar_subquery(&self, env: &Env<'_>, query: &ast::Query) -> Result<Typed> {
         let bound = self.settled_query(self.subquery(env, query)?)?;
-        let ty = single_column(&bound)?;
-        let value = functions::nullable(Expr::ScalarSubquery(wrap(bound.plan)), &ty);
-        Ok(Typed::new(value, ty))
+        let ty = match bound.columns.as_slice() {
+            [column] => column.ty.clone().unwrap_or(PgType::Text),
+            _ => return Err(Error::new(SqlState::SyntaxError, "subquery must return only one column")),
+        };
+        Ok(Typed::new(Expr::ScalarSubquery(wrap(bound.plan)), ty))
     }
 
     /// `[NOT] EXISTS (SELECT ...)`.
     pub(crate) fn exists(&self, env: &Env<'_>, query: &ast::Query, negated: bool) -> Result<Typed> {
         let bound = self.subquery(env, query)?;
-        if self.joins_subqueries(env) {
-            return Ok(Typed::new(Expr::Exists(Exists { subquery: wrap(bound.plan), negated }), PgType::Bool));
-        }
-        let exists = membership::exists(bound.plan, self.unique("exists"))?;
-        Ok(Typed::new(if negated { Expr::Not(Box::new(exists)) } else { exists }, PgType::Bool))
+        Ok(Typed::new(Expr::Exists(Exists { subquery: wrap(bound.plan), negated }), PgType::Bool))
     }
 
     /// `inner [NOT] IN (SELECT ...)`.
@@ -48,43 +46,78 @@ impl Binder<'_> {
         query: &ast::Query,
         negated: bool,
     ) -> Result<Typed> {
-        let value = self.expr(env, inner)?;
-        let bound = self.settled_query(self.subquery(env, query)?)?;
-        let column_type = match bound.columns.as_slice() {
-            [_] => single_column(&bound)?,
-            columns => {
-                let many = if columns.is_empty() { "few" } else { "many" };
-                return Err(Error::new(SqlState::SyntaxError, format!("subquery has too {many} columns")));
-            }
+        let (mut values, plan) = self.beside(env, inner, query, &BinaryOperator::Eq)?;
+        let expr = match (values.pop(), values.is_empty()) {
+            (Some(only), true) => only,
+            (last, _) => functions::row(values.into_iter().chain(last).collect()),
         };
-        let ty = common([(value.ty.as_ref(), value.at), (Some(&column_type), None)], "IN").map_err(|_| {
-            let message =
-                format!("operator does not exist: {} = {}", value.type_name(), super::typed::base_name(&column_type));
-            Error::new(SqlState::UndefinedFunction, message).hint(
-                "No operator matches the given name and argument types. You might need to add explicit type casts.",
-            )
-        })?;
-        let value = self.coerce(value, &ty, Cast::Explicit)?;
-        let mut plan = bound.plan;
-        if column_type != ty || !compares_natively(&ty) {
-            let column = Typed::new(Expr::Column(bound.columns[0].column.clone()), column_type);
-            let column = self.coerce(column, &ty, Cast::Explicit)?;
-            let key = functions::key(column.expr, &ty)?.alias(self.unique("key"));
-            plan = LogicalPlanBuilder::from(plan).project([key])?.build()?;
-        }
-        let key = functions::key(value.expr, &ty)?;
-        if self.joins_subqueries(env) {
-            let expr = Box::new(key);
-            return Ok(Typed::new(Expr::InSubquery(InSubquery { expr, subquery: wrap(plan), negated }), PgType::Bool));
-        }
-        let member = membership::is_member(key, plan, self.unique("members"))?;
-        Ok(Typed::new(if negated { Expr::Not(Box::new(member)) } else { member }, PgType::Bool))
+        let test = InSubquery { expr: Box::new(expr), subquery: wrap(plan), negated };
+        Ok(Typed::new(Expr::InSubquery(test), PgType::Bool))
     }
 
-    /// Whether subqueries may stay as they are: where they filter rows, and in a view, which names
-    /// them when it refuses them.
-    fn joins_subqueries(&self, env: &Env<'_>) -> bool {
-        env.filters || self.settings.view
+    /// `left op ANY|ALL (SELECT ...)`.
+    fn quantified_query(
+        &self,
+        env: &Env<'_>,
+        left: &ast::Expr,
+        op: &BinaryOperator,
+        query: &ast::Query,
+        any: bool,
+    ) -> Result<Typed> {
+        use datafusion::logical_expr::Operator as O;
+        let operator = match op {
+            BinaryOperator::Eq if any => return self.in_subquery(env, left, query, false),
+            BinaryOperator::NotEq if !any => return self.in_subquery(env, left, query, true),
+            BinaryOperator::Eq => O::Eq,
+            BinaryOperator::NotEq => O::NotEq,
+            BinaryOperator::Lt => O::Lt,
+            BinaryOperator::LtEq => O::LtEq,
+            BinaryOperator::Gt => O::Gt,
+            BinaryOperator::GtEq => O::GtEq,
+            other => return Err(Error::unsupported(format!("{other} with ANY or ALL"))),
+        };
+        let (mut values, plan) = self.beside(env, left, query, op)?;
+        let (Some(value), true) = (values.pop(), values.is_empty()) else {
+            return Err(Error::unsupported(format!("{op} of rows with ANY or ALL")));
+        };
+        let quantifier = if any { SetQuantifier::Any } else { SetQuantifier::All };
+        let test = SetComparison::new(Box::new(value), wrap(plan), operator, quantifier);
+        Ok(Typed::new(Expr::SetComparison(test), PgType::Bool))
+    }
+
+    /// A value or row and a query to compare it with: both as keys of the types in which they are
+    /// compared.
+    fn beside(
+        &self,
+        env: &Env<'_>,
+        inner: &ast::Expr,
+        query: &ast::Query,
+        op: &BinaryOperator,
+    ) -> Result<(Vec<Expr>, LogicalPlan)> {
+        let values = match row_items(inner) {
+            Some(items) => items.iter().map(|item| self.expr(env, item)).collect::<Result<Vec<_>>>()?,
+            None => vec![self.expr(env, inner)?],
+        };
+        let bound = self.subquery(env, query)?;
+        if values.len() != bound.columns.len() {
+            let many = if bound.columns.len() < values.len() { "few" } else { "many" };
+            return Err(Error::new(SqlState::SyntaxError, format!("subquery has too {many} columns")));
+        }
+        let (mut keys, mut columns) = (Vec::with_capacity(values.len()), Vec::with_capacity(values.len()));
+        for (value, column) in values.into_iter().zip(bound.columns) {
+            let column = Typed { expr: Expr::Column(column.column), ty: column.ty.or(Some(PgType::Text)), at: None };
+            let (value, column) = self.comparable(op, value, column)?;
+            keys.push(value);
+            columns.push(column.alias(self.unique("key")));
+        }
+        let same = columns.iter().zip(bound.plan.schema().columns()).all(|(key, column)| match key {
+            Expr::Alias(alias) => *alias.expr == Expr::Column(column),
+            _ => false,
+        });
+        if same && columns.len() == bound.plan.schema().fields().len() {
+            return Ok((keys, bound.plan));
+        }
+        Ok((keys, LogicalPlanBuilder::from(bound.plan).project(columns)?.build()?))
     }
 
     /// `left op ANY|ALL (array or query)`.
@@ -99,7 +132,7 @@ impl Binder<'_> {
         let equal = *op == BinaryOperator::Eq && any;
         let unequal = *op == BinaryOperator::NotEq && !any;
         match right {
-            ast::Expr::Subquery(query) if equal || unequal => self.in_subquery(env, left, query, unequal),
+            ast::Expr::Subquery(query) => self.quantified_query(env, left, op, query, any),
             ast::Expr::Array(array) if equal || unequal => {
                 let value = self.expr(env, left)?;
                 let list = array.elem.iter().map(|item| self.expr(env, item)).collect::<Result<Vec<_>>>()?;
@@ -118,21 +151,45 @@ impl Binder<'_> {
                 self.in_values(value, list.into_iter().map(Typed::unknown).collect(), unequal)
             }
             _ => Err(Error::unsupported(format!("{op} {} over this operand", if any { "ANY" } else { "ALL" }))
-                .hint("Supported are = ANY and <> ALL over a subquery or an array literal.")),
+                .hint("Supported are a subquery and, with = ANY and <> ALL, an array literal.")),
         }
     }
 }
 
 /// A query as a part of an expression.
-pub(super) fn wrap(plan: LogicalPlan) -> Subquery {
+fn wrap(plan: LogicalPlan) -> Subquery {
     let outer_ref_columns = plan.all_out_ref_exprs();
     Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: Spans::new() }
 }
 
-fn single_column(bound: &BoundQuery) -> Result<PgType> {
-    match bound.columns.as_slice() {
-        [column] => Ok(column.ty.clone().unwrap_or(PgType::Text)),
-        _ => Err(Error::new(SqlState::SyntaxError, "subquery must return only one column")),
+/// An expression whose own subquery, if it is one, has another plan.
+pub(super) fn map_subquery(
+    expr: Expr,
+    change: &mut dyn FnMut(LogicalPlan) -> DataFusionResult<LogicalPlan>,
+) -> DataFusionResult<Transformed<Expr>> {
+    let mut changed = |subquery: Subquery| -> DataFusionResult<Subquery> {
+        Ok(wrap(change(Arc::unwrap_or_clone(subquery.subquery))?))
+    };
+    Ok(Transformed::yes(match expr {
+        Expr::ScalarSubquery(subquery) => Expr::ScalarSubquery(changed(subquery)?),
+        Expr::Exists(exists) => Expr::Exists(Exists { subquery: changed(exists.subquery)?, ..exists }),
+        Expr::InSubquery(test) => Expr::InSubquery(InSubquery { subquery: changed(test.subquery)?, ..test }),
+        Expr::SetComparison(test) => {
+            Expr::SetComparison(SetComparison { subquery: changed(test.subquery)?, ..test })
+        }
+        other => return Ok(Transformed::no(other)),
+    }))
+}
+
+/// The items of `(a, b, ...)` or `ROW(a, b, ...)`; `None` if the expression is no row.
+fn row_items(expr: &ast::Expr) -> Option<&[ast::Expr]> {
+    match expr {
+        ast::Expr::Tuple(items) => Some(items),
+        ast::Expr::Nested(inner) => match inner.as_ref() {
+            ast::Expr::Tuple(_) => row_items(inner),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -52,7 +52,7 @@ impl Resolver for Names {
     }
 }
 
-fn bind(sql: &str, view: bool) -> Result<Bound> {
+pub(crate) fn bind(sql: &str, view: bool) -> Result<Bound> {
     bind_with(sql, view, &Names)
 }
 

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BinaryArray, BinaryBuilder};
 use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarUDF};
 use thalweg_dataflow::types::numeric::canonical_bytes;
@@ -210,11 +211,35 @@ pub(crate) fn count_star() -> Expr {
     ))
 }
 
-/// The same value, which may be null whatever DataFusion makes of its expression: a scalar subquery
-/// without a row is null, also if its column cannot be.
-pub(crate) fn nullable(expr: Expr, ty: &PgType) -> Expr {
-    let kernel: Kernel = |input| input.array(0);
-    evaluated(PgFunction::new("nullable", vec![ty.clone()], ty.clone(), Zone::default(), kernel), vec![expr])
+/// `(a, b, ...)` before IN; never evaluated.
+pub(crate) fn row(items: Vec<Expr>) -> Expr {
+    let kernel: Kernel = |_| Err(Error::internal("a row that is evaluated"));
+    let function = PgFunction::new(super::unnest::ROW, Vec::new(), PgType::Bool, Zone::default(), kernel);
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(ScalarUDF::new_from_impl(function)), items))
+}
+
+/// `grouping(...)`, as long as the grouping is not known; never evaluated.
+pub(crate) fn grouping(args: Vec<Expr>) -> Expr {
+    let kernel: Kernel = |_| Err(Error::internal("grouping() that is evaluated"));
+    let function = PgFunction::new("grouping", Vec::new(), PgType::Int4, Zone::default(), kernel);
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(ScalarUDF::new_from_impl(function)), args))
+}
+
+/// The calls of `grouping(...)` in expressions, each once.
+pub(crate) fn grouping_calls(exprs: &[&Expr]) -> Result<Vec<Expr>> {
+    let mut calls = Vec::new();
+    for expr in exprs {
+        expr.apply(|inner| {
+            if let Expr::ScalarFunction(call) = inner
+                && call.func.name() == "grouping"
+                && !calls.contains(inner)
+            {
+                calls.push(inner.clone());
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+    }
+    Ok(calls)
 }
 
 /// The value with the same bytes for equal values, still of its type: what is grouped by.

@@ -1,0 +1,131 @@
+//! The domain of a subquery: the columns of the outer side that it names, and their distinct values.
+
+use datafusion::common::Column;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{Distinct, Expr, JoinType, LogicalPlan};
+use thalweg_dataflow::Result;
+use thalweg_dataflow::types::PgType;
+
+use super::part::Key;
+use super::{Unnester, named, project};
+use crate::planner::functions;
+
+/// The outer columns that a subquery names.
+pub(super) struct Domain<'a> {
+    outer: &'a LogicalPlan,
+    columns: Vec<(Column, PgType)>,
+}
+
+impl<'a> Domain<'a> {
+    /// What `query` names of `outer`.
+    pub(super) fn of(query: &LogicalPlan, outer: &'a LogicalPlan) -> Result<Domain<'a>> {
+        let mut columns: Vec<(Column, PgType)> = Vec::new();
+        each_outer_column(query, &mut |column| {
+            if !columns.iter().any(|(known, _)| known == column)
+                && let Some((_, field)) = outer
+                    .schema()
+                    .iter()
+                    .find(|(relation, field)| *relation == column.relation.as_ref() && *field.name() == column.name)
+            {
+                columns.push((column.clone(), PgType::of(field)));
+            }
+        })?;
+        Ok(Domain { outer, columns })
+    }
+
+    /// Whether the subquery names nothing of the outer side.
+    pub(super) fn is_empty(&self) -> bool {
+        self.columns.is_empty()
+    }
+
+    fn has(&self, column: &Column) -> bool {
+        self.columns.iter().any(|(known, _)| known == column)
+    }
+
+    /// Whether an expression names any of these columns.
+    pub(super) fn concerns(&self, expr: &Expr) -> Result<bool> {
+        Ok(expr.exists(|inner| Ok(matches!(inner, Expr::OuterReferenceColumn(_, column) if self.has(column))))?)
+    }
+
+    /// Whether a plan names any of these columns.
+    pub(super) fn concerns_plan(&self, plan: &LogicalPlan) -> Result<bool> {
+        let mut found = false;
+        each_outer_column(plan, &mut |column| found |= self.has(column))?;
+        Ok(found)
+    }
+
+    /// An expression as the outer side reads it.
+    pub(super) fn own(&self, expr: Expr) -> Result<Expr> {
+        let own = expr.transform(|inner| match inner {
+            Expr::OuterReferenceColumn(_, column) if self.has(&column) => Ok(Transformed::yes(Expr::Column(column))),
+            other => Ok(Transformed::no(other)),
+        })?;
+        Ok(own.data)
+    }
+
+    /// Whether keys tell the value of each of these columns.
+    pub(super) fn is_bound(&self, keys: &[Key]) -> bool {
+        self.columns.iter().all(|(column, _)| keys.iter().any(|key| key.copy_of.as_ref() == Some(column)))
+    }
+
+    /// The distinct values of the columns, under names of their own.
+    pub(super) fn rows(&self, unnester: &Unnester<'_>) -> Result<(LogicalPlan, Vec<Key>)> {
+        let mut exprs = Vec::with_capacity(self.columns.len());
+        let mut keys = Vec::with_capacity(self.columns.len());
+        for (column, ty) in &self.columns {
+            let value = Expr::Column(column.clone());
+            // A zero with a sign and one without are equal to some operators, not to all.
+            let outer = match ty {
+                PgType::Float4 | PgType::Float8 => functions::canonical(value, ty)?,
+                _ => value,
+            };
+            let name = unnester.fresh("outer");
+            exprs.push(named(outer.clone(), &name));
+            keys.push(Key { outer, column: name, null_safe: true, copy_of: Some(column.clone()) });
+        }
+        let values = project(without_limit(self.outer)?, exprs)?;
+        Ok((LogicalPlan::Distinct(Distinct::All(values.into())), keys))
+    }
+}
+
+/// Calls `each` for all columns of outer queries that a plan names.
+pub(super) fn each_outer_column(plan: &LogicalPlan, each: &mut dyn FnMut(&Column)) -> Result<()> {
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|inner| {
+                if let Expr::OuterReferenceColumn(_, column) = inner {
+                    each(column);
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(())
+}
+
+/// The plan without a LIMIT near its top: which rows it leaves may differ from one reading to the
+/// next, and more values than the outer side has do no harm.
+fn without_limit(plan: &LogicalPlan) -> Result<LogicalPlan> {
+    if !has_limit(plan) {
+        return Ok(plan.clone());
+    }
+    match plan {
+        LogicalPlan::Limit(limit) => without_limit(&limit.input),
+        LogicalPlan::Sort(sort) => without_limit(&sort.input),
+        other => {
+            let inputs = other.inputs().into_iter().map(without_limit).collect::<Result<Vec<_>>>()?;
+            Ok(other.with_new_exprs(other.expressions(), inputs)?)
+        }
+    }
+}
+
+fn has_limit(plan: &LogicalPlan) -> bool {
+    let goes_on = match plan {
+        LogicalPlan::Limit(_) => return true,
+        LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Filter(_) => true,
+        LogicalPlan::Sort(sort) => sort.fetch.is_none(),
+        LogicalPlan::Join(join) => join.join_type == JoinType::Inner,
+        _ => false,
+    };
+    goes_on && plan.inputs().into_iter().any(has_limit)
+}
