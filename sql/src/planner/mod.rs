@@ -8,8 +8,10 @@
 //! at each execution.
 
 mod arrange;
+mod assign;
 mod binder;
 mod call;
+pub(crate) mod change;
 mod deparse;
 mod explain;
 mod expr;
