@@ -25,6 +25,7 @@ use crate::guard::Guard;
 use crate::parser::{self, Kind, Statement};
 use crate::settings::SessionSettings;
 use crate::statement;
+pub use crate::statement::change::copy::CopyIn;
 
 /// The most notices that wait for a connection to send them; further ones are dropped.
 const NOTICE_QUEUE: usize = 1024;
@@ -126,6 +127,8 @@ pub enum Outcome {
     },
     /// No rows: the command tag.
     Done(String),
+    /// Data is wanted, and then [`Session::finish_copy`].
+    Copy(Box<CopyIn>),
     /// There was no statement (EmptyQueryResponse).
     Empty,
 }
@@ -136,6 +139,7 @@ impl std::fmt::Debug for Outcome {
             Outcome::Rows { schema, tag, .. } => {
                 f.debug_struct("Rows").field("schema", schema).field("tag", tag).finish()
             }
+            Outcome::Copy(copy) => copy.fmt(f),
             Outcome::Done(tag) => f.debug_tuple("Done").field(tag).finish(),
             Outcome::Empty => f.write_str("Empty"),
         }
@@ -336,6 +340,12 @@ impl Session {
             Ok(done) => Ok(done),
             Err(error) => Err(self.fail(error)),
         }
+    }
+
+    /// Ends a COPY whose data has come; the command tag.
+    pub async fn finish_copy(&mut self, copy: CopyIn) -> Result<String> {
+        let finished = statement::change::copy::finish(self, copy).await;
+        finished.map_err(|error| self.fail(error))
     }
 
     /// Refuses everything but the end of a block that failed.

@@ -278,6 +278,11 @@ impl Connection {
                     self.finish(place == last).await?;
                     self.done(&tag);
                 }
+                Outcome::Copy(copy) => {
+                    let tag = self.copy_in(*copy).await?;
+                    self.finish(place == last).await?;
+                    self.done(&tag);
+                }
                 Outcome::Empty => self.wire.output.plain(Plain::EmptyQuery),
             }
         }

@@ -111,6 +111,9 @@ pub(crate) struct Delete {
     pub(crate) returning: Option<Vec<ast::SelectItem>>,
 }
 
+/// The options of COPY.
+pub(crate) type CopyOptions = Options;
+
 /// COPY ... FROM STDIN.
 #[derive(Debug)]
 pub(crate) struct Copy {

@@ -67,7 +67,7 @@ pub(crate) async fn execute(
         Kind::AlterTable(_) => Err(Error::unsupported("ALTER TABLE")),
         Kind::Insert(_) | Kind::Update(_) | Kind::Delete(_) => change::run(session, prepared, &parameters, guard).await,
         Kind::Truncate(truncate) => change::truncate(session, truncate, guard).await,
-        Kind::Copy(_) => Err(Error::unsupported("COPY")),
+        Kind::Copy(copy) => Ok(Outcome::Copy(Box::new(change::copy::CopyIn::new(session, copy, guard)?))),
         Kind::Drop(drop) => drop::run(session, drop).await,
         Kind::Show(show) => show::run(session, show),
         Kind::Explain(explain) => explain::run(session, explain, prepared.statement.request()).await,

@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, DFSchemaRef};
+use datafusion::common::{Column, DFSchemaRef};
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
@@ -66,7 +66,9 @@ impl Evaluation<'_> {
                 return self.by_query(exprs, types, schema, rows).await;
             }
         }
-        let rows = rows.clone().with_schema(Arc::new(schema.as_arrow().clone()))?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        let named = Arc::new(schema.as_arrow().clone());
+        let rows = RecordBatch::try_new_with_options(named, rows.columns().to_vec(), &options)?;
         exprs
             .iter()
             .zip(types)
@@ -135,11 +137,6 @@ impl Evaluation<'_> {
         }
         Ok(concat_batches(&schema, &batches)?)
     }
-}
-
-/// A schema of columns without tables.
-pub(super) fn bare(schema: &SchemaRef) -> Result<DFSchemaRef> {
-    Ok(Arc::new(DFSchema::try_from(schema.as_ref().clone())?))
 }
 
 /// Rows of a table that have the key of given rows.

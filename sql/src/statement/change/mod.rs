@@ -7,13 +7,12 @@
 
 pub(crate) mod check;
 pub(crate) mod copy;
+mod copy_format;
 mod evaluate;
 mod insert;
 mod modify;
 mod target;
 mod truncate;
-
-use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
@@ -201,6 +200,3 @@ pub(crate) async fn commit(session: &Session, view: &View) -> Result<()> {
 fn indices(places: impl Iterator<Item = usize>) -> arrow::array::UInt64Array {
     arrow::array::UInt64Array::from_iter_values(places.map(|place| place as u64))
 }
-
-/// The target of a statement, shared with what computes it.
-pub(crate) type Table = Arc<thalweg_dataflow::table::TableDefinition>;
