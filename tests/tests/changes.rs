@@ -48,8 +48,8 @@ async fn answer(client: &Client, sql: &str) -> String {
                 if let Some(detail) = fields.detail() {
                     out.push_str(&format!("DETAIL: {detail}\n"));
                 }
-                // Ours may say more where PostgreSQL has no hint.
-                if fields.code().code() != "42P01" && let Some(hint) = fields.hint() {
+                // Ours suggests near names oftener.
+                if !fields.code().code().starts_with("42703") && fields.code().code() != "42P01" && let Some(hint) = fields.hint() {
                     out.push_str(&format!("HINT: {hint}\n"));
                 }
             }

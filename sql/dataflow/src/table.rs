@@ -266,6 +266,8 @@ impl Rows {
 #[derive(Debug)]
 pub(crate) struct Change {
     pub(crate) table: RelationId,
+    /// The table as the caller knows it, for messages.
+    pub(crate) definition: Arc<TableDefinition>,
     pub(crate) deletes: Rows,
     pub(crate) inserts: Rows,
     pub(crate) on_conflict: OnConflict,
@@ -280,7 +282,13 @@ impl Change {
             let deletes = Rows::new(&change.table, &change.deletes)?;
             let inserts = Rows::new(&change.table, &change.inserts)?;
             size += deletes.bytes.size() + inserts.bytes.size();
-            encoded.push(Change { table: change.table.id, deletes, inserts, on_conflict: change.on_conflict });
+            encoded.push(Change {
+                table: change.table.id,
+                definition: change.table.clone(),
+                deletes,
+                inserts,
+                on_conflict: change.on_conflict,
+            });
         }
         if size > MAX_COMMIT_BYTES {
             return Err(Error::new(SqlState::ProgramLimitExceeded, "the transaction changes too much")

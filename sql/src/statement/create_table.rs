@@ -102,10 +102,11 @@ fn constraints(create: &CreateTable, object: &mut Object, catalog: &mut Catalog)
         };
         let name = match &constraint.name {
             Some(name) if made.iter().any(|known| known.name == *name) => {
-                return Err(Error::new(
-                    SqlState::DuplicateObject,
-                    format!("constraint \"{name}\" for relation \"{}\" already exists", object.name),
-                ));
+                let message = match is_index {
+                    true => format!("constraint \"{name}\" for relation \"{}\" already exists", object.name),
+                    false => format!("check constraint \"{name}\" already exists"),
+                };
+                return Err(Error::new(SqlState::DuplicateObject, message));
             }
             Some(name) if taken(name) => return Err(already_exists(name)),
             Some(name) => name.clone(),

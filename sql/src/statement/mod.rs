@@ -2,6 +2,7 @@
 //!
 //! [`describe`] says what a statement will give, [`execute`] gives it. Neither knows the wire.
 
+pub(crate) mod alter_table;
 pub(crate) mod change;
 pub(crate) mod create_source;
 pub(crate) mod create_table;
@@ -64,7 +65,7 @@ pub(crate) async fn execute(
         Kind::CreateView(create) => create_view::run(session, create, prepared.statement.request(), guard).await,
         Kind::CreateExternalTable(create) => external_table::run(session, create).await,
         Kind::CreateTable(create) => create_table::run(session, create).await,
-        Kind::AlterTable(_) => Err(Error::unsupported("ALTER TABLE")),
+        Kind::AlterTable(alter) => alter_table::run(session, alter).await,
         Kind::Insert(_) | Kind::Update(_) | Kind::Delete(_) => change::run(session, prepared, &parameters, guard).await,
         Kind::Truncate(truncate) => change::truncate(session, truncate, guard).await,
         Kind::Copy(copy) => Ok(Outcome::Copy(Box::new(change::copy::CopyIn::new(session, copy, guard)?))),

@@ -234,7 +234,7 @@ impl Table {
         }
         let mut skipped = Vec::new();
         for row in 0..inserts.len() {
-            if self.is_left_out(inserts, row, change.on_conflict)? {
+            if self.is_left_out(change, row)? {
                 skipped.push(row);
                 continue;
             }
@@ -255,14 +255,15 @@ impl Table {
     }
 
     /// Whether a row is left out because another has its key; an error if the commit fails.
-    fn is_left_out(&self, inserts: &Rows, row: usize, on_conflict: OnConflict) -> Result<bool> {
+    fn is_left_out(&self, change: &Change, row: usize) -> Result<bool> {
+        let inserts = &change.inserts;
         let taken = |place: usize| inserts.keys[place].get(row).is_some_and(|key| self.keys[place].contains(key));
         let Some(place) = (0..self.keys.len()).find(|place| taken(*place)) else { return Ok(false) };
         let concerns = |wanted: Option<usize>| wanted.is_none_or(|wanted| taken(wanted));
-        match on_conflict {
+        match change.on_conflict {
             OnConflict::Skip(wanted) if concerns(wanted) => Ok(true),
             OnConflict::Retry(wanted) if concerns(wanted) => Err(changed_meanwhile()),
-            _ => Err(self.definition.violation(place, &inserts.batch, row)),
+            _ => Err(change.definition.violation(place, &inserts.batch, row)),
         }
     }
 }
