@@ -95,6 +95,7 @@ impl NodeOp {
             NodeOp::Reduce(reduce) => Some(&reduce.arrangement),
             NodeOp::Index(index) => Some(&index.arrangement),
             NodeOp::Source
+            | NodeOp::Table
             | NodeOp::Map(_)
             | NodeOp::Union
             | NodeOp::Join(_)

@@ -14,6 +14,7 @@ use super::expr::Cast;
 use super::functions;
 use super::scope::Scope;
 use super::typed::{Typed, base_name, metadata};
+use super::unnest::unnest;
 use crate::parser::change::Assignment;
 use crate::parser::parse_expression;
 use crate::parser::phrases::is_default;
@@ -59,7 +60,8 @@ impl Binder<'_> {
             };
             exprs.push(expr.alias_with_metadata(place.to_string(), Some(metadata(&column.data_type))));
         }
-        Ok(Rows::Query(LogicalPlanBuilder::from(bound.plan).project(exprs)?.build()?))
+        let plan = LogicalPlanBuilder::from(bound.plan).project(exprs)?.build()?;
+        Ok(Rows::Query(unnest(plan, &|wanted| self.unique(wanted), false)?))
     }
 
     /// One row of VALUES, in the table's order.

@@ -18,6 +18,7 @@ use super::from::RelationSource;
 use super::names::output_name;
 use super::scope::{Scope, ScopeColumn};
 use super::typed::{Typed, metadata};
+use super::unnest::unnest;
 use super::{Planner, Relation, Resolver, Settings};
 use crate::parser::change::{ColumnName, Conflict, ConflictAction, Delete, Insert, Update};
 
@@ -124,7 +125,6 @@ pub(super) fn env<'s>(scope: &'s Scope, clause: &'static str) -> Env<'s> {
         ctes: Vec::new().into(),
         no_aggregates: Some(clause),
         no_windows: Some(clause),
-        filters: false,
         windows: Vec::new().into(),
     }
 }
@@ -155,7 +155,7 @@ impl Planner {
                 })?;
                 let condition = match condition {
                     Some(condition) => {
-                        let env = Env { filters: true, ..scope.env("WHERE") };
+                        let env = scope.env("WHERE");
                         Some(binder.condition(&env, condition, "WHERE")?)
                     }
                     None => None,
@@ -225,7 +225,7 @@ impl Planner {
         settings: &Settings,
     ) -> Result<Expr> {
         let binder = Binder::new(resolver, settings, &[]);
-        let env = Env { filters: true, ..scope.env("check constraints") };
+        let env = scope.env("check constraints");
         let condition = binder.condition(&env, expr, "CHECK")?;
         settled(binder)?;
         Ok(condition)
@@ -287,7 +287,7 @@ impl Binder<'_> {
             scope.extend(others.scope)?;
         }
         if let Some(condition) = condition {
-            let env = Env { filters: true, ..env(&scope, "WHERE") };
+            let env = env(&scope, "WHERE");
             let condition = self.condition(&env, condition, "WHERE")?;
             plan = LogicalPlan::Filter(Filter::try_new(condition, plan.into())?);
         }
@@ -360,6 +360,7 @@ impl Binder<'_> {
             }
             None => None,
         };
+        let plan = unnest(plan, &|wanted| self.unique(wanted), false)?;
         Ok(BoundChange { plan, schema: Arc::new(Schema::new(fields)), returning, parameters: settled(self)? })
     }
 

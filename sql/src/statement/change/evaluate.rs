@@ -22,7 +22,7 @@ use thalweg_dataflow::types::{PgType, normalize};
 
 use super::indices;
 use crate::batch::fill;
-use crate::planner::{Bound, guard};
+use crate::planner::{Bound, guard, unnest};
 use crate::session::{Session, View};
 
 /// Where expressions are evaluated, and with which parameters.
@@ -112,7 +112,7 @@ impl Evaluation<'_> {
             fields.push(ty.field(format!("value {place}"), true));
         }
         let schema = Arc::new(Schema::new(fields));
-        let found = self.query(plan.project(outputs)?.build()?, schema).await?;
+        let found = self.query(without_subqueries(plan.project(outputs)?.build()?)?, schema).await?;
         let numbers = found.column(0).as_primitive::<Int64Type>();
         let mut order: Vec<usize> = (0..found.num_rows()).collect();
         order.sort_by_key(|row| numbers.value(*row));
@@ -137,6 +137,16 @@ impl Evaluation<'_> {
         }
         Ok(concat_batches(&schema, &batches)?)
     }
+}
+
+/// The plan with joins for its subqueries; their names meet none that the binder gave.
+fn without_subqueries(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let count = std::cell::Cell::new(0);
+    let unique = |wanted: &str| {
+        count.set(count.get() + 1);
+        format!("{wanted} at hand {}", count.get())
+    };
+    unnest(plan, &unique, false)
 }
 
 /// Rows of a table that have the key of given rows.
