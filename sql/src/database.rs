@@ -50,6 +50,8 @@ pub(crate) struct Inner {
     published: RwLock<Arc<Published>>,
     /// Held by the one statement that changes the catalog.
     pub(crate) ddl: tokio::sync::Mutex<()>,
+    /// Held by the one statement whose commit met others' changes again and again.
+    pub(crate) turn: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -83,6 +85,7 @@ impl Database {
                 published.sources.insert(object.oid, source);
             }
         }
+        let has_tables = published.catalog.objects().any(|object| object.table().is_some());
         let definitions = definitions(&published)?;
         let file_errors = Arc::new(FileErrors::new(options.file_errors_max_rows));
         let batch = Batch::new(options.batch.clone())?;
@@ -90,6 +93,10 @@ impl Database {
         tokio::task::spawn_blocking(move || starting.start(definitions))
             .await
             .map_err(|error| Error::internal(format!("the start of the engine broke off: {error}")))??;
+        if has_tables {
+            // What was acknowledged before a crash is there before anybody can ask.
+            engine.replayed().await?;
+        }
         let inner = Inner {
             engine,
             connectors,
@@ -98,6 +105,7 @@ impl Database {
             file_errors,
             published: RwLock::new(Arc::new(published)),
             ddl: tokio::sync::Mutex::new(()),
+            turn: tokio::sync::Mutex::new(()),
         };
         let database = Database(Arc::new(inner));
         crate::statement::create_view::resume(&database);
@@ -181,6 +189,7 @@ fn definitions(published: &Published) -> Result<Vec<Definition>> {
                     }));
                 }
             }
+            ObjectData::Table(_) => definitions.extend(object.table_definition().map(Definition::Table)),
             ObjectData::Files(_) => {}
         }
     }

@@ -13,8 +13,10 @@ use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::scalar::ScalarValue;
 use parking_lot::Mutex;
-use thalweg_dataflow::engine::Snapshot;
+use thalweg_dataflow::engine::{Rows, Snapshot};
 use thalweg_dataflow::error::{Error, Result, SqlState};
+use thalweg_dataflow::plan::RelationId;
+use thalweg_dataflow::table::Pending;
 use thalweg_dataflow::types::PgType;
 use tokio::sync::{mpsc, watch};
 
@@ -23,6 +25,7 @@ use crate::guard::Guard;
 use crate::parser::{self, Kind, Statement};
 use crate::settings::SessionSettings;
 use crate::statement;
+pub use crate::statement::change::copy::CopyIn;
 
 /// The most notices that wait for a connection to send them; further ones are dropped.
 const NOTICE_QUEUE: usize = 1024;
@@ -89,6 +92,12 @@ pub enum RowsTag {
     Show,
     /// `EXPLAIN`.
     Explain,
+    /// `INSERT 0 n`.
+    Insert,
+    /// `UPDATE n`.
+    Update,
+    /// `DELETE n`.
+    Delete,
 }
 
 impl RowsTag {
@@ -98,6 +107,9 @@ impl RowsTag {
             RowsTag::Select => format!("SELECT {rows}"),
             RowsTag::Show => "SHOW".into(),
             RowsTag::Explain => "EXPLAIN".into(),
+            RowsTag::Insert => format!("INSERT 0 {rows}"),
+            RowsTag::Update => format!("UPDATE {rows}"),
+            RowsTag::Delete => format!("DELETE {rows}"),
         }
     }
 }
@@ -115,6 +127,8 @@ pub enum Outcome {
     },
     /// No rows: the command tag.
     Done(String),
+    /// Data is wanted, and then [`Session::finish_copy`].
+    Copy(Box<CopyIn>),
     /// There was no statement (EmptyQueryResponse).
     Empty,
 }
@@ -125,6 +139,7 @@ impl std::fmt::Debug for Outcome {
             Outcome::Rows { schema, tag, .. } => {
                 f.debug_struct("Rows").field("schema", schema).field("tag", tag).finish()
             }
+            Outcome::Copy(copy) => copy.fmt(f),
             Outcome::Done(tag) => f.debug_tuple("Done").field(tag).finish(),
             Outcome::Empty => f.write_str("Empty"),
         }
@@ -181,6 +196,24 @@ pub(crate) struct View {
     pub(crate) snapshot: Arc<Snapshot>,
     /// The catalog.
     pub(crate) published: Arc<Published>,
+    /// What the block changed so far, by table.
+    pub(crate) writes: Option<Arc<BTreeMap<RelationId, Pending>>>,
+}
+
+impl View {
+    /// What the block changed of a table.
+    pub(crate) fn pending(&self, table: RelationId) -> Option<&Pending> {
+        self.writes.as_ref()?.get(&table)
+    }
+
+    /// The rows of a view or table, all columns.
+    pub(crate) fn rows(&self, relation: RelationId) -> Result<Rows> {
+        let rows = self.snapshot.scan(relation, None)?;
+        match self.pending(relation) {
+            Some(pending) => pending.over(rows),
+            None => Ok(rows),
+        }
+    }
 }
 
 /// One connection's session.
@@ -279,14 +312,18 @@ impl Session {
         let kind = prepared.statement.kind();
         self.admit(kind).map_err(|error| self.fail(error))?;
         if kind.is_ddl() {
+            if self.block.is_none() {
+                // DDL cannot be undone, so what came before it in its request is not held back.
+                self.commit_writes().await.map_err(|error| self.fail(error))?;
+            }
             self.forget_view();
         }
         let (switch, cancelled) = watch::channel(false);
         *self.running.lock() = Some(switch);
         let guard = Guard::new(cancelled, self.settings.statement_timeout(), self.failed.clone());
         let mut stop = guard.clone();
-        let outcome = if matches!(kind, Kind::CreateView(_)) {
-            // It watches the guard itself, to take away what it has begun.
+        let outcome = if matches!(kind, Kind::CreateView(_)) || kind.is_change() {
+            // It watches the guard itself: to take away what it has begun, or to let a commit end.
             statement::execute(self, prepared, parameters, &guard).await
         } else {
             tokio::select! {
@@ -303,6 +340,12 @@ impl Session {
             Ok(done) => Ok(done),
             Err(error) => Err(self.fail(error)),
         }
+    }
+
+    /// Ends a COPY whose data has come; the command tag.
+    pub async fn finish_copy(&mut self, copy: CopyIn) -> Result<String> {
+        let finished = statement::change::copy::finish(self, copy).await;
+        finished.map_err(|error| self.fail(error))
     }
 
     /// Refuses everything but the end of a block that failed.
@@ -342,11 +385,22 @@ impl Session {
         self.block = Some(self.request.clone().unwrap_or_else(Block::new));
     }
 
-    /// COMMIT or ROLLBACK; the command tag.
+    /// COMMIT; the command tag. If the block's changes cannot be committed, it is rolled back.
+    pub(crate) async fn commit(&mut self) -> Result<&'static str> {
+        let failed = self.failed.load(Ordering::Acquire);
+        let committed = if failed { Ok(()) } else { self.commit_writes().await };
+        let tag = self.end(committed.is_ok());
+        committed.map(|()| tag)
+    }
+
+    /// The end of a block; the command tag.
     pub(crate) fn end(&mut self, commit: bool) -> &'static str {
         let failed = self.failed.swap(false, Ordering::AcqRel);
         if self.block.take().is_none() {
             self.warning(Error::new(SqlState::NoActiveTransaction, "there is no transaction in progress"));
+            if self.request.is_some() {
+                self.request = Some(Block::new());
+            }
             return if commit { "COMMIT" } else { "ROLLBACK" };
         }
         let committed = commit && !failed;
@@ -369,12 +423,22 @@ impl Session {
     }
 
     /// Several statements came as one request: as in PostgreSQL they are a block of their own, so
-    /// that all of them read one snapshot, until [`Session::end_request`].
+    /// that all of them read one snapshot and their changes are made together, until
+    /// [`Session::finish_request`] or, when one of them failed, [`Session::end_request`].
     pub fn begin_request(&mut self) {
         self.request = Some(Block::new());
     }
 
-    /// The request is answered, or one of its statements failed.
+    /// The request's last statement is about to be answered: what it changed is committed, unless a
+    /// block is open.
+    pub async fn finish_request(&mut self) -> Result<()> {
+        if self.block.is_none() && self.request.is_some() {
+            self.commit_writes().await.map_err(|error| self.fail(error))?;
+        }
+        Ok(())
+    }
+
+    /// The request is answered, or one of its statements failed: what is not committed is gone.
     pub fn end_request(&mut self) {
         self.request = None;
     }
@@ -408,7 +472,31 @@ impl Session {
     fn fresh_view(&self) -> View {
         // The catalog first: a relation it names is then at most newer in the data.
         let published = self.database.published();
-        View { snapshot: Arc::new(self.database.0.engine.snapshot()), published }
+        View { snapshot: Arc::new(self.database.0.engine.snapshot()), published, writes: None }
+    }
+
+    /// Whether changes wait for the end of a block, or of a request of several statements.
+    pub(crate) fn is_in_block(&self) -> bool {
+        self.shared().is_some()
+    }
+
+    /// Remembers what a block changed of a table, over what it saw.
+    pub(crate) fn write(&mut self, mut view: View, pending: Pending, table: RelationId) {
+        let mut writes = view.writes.take().unwrap_or_default();
+        Arc::make_mut(&mut writes).insert(table, pending);
+        view.writes = Some(writes);
+        if let Some(shared) = self.block.as_mut().or(self.request.as_mut()) {
+            shared.view = Some(view);
+        }
+    }
+
+    /// Makes what the block or request changed durable and visible; from here on it sees the newest.
+    async fn commit_writes(&mut self) -> Result<()> {
+        let view = self.block.as_mut().or(self.request.as_mut()).and_then(|shared| shared.view.take());
+        match view {
+            Some(view) if view.writes.is_some() => statement::change::commit(self, &view).await,
+            _ => Ok(()),
+        }
     }
 
     /// The clock reading of the statement: the block's, if one is open.

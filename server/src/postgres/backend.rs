@@ -74,6 +74,16 @@ impl Output {
         self.buffer.put_u8(0);
     }
 
+    /// Adds CopyInResponse: so many columns, all as text.
+    pub(crate) fn copy_in(&mut self, columns: usize) {
+        let count = u16::try_from(columns).unwrap_or(u16::MAX);
+        self.buffer.put_u8(b'G');
+        self.buffer.put_u32(7 + 2 * u32::from(count));
+        self.buffer.put_u8(0);
+        self.buffer.put_u16(count);
+        self.buffer.put_bytes(0, 2 * usize::from(count));
+    }
+
     /// Adds ReadyForQuery.
     pub(crate) fn ready(&mut self, status: TransactionStatus) {
         self.message(&ReadyForQuery::new(match status {

@@ -259,8 +259,10 @@ impl Connection {
 
     /// One after the other; an error ends them.
     async fn run_all(&mut self, statements: Vec<Statement>) -> Result<(), Stop> {
-        for statement in statements {
+        let last = statements.len().saturating_sub(1);
+        for (place, statement) in statements.into_iter().enumerate() {
             if self.deallocate(statement.text()) {
+                self.finish(place == last).await?;
                 continue;
             }
             let prepared = Prepared { statement, parameters: Vec::new(), columns: None };
@@ -269,11 +271,28 @@ impl Connection {
                     self.wire.output.message(&description(&schema, &[]));
                     let mut cursor = Cursor::new(&schema, rows, tag, &[], self.text_style());
                     let (sent, _) = cursor.send(&mut self.wire, 0).await?;
+                    self.finish(place == last).await?;
                     self.wire.output.complete(&cursor.tag(sent));
                 }
-                Outcome::Done(tag) => self.done(&tag),
+                Outcome::Done(tag) => {
+                    self.finish(place == last).await?;
+                    self.done(&tag);
+                }
+                Outcome::Copy(copy) => {
+                    let tag = self.copy_in(*copy).await?;
+                    self.finish(place == last).await?;
+                    self.done(&tag);
+                }
                 Outcome::Empty => self.wire.output.plain(Plain::EmptyQuery),
             }
+        }
+        Ok(())
+    }
+
+    /// Before the last statement of a request is said to be done, what the request changed is.
+    async fn finish(&mut self, last: bool) -> Result<(), Stop> {
+        if last {
+            self.wire.attend(self.session.finish_request()).await??;
         }
         Ok(())
     }

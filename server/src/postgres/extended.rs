@@ -154,6 +154,11 @@ impl Connection {
                         self.done(&tag);
                         return Ok(());
                     }
+                    Outcome::Copy(copy) => {
+                        let tag = self.copy_in(*copy).await?;
+                        self.done(&tag);
+                        return Ok(());
+                    }
                     Outcome::Empty => {
                         self.wire.output.plain(Plain::EmptyQuery);
                         return Ok(());

@@ -23,6 +23,7 @@ mod attend;
 mod backend;
 pub(crate) mod cancel;
 pub(crate) mod connection;
+mod copy;
 mod cursor;
 mod deallocate;
 mod extended;

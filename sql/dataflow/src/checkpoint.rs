@@ -159,7 +159,7 @@ impl Checkpointer {
         let broken = std::mem::take(&mut self.broken);
         self.assign(dataflow);
         let arrangements = self.arrangements_of(dataflow);
-        let (targets, waiting) = self.targets(&arrangements, broken);
+        let (targets, waiting) = self.targets(&arrangements, &self.tables_of(dataflow), broken);
         let sections: Vec<(Unit, bool, Vec<Vec<u8>>)> = targets
             .into_par_iter()
             .map(|target| (target.unit, target.whole, section::freeze(target.unit, target.arrangement, target.whole)))
@@ -215,10 +215,18 @@ impl Checkpointer {
         nodes.collect()
     }
 
+    /// The arrangements that hold rows of tables. They never wait: the cuts that made them go with
+    /// the next checkpoint, and nothing else could make them again.
+    fn tables_of(&self, dataflow: &Dataflow) -> BTreeSet<u32> {
+        let tables = dataflow.nodes().filter(|(_, node)| dataflow.keeps_table(node));
+        tables.filter_map(|(_, node)| self.arrangements.get(&node.fingerprint).copied()).collect()
+    }
+
     /// The units to freeze now, and the arrangements some of whose units must wait.
     fn targets<'a>(
         &self,
         arrangements: &BTreeMap<u32, &'a Arrangement>,
+        tables: &BTreeSet<u32>,
         broken: bool,
     ) -> (Vec<Target<'a>>, BTreeSet<u32>) {
         let mut targets = Vec::new();
@@ -239,7 +247,7 @@ impl Checkpointer {
                         continue;
                     }
                     let first = meta.base == 0;
-                    if first && budget == 0 {
+                    if first && budget == 0 && !tables.contains(&number) {
                         waiting.insert(number);
                         continue;
                     }

@@ -20,7 +20,7 @@ use crate::arrangement::hash::SHARDS;
 use crate::checkpoint::{Recovered, recover};
 use crate::coordinator::inbox::Inbox;
 use crate::coordinator::shared::{Published, Shared, ViewHandle};
-use crate::coordinator::{Command, Coordinator, Resources};
+use crate::coordinator::{Command, Commit, Coordinator, Resources};
 use crate::cut::Cut;
 use crate::delta::{Batch, Delta};
 use crate::error::{Error, Result, SqlState};
@@ -28,6 +28,7 @@ use crate::graph::Reading;
 use crate::plan::{Plan, RelationId};
 use crate::source::{BadRecord, Offsets, Source};
 use crate::storage::Storage;
+use crate::table::{Change, Committed, TableChange, TableDefinition};
 
 /// The settings of an engine; every queue's bound has its name here.
 #[derive(Debug, Clone)]
@@ -60,6 +61,8 @@ pub enum Definition {
     },
     /// A materialized view.
     View(ViewDefinition),
+    /// A table.
+    Table(TableDefinition),
 }
 
 /// A materialized view.
@@ -301,6 +304,25 @@ impl Engine {
     /// Starts to build a view.
     pub async fn add_view(&self, definition: ViewDefinition) -> Result<Build> {
         self.ask(|reply| Command::AddView { definition, reply }).await
+    }
+
+    /// Waits until the epochs that the cut log held at the start are published again: from then on
+    /// snapshots have everything that was ever acknowledged.
+    pub async fn replayed(&self) -> Result<()> {
+        self.ask(|reply| Command::Replayed { reply }).await
+    }
+
+    /// Adds a table without rows.
+    pub async fn add_table(&self, definition: TableDefinition) -> Result<()> {
+        self.ask(|reply| Command::AddTable { definition, reply }).await
+    }
+
+    /// Makes changes of tables, all of them or none, in one epoch. When it returns they are durable
+    /// and in every later snapshot, in every view. Errors: 40001 when a row to be deleted is not
+    /// there (any more), 23505 when a key is taken, 42P01 when a table is gone.
+    pub async fn commit(&self, changes: &[TableChange]) -> Result<Committed> {
+        let changes = Change::encode(changes)?;
+        self.ask(|reply| Command::Commit(Commit { changes, reply })).await
     }
 
     /// Removes relations at a cut; a view that is being built is cancelled.

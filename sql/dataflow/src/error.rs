@@ -87,6 +87,10 @@ sql_states! {
     CharacterNotInRepertoire = "22021",
     /// A null where none is allowed.
     NotNullViolation = "23502",
+    /// A value that must be unique is there already.
+    UniqueViolation = "23505",
+    /// A row fails a CHECK constraint.
+    CheckViolation = "23514",
     /// A transaction that failed takes no more statements.
     InFailedTransaction = "25P02",
     /// The statement cannot run inside a transaction block.
@@ -145,6 +149,8 @@ sql_states! {
     InvalidColumnReference = "42P10",
     /// A parameter's type cannot be inferred.
     IndeterminateDatatype = "42P18",
+    /// The definition of a table does not hold together.
+    InvalidTableDefinition = "42P16",
     /// The definition of an object does not hold together.
     InvalidObjectDefinition = "42P17",
     /// Too many rows, too deep an expression: a limit of ours.

@@ -37,6 +37,8 @@ pub(crate) type NodeId = u32;
 pub(crate) enum NodeKey {
     /// Columns of a source.
     Source(RelationId, Vec<usize>),
+    /// A table's changes.
+    Table(RelationId),
     /// Filters and projections, with the types of the output.
     Map(NodeId, Vec<Arc<dyn PhysicalExpr>>, Vec<Arc<dyn PhysicalExpr>>, Vec<PgType>),
     /// UNION ALL.
@@ -64,6 +66,8 @@ pub(crate) enum NodeKey {
 pub(crate) enum NodeOp {
     /// Takes a source's rows in.
     Source,
+    /// Takes a table's changes in.
+    Table,
     /// See [`Map`].
     Map(Arc<Map>),
     /// Hands its inputs on.
@@ -91,6 +95,7 @@ impl NodeOp {
             NodeOp::Reduce(reduce) => Some(&reduce.arrangement),
             NodeOp::Index(index) => Some(&index.arrangement),
             NodeOp::Source
+            | NodeOp::Table
             | NodeOp::Map(_)
             | NodeOp::Union
             | NodeOp::Join(_)
@@ -152,6 +157,8 @@ pub(crate) struct Dataflow {
 pub(crate) struct Inputs {
     /// A source's rows, with the places in its schema of the columns they have.
     pub(crate) sources: HashMap<RelationId, (Vec<usize>, Vec<RecordBatch>)>,
+    /// Changes of tables, in the order in which they were committed.
+    pub(crate) tables: HashMap<RelationId, Delta>,
     /// Rows of imported nodes.
     pub(crate) imported: HashMap<NodeId, Delta>,
 }
@@ -168,7 +175,7 @@ pub(crate) struct Frame {
 }
 
 /// The engine's own copy of a schema: everything may be null.
-fn nullable(schema: &SchemaRef) -> SchemaRef {
+pub(crate) fn nullable(schema: &SchemaRef) -> SchemaRef {
     Arc::new(Schema::new(
         schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>(),
     ))
@@ -241,6 +248,7 @@ impl Dataflow {
             Some(NodeKey::Map(input, ..)) => self.is_readable(*input),
             Some(
                 NodeKey::Source(..)
+                | NodeKey::Table(_)
                 | NodeKey::Union(_)
                 | NodeKey::Index(..)
                 | NodeKey::Join(..)
@@ -262,6 +270,12 @@ impl Dataflow {
             }
         }
         seen.iter().filter_map(|id| self.nodes.get(id)).collect()
+    }
+
+    /// Whether a node keeps the rows of a table: state that cannot be computed again.
+    pub(crate) fn keeps_table(&self, node: &Node) -> bool {
+        matches!(&node.key, NodeKey::Rows(input)
+            if self.nodes.get(input).is_some_and(|below| matches!(below.key, NodeKey::Table(_))))
     }
 
     /// The errors of a view: those of its node and of all below it.
@@ -347,6 +361,7 @@ impl Dataflow {
         let retracts_below = below.iter().any(|node| node.retracts);
         let (op, retracts) = match &key {
             NodeKey::Source(..) => (NodeOp::Source, false),
+            NodeKey::Table(_) => (NodeOp::Table, true),
             NodeKey::Imported(_) => (NodeOp::Imported, true),
             NodeKey::Union(_) => (NodeOp::Union, retracts_below),
             NodeKey::Map(_, filters, project, _) => {
@@ -572,6 +587,7 @@ fn run_node(
             Some((built, batches)) => source_rows(built, batches, columns, &node.schema)?,
             None => Delta::new(),
         },
+        (NodeOp::Table, NodeKey::Table(relation)) => inputs.tables.remove(relation).unwrap_or_default(),
         (NodeOp::Imported, _) => inputs.imported.remove(&id).unwrap_or_default(),
         (NodeOp::Union, NodeKey::Union(below)) => {
             // The columns keep the union's own names.
@@ -650,7 +666,7 @@ fn source_rows(built: &[usize], batches: &[RecordBatch], columns: &[usize], sche
 
 fn inputs_of(key: &NodeKey) -> Vec<NodeId> {
     match key {
-        NodeKey::Source(..) | NodeKey::Imported(_) | NodeKey::Values(_) => Vec::new(),
+        NodeKey::Source(..) | NodeKey::Table(_) | NodeKey::Imported(_) | NodeKey::Values(_) => Vec::new(),
         NodeKey::Map(input, ..) | NodeKey::Groups(input, ..) | NodeKey::Rows(input) | NodeKey::Index(input, ..) => {
             vec![*input]
         }
@@ -664,6 +680,7 @@ fn rename(key: &NodeKey, here: &HashMap<NodeId, NodeId>) -> Result<NodeKey> {
     let at = |id: &NodeId| here.get(id).copied().ok_or_else(|| Error::internal("a build's node before its input"));
     Ok(match key {
         NodeKey::Source(relation, columns) => NodeKey::Source(*relation, columns.clone()),
+        NodeKey::Table(relation) => NodeKey::Table(*relation),
         NodeKey::Imported(live) => NodeKey::Imported(*live),
         NodeKey::Map(input, filters, project, types) => {
             NodeKey::Map(at(input)?, filters.clone(), project.clone(), types.clone())
@@ -703,6 +720,7 @@ fn indexed(plan: &Plan, inputs: &[NodeId]) -> Vec<NodeKey> {
 fn key_of(plan: &Plan, inputs: &[NodeId], indexes: &[NodeId]) -> Option<NodeKey> {
     Some(match &plan.op {
         Op::Source { relation, columns } => NodeKey::Source(*relation, columns.clone()),
+        Op::Table { relation } => NodeKey::Table(*relation),
         Op::View { .. } => return None,
         Op::Map { filters, project, .. } => {
             let types = plan.schema.fields().iter().map(|field| PgType::of(field)).collect();
@@ -726,6 +744,7 @@ fn fingerprint(key: &NodeKey, schema: &SchemaRef, below: &[&Node]) -> String {
     let inputs: Vec<&str> = below.iter().map(|node| node.fingerprint.as_str()).collect();
     let what = match key {
         NodeKey::Source(relation, columns) => format!("source {} {columns:?}", relation.0),
+        NodeKey::Table(relation) => format!("table {}", relation.0),
         NodeKey::Imported(live) => format!("imported {live}"),
         NodeKey::Map(_, filters, project, _) => {
             let list = |exprs: &[Arc<dyn PhysicalExpr>]| {

@@ -15,6 +15,7 @@ pub mod plan;
 pub mod scan;
 pub mod source;
 pub mod storage;
+pub mod table;
 pub mod types;
 
 pub use error::{Error, Result, SqlState};

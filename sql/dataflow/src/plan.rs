@@ -44,6 +44,11 @@ pub enum Op {
         /// The view.
         relation: RelationId,
     },
+    /// The rows of a table, all columns. What a view over a table reads is [`Op::View`].
+    Table {
+        /// The table.
+        relation: RelationId,
+    },
     /// Rows that pass all of `filters`, then `project` over them. An expression that fails on a
     /// row sends this row to the view's errors. Filters run in order, each only over the rows that
     /// passed those before it.
@@ -329,7 +334,7 @@ impl Plan {
     /// The inputs.
     pub fn inputs(&self) -> Vec<&Plan> {
         match &self.op {
-            Op::Source { .. } | Op::View { .. } | Op::Values { .. } => Vec::new(),
+            Op::Source { .. } | Op::View { .. } | Op::Table { .. } | Op::Values { .. } => Vec::new(),
             Op::Map { input, .. } | Op::Reduce { input, .. } | Op::TopK { input, .. } | Op::Partition { input, .. } => {
                 vec![input]
             }
@@ -345,6 +350,7 @@ impl fmt::Display for Plan {
         match &self.op {
             Op::Source { relation, columns } => write!(f, "Source {} columns={columns:?}", relation.0),
             Op::View { relation } => write!(f, "View {}", relation.0),
+            Op::Table { relation } => write!(f, "Table {}", relation.0),
             Op::Map { filters, project, .. } => {
                 f.write_str("Map")?;
                 for filter in filters {

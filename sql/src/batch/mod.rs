@@ -12,6 +12,7 @@ mod tables;
 mod threads;
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -32,10 +33,13 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use futures::StreamExt;
 use thalweg_dataflow::engine::Snapshot;
+use thalweg_dataflow::plan::RelationId;
+use thalweg_dataflow::table::Pending;
 use thalweg_dataflow::types::{PgType, normalize};
 use thalweg_dataflow::{Error, Result, SqlState};
 
 use crate::planner::{Bound, Relation, RelationSource};
+use crate::session::View;
 use interrupt::{Interrupt, InterruptJoins};
 use tables::{Rows, Table};
 use threads::Threads;
@@ -87,6 +91,16 @@ impl Batch {
         self.run(bound, parameters, Some(snapshot)).await
     }
 
+    /// As [`Batch::execute`], over what a block sees: the snapshot and its own changes.
+    pub(crate) async fn execute_in(
+        &self,
+        bound: &Bound,
+        parameters: &[ScalarValue],
+        view: &View,
+    ) -> Result<SendableRecordBatchStream> {
+        self.start(bound, parameters, Some(view.snapshot.clone()), view.writes.clone()).await
+    }
+
     /// As [`Batch::execute`], for a query that reads no view if there is no snapshot.
     pub(crate) async fn run(
         &self,
@@ -94,11 +108,21 @@ impl Batch {
         parameters: &[ScalarValue],
         snapshot: Option<Arc<Snapshot>>,
     ) -> Result<SendableRecordBatchStream> {
+        self.start(bound, parameters, snapshot, None).await
+    }
+
+    async fn start(
+        &self,
+        bound: &Bound,
+        parameters: &[ScalarValue],
+        snapshot: Option<Arc<Snapshot>>,
+        writes: Option<Arc<BTreeMap<RelationId, Pending>>>,
+    ) -> Result<SendableRecordBatchStream> {
         let plan = bound.plan.clone();
         let parameters = parameters.to_vec();
         let types = bound.parameters.clone();
         // The ends of sources are asked from the outside, which may take its time.
-        let plan = tokio::task::spawn_blocking(move || resolve(plan, &parameters, &types, snapshot.as_ref()))
+        let plan = tokio::task::spawn_blocking(move || resolve(plan, &parameters, &types, snapshot.as_ref(), writes.as_ref()))
             .await
             .map_err(|error| Error::internal(format!("a query's preparation stopped: {error}")))??;
         let interrupt = Interrupt::default();
@@ -171,6 +195,7 @@ fn resolve(
     parameters: &[ScalarValue],
     types: &[PgType],
     snapshot: Option<&Arc<Snapshot>>,
+    writes: Option<&Arc<BTreeMap<RelationId, Pending>>>,
 ) -> Result<LogicalPlan> {
     if parameters.len() != types.len() {
         let message = format!(
@@ -184,7 +209,7 @@ fn resolve(
         let node = match node {
             LogicalPlan::TableScan(mut scan) => {
                 if let Some(source) = (scan.source.as_ref() as &dyn Any).downcast_ref::<RelationSource>() {
-                    let rows = rows_of(&source.relation, snapshot).map_err(Error::into_datafusion)?;
+                    let rows = rows_of(source, snapshot, writes).map_err(Error::into_datafusion)?;
                     scan.source = provider_as_source(Arc::new(Table { schema: source.schema.clone(), rows }));
                 }
                 LogicalPlan::TableScan(scan)
@@ -201,7 +226,8 @@ fn resolve(
     Ok(resolved.data)
 }
 
-fn fill(expr: Expr, parameters: &[ScalarValue], types: &[PgType]) -> DataFusionResult<Transformed<Expr>> {
+/// An expression with parameters for its placeholders.
+pub(crate) fn fill(expr: Expr, parameters: &[ScalarValue], types: &[PgType]) -> DataFusionResult<Transformed<Expr>> {
     expr.transform_up(|inner| match &inner {
         Expr::Placeholder(placeholder) => {
             let place = placeholder.id.trim_start_matches('$').parse::<usize>().unwrap_or(0).wrapping_sub(1);
@@ -215,11 +241,18 @@ fn fill(expr: Expr, parameters: &[ScalarValue], types: &[PgType]) -> DataFusionR
     })
 }
 
-fn rows_of(relation: &Relation, snapshot: Option<&Arc<Snapshot>>) -> Result<Rows> {
-    match relation {
-        Relation::View { id, .. } => {
+fn rows_of(
+    source: &RelationSource,
+    snapshot: Option<&Arc<Snapshot>>,
+    writes: Option<&Arc<BTreeMap<RelationId, Pending>>>,
+) -> Result<Rows> {
+    match &source.relation {
+        Relation::View { id, schema, .. } => {
             let snapshot = snapshot.ok_or_else(|| Error::internal("a view without a snapshot"))?;
-            Ok(Rows::View { id: *id, snapshot: snapshot.clone() })
+            // A statement that changes a table asks for one column more: the rows' numbers.
+            let numbered = source.schema.fields().len() > schema.fields().len();
+            let pending = writes.and_then(|writes| writes.get(id)).cloned().map(Arc::new);
+            Ok(Rows::View { id: *id, snapshot: snapshot.clone(), pending, numbered })
         }
         Relation::Source { source, start, .. } => {
             // What a partition added later holds is read from its beginning.

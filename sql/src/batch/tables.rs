@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
-use arrow::datatypes::SchemaRef;
+use arrow::array::Int64Array;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -24,6 +25,8 @@ use thalweg_dataflow::engine::Snapshot;
 use thalweg_dataflow::plan::RelationId;
 use thalweg_dataflow::scan::{Scan, Split};
 use thalweg_dataflow::source::{Closed, Offsets, ReadRequest, Source, SourceItem, SourceOutput};
+use thalweg_dataflow::table::Pending;
+use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result};
 use tokio::sync::mpsc::Sender;
 
@@ -39,8 +42,9 @@ type Batches = Sender<DataFusionResult<RecordBatch>>;
 /// One relation as one statement reads it.
 #[derive(Clone)]
 pub(super) enum Rows {
-    /// A view at the snapshot's epoch.
-    View { id: RelationId, snapshot: Arc<Snapshot> },
+    /// A view or table at the snapshot's epoch, with what the block changed; `numbered`: a column of
+    /// row numbers comes behind the others.
+    View { id: RelationId, snapshot: Arc<Snapshot>, pending: Option<Arc<Pending>>, numbered: bool },
     /// A source between two positions.
     Source { source: Arc<dyn Source>, from: Offsets, until: Offsets },
     /// Files, in splits.
@@ -133,7 +137,10 @@ impl PartitionStream for Partition {
         let (rows, columns, queue, out) = (self.rows.clone(), self.columns.clone(), self.queue.clone(), builder.tx());
         builder.spawn_blocking(move || {
             let result = match rows {
-                Rows::View { id, snapshot } => read_view(&snapshot, id, columns, &out),
+                Rows::View { id, snapshot, pending: None, numbered: false } => read_view(&snapshot, id, columns, &out),
+                Rows::View { id, snapshot, pending, numbered } => {
+                    read_whole(&snapshot, id, pending.as_deref(), numbered, &columns, &out)
+                }
                 Rows::Source { source, from, until } => read_source(source.as_ref(), from, until, columns, out),
                 Rows::Files { scan } => read_files(scan.as_ref(), &queue, &columns, &out),
             };
@@ -146,6 +153,38 @@ impl PartitionStream for Partition {
 fn read_view(snapshot: &Snapshot, id: RelationId, columns: Vec<usize>, out: &Batches) -> Result<()> {
     for batch in snapshot.scan(id, Some(columns))? {
         if out.blocking_send(Ok(batch?)).is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Whole rows, since what is pending is known by them; projected afterwards.
+fn read_whole(
+    snapshot: &Snapshot,
+    id: RelationId,
+    pending: Option<&Pending>,
+    numbered: bool,
+    columns: &[usize],
+    out: &Batches,
+) -> Result<()> {
+    let mut rows = snapshot.scan(id, None)?;
+    if let Some(pending) = pending {
+        rows = pending.over(rows)?;
+    }
+    let mut number = 0;
+    for batch in rows {
+        let mut batch = batch?;
+        if numbered {
+            let count = batch.num_rows() as i64;
+            let mut fields: Vec<_> = batch.schema().fields().iter().cloned().collect();
+            fields.push(Arc::new(PgType::Int8.field("number", false)));
+            let mut arrays = batch.columns().to_vec();
+            arrays.push(Arc::new(Int64Array::from_iter_values(number..number + count)));
+            number += count;
+            batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?;
+        }
+        if out.blocking_send(Ok(batch.project(columns)?)).is_err() {
             return Ok(());
         }
     }

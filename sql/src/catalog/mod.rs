@@ -12,7 +12,7 @@ mod object;
 mod tests;
 
 pub(crate) use names::{did_you_mean, nearest};
-pub(crate) use object::{Object, ObjectData, View, ViewBody};
+pub(crate) use object::{Constraint, Object, ObjectData, Rule, Table, View, ViewBody};
 
 use std::collections::BTreeMap;
 

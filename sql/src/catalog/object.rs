@@ -1,4 +1,4 @@
-//! One object of the catalog: a source, a materialized view or an external table.
+//! One object of the catalog: a source, a table, a materialized view or an external table.
 //!
 //! Holds definitions only, nothing open. A view's query is stored as it was written together with
 //! the settings it was bound under and the ids that its names meant; since no object it reads can
@@ -6,10 +6,13 @@
 //! same names and `*`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use arrow::datatypes::{Fields, Schema};
 use serde::{Deserialize, Serialize};
 use thalweg_dataflow::plan::RelationId;
 use thalweg_dataflow::source::{Column, FileDefinition, SourceDefinition};
+use thalweg_dataflow::table::{TableDefinition, UniqueKey};
 
 use crate::parser::ObjectKind;
 
@@ -37,6 +40,44 @@ pub(crate) enum ObjectData {
     View(View),
     /// CREATE EXTERNAL TABLE.
     Files(FileDefinition),
+    /// CREATE TABLE.
+    Table(Table),
+}
+
+/// A table, besides its columns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Table {
+    /// The DEFAULT of each column, as it was written.
+    pub(crate) defaults: Vec<Option<String>>,
+    /// The constraints but NOT NULL.
+    pub(crate) constraints: Vec<Constraint>,
+}
+
+/// A constraint of a table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Constraint {
+    /// Its oid.
+    pub(crate) oid: u32,
+    /// Its name, and that of its index.
+    pub(crate) name: String,
+    /// What it says.
+    pub(crate) rule: Rule,
+}
+
+/// What a constraint says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Rule {
+    /// PRIMARY KEY or UNIQUE.
+    Unique {
+        /// Which of the two.
+        primary: bool,
+        /// Places of its columns.
+        columns: Vec<usize>,
+        /// The oid of what clients take for its index.
+        index: u32,
+    },
+    /// CHECK: the expression as it was written.
+    Check(String),
 }
 
 /// A materialized view.
@@ -71,7 +112,7 @@ impl Object {
                 let replacement = view.replacement.iter().flat_map(|(body, _)| body.reads.iter());
                 view.body.reads.iter().chain(replacement).copied().collect()
             }
-            ObjectData::Source(_) | ObjectData::Files(_) => Vec::new(),
+            ObjectData::Source(_) | ObjectData::Files(_) | ObjectData::Table(_) => Vec::new(),
         }
     }
 
@@ -80,7 +121,7 @@ impl Object {
         match self.data {
             ObjectData::Source(_) => ObjectKind::Source,
             ObjectData::View(_) => ObjectKind::View,
-            ObjectData::Files(_) => ObjectKind::Table,
+            ObjectData::Files(_) | ObjectData::Table(_) => ObjectKind::Table,
         }
     }
 
@@ -88,7 +129,7 @@ impl Object {
     pub(crate) fn relation(&self) -> RelationId {
         match &self.data {
             ObjectData::View(view) => RelationId(view.body.relation),
-            ObjectData::Source(_) | ObjectData::Files(_) => RelationId(self.oid),
+            ObjectData::Source(_) | ObjectData::Files(_) | ObjectData::Table(_) => RelationId(self.oid),
         }
     }
 
@@ -99,7 +140,7 @@ impl Object {
                 let replacement = view.replacement.iter().map(|(body, _)| RelationId(body.relation));
                 std::iter::once(RelationId(view.body.relation)).chain(replacement).collect()
             }
-            ObjectData::Source(_) => vec![RelationId(self.oid)],
+            ObjectData::Source(_) | ObjectData::Table(_) => vec![RelationId(self.oid)],
             ObjectData::Files(_) => Vec::new(),
         }
     }
@@ -108,7 +149,33 @@ impl Object {
     pub(crate) fn view(&self) -> Option<&View> {
         match &self.data {
             ObjectData::View(view) => Some(view),
-            ObjectData::Source(_) | ObjectData::Files(_) => None,
+            ObjectData::Source(_) | ObjectData::Files(_) | ObjectData::Table(_) => None,
         }
+    }
+
+    /// The table in it, if it is one.
+    pub(crate) fn table(&self) -> Option<&Table> {
+        match &self.data {
+            ObjectData::Table(table) => Some(table),
+            ObjectData::Source(_) | ObjectData::Files(_) | ObjectData::View(_) => None,
+        }
+    }
+
+    /// What the engine knows of it, if it is a table. In the engine every column may be null: what
+    /// may not be is checked before a row gets there.
+    pub(crate) fn table_definition(&self) -> Option<TableDefinition> {
+        let keys = self.table()?.constraints.iter().filter_map(|constraint| match &constraint.rule {
+            Rule::Unique { columns, .. } => {
+                Some(UniqueKey { name: constraint.name.clone(), columns: columns.clone() })
+            }
+            Rule::Check(_) => None,
+        });
+        let fields: Fields = self.columns.iter().map(|column| column.data_type.field(&column.name, true)).collect();
+        Some(TableDefinition {
+            id: self.relation(),
+            name: self.name.clone(),
+            schema: Arc::new(Schema::new(fields)),
+            keys: keys.collect(),
+        })
     }
 }

@@ -11,6 +11,9 @@ use datafusion::sql::sqlparser::ast;
 use thalweg_dataflow::source::{Column, FormatDefinition, Meta};
 use thalweg_dataflow::types::PgType;
 
+use super::change::{Copy, Delete, Insert, Update};
+use super::table::{AlterTable, CreateTable, Truncate};
+
 /// A statement with its text. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Statement {
@@ -58,6 +61,20 @@ pub(crate) enum Kind {
     CreateView(CreateView),
     /// CREATE EXTERNAL TABLE.
     CreateExternalTable(CreateExternalTable),
+    /// CREATE TABLE.
+    CreateTable(CreateTable),
+    /// ALTER TABLE.
+    AlterTable(AlterTable),
+    /// INSERT.
+    Insert(Insert),
+    /// UPDATE.
+    Update(Update),
+    /// DELETE.
+    Delete(Delete),
+    /// TRUNCATE.
+    Truncate(Truncate),
+    /// COPY ... FROM STDIN.
+    Copy(Copy),
     /// DROP.
     Drop(Drop),
     /// SHOW.
@@ -85,7 +102,23 @@ pub(crate) enum Kind {
 impl Kind {
     /// Whether it makes or drops objects.
     pub(crate) fn is_ddl(&self) -> bool {
-        matches!(self, Kind::CreateSource(_) | Kind::CreateView(_) | Kind::CreateExternalTable(_) | Kind::Drop(_))
+        matches!(
+            self,
+            Kind::CreateSource(_)
+                | Kind::CreateView(_)
+                | Kind::CreateExternalTable(_)
+                | Kind::CreateTable(_)
+                | Kind::AlterTable(_)
+                | Kind::Drop(_)
+        )
+    }
+
+    /// Whether it changes rows of tables, or makes such changes durable.
+    pub(crate) fn is_change(&self) -> bool {
+        matches!(
+            self,
+            Kind::Insert(_) | Kind::Update(_) | Kind::Delete(_) | Kind::Truncate(_) | Kind::Copy(_) | Kind::Commit
+        )
     }
 }
 

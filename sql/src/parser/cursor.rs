@@ -10,7 +10,7 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::types::PgType;
 
 use super::ast::{Name, Options};
-use super::reserved::{Fault, Misplaced, is_reserved, misplaced, missing_operand};
+use super::reserved::{Fault, Judged, Misplaced, is_reserved, missing_operand};
 use super::source_text::{DIALECT, Piece, SourceText};
 use super::{MAX_DEPTH, empty_select};
 
@@ -51,6 +51,11 @@ impl<'a> Cursor<'a> {
     /// This error, at the next token.
     pub(crate) fn error_here(&self, error: Error) -> Error {
         self.text.at(error, &self.peek())
+    }
+
+    /// The place of the next token in the request, in characters from 1.
+    pub(super) fn position(&self) -> Option<usize> {
+        self.text.at(Error::internal(""), &self.peek()).position()
     }
 
     /// Whether the token `ahead` places on is this unquoted word.
@@ -242,7 +247,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Runs sqlparser over the rest; it stands where sqlparser stopped.
-    fn with_sqlparser<T>(
+    pub(super) fn with_sqlparser<T>(
         &mut self,
         read: impl FnOnce(&mut Parser<'_>) -> Result<T, datafusion::sql::sqlparser::parser::ParserError>,
     ) -> Result<T> {
@@ -312,11 +317,51 @@ impl<'a> Cursor<'a> {
         }
         let start = self.at;
         let mut query = self.with_sqlparser(|parser| parser.parse_query())?;
-        if let Some(misplaced) = misplaced(&query) {
-            return Err(self.misplaced(start, &misplaced));
-        }
+        self.judge(start, query.as_ref())?;
         empty_select::unmark(&mut query);
         Ok(query)
+    }
+
+    /// Refuses a reserved word that stands for a name in what was read since `start`.
+    pub(super) fn judge(&self, start: usize, read: &impl Judged) -> Result<()> {
+        read.misplaced().map_or(Ok(()), |misplaced| Err(self.misplaced(start, &misplaced)))
+    }
+
+    /// How many tokens were taken.
+    pub(super) fn place(&self) -> usize {
+        self.at
+    }
+
+    /// The token so many places on.
+    pub(super) fn token(&self, ahead: usize) -> Option<&Token> {
+        self.tokens.get(self.at + ahead).map(|token| &token.token)
+    }
+
+    /// The text of the tokens that were taken since.
+    pub(super) fn written(&self, start: usize) -> String {
+        match (self.tokens.get(start), self.tokens.get(self.at.wrapping_sub(1))) {
+            (Some(first), Some(last)) if start < self.at => {
+                self.text.sql()[self.text.byte(first.span.start)..self.text.byte(last.span.end)].to_string()
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// Reads something that must end before the token at `end`.
+    pub(super) fn until<T>(&mut self, end: usize, read: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let tail = self.tokens.split_off(end);
+        let terminator = self.end.clone();
+        if let Some(next) = tail.first() {
+            self.end = next.clone();
+        }
+        let read = read(self);
+        let read_all = self.at >= self.tokens.len();
+        if read.is_ok() && !read_all {
+            return self.unexpected();
+        }
+        self.end = terminator;
+        self.tokens.extend(tail);
+        read
     }
 
     /// The error of a reserved word among the tokens from `start` on.
@@ -334,23 +379,9 @@ impl<'a> Cursor<'a> {
 
     /// A query that ends before the token at `end`, with its text.
     pub(crate) fn query_until(&mut self, end: usize) -> Result<(Box<Query>, String)> {
-        let tail = self.tokens.split_off(end);
-        let start = self.peek();
-        let terminator = self.end.clone();
-        if let Some(next) = tail.first() {
-            self.end = next.clone();
-        }
-        let query = self.query();
-        let read_all = self.at >= self.tokens.len();
-        let last = self.tokens.last().cloned().unwrap_or_else(|| start.clone());
-        if query.is_ok() && !read_all {
-            return self.unexpected();
-        }
-        self.end = terminator;
-        self.tokens.extend(tail);
-        let query = query?;
-        let text = &self.text.sql()[self.text.byte(start.span.start)..self.text.byte(last.span.end)];
-        Ok((query, text.to_string()))
+        let start = self.at;
+        let query = self.until(end, |cursor| cursor.query())?;
+        Ok((query, self.written(start)))
     }
 
     /// Where `WITH (...)`, `WITH DATA` or `WITH NO DATA` at the end of the statement starts; the

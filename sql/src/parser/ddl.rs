@@ -1,4 +1,4 @@
-//! CREATE SOURCE, CREATE MATERIALIZED VIEW, CREATE EXTERNAL TABLE and DROP.
+//! CREATE SOURCE, CREATE MATERIALIZED VIEW, CREATE EXTERNAL TABLE and DROP. (CREATE TABLE: `table`.)
 //!
 //! Checks form only: whether names exist and options make sense is the catalog's and the
 //! connectors' business.
@@ -9,6 +9,7 @@ use thalweg_dataflow::source::{Column, FormatDefinition, Meta};
 
 use super::ast::{CreateExternalTable, CreateSource, CreateView, Drop, Kind, ObjectKind, Options, column};
 use super::cursor::Cursor;
+use super::table::create_table;
 
 /// The rest of `CREATE [OR REPLACE]`.
 pub(crate) fn create(cursor: &mut Cursor<'_>) -> Result<Kind> {
@@ -22,13 +23,14 @@ pub(crate) fn create(cursor: &mut Cursor<'_>) -> Result<Kind> {
     if !or_replace && cursor.takes("EXTERNAL TABLE") {
         return create_external_table(cursor).map(Kind::CreateExternalTable);
     }
+    if !or_replace && cursor.takes("TABLE") {
+        return create_table(cursor).map(Kind::CreateTable);
+    }
     let hint = match cursor.word().as_deref() {
-        Some("TABLE" | "UNLOGGED" | "TEMP" | "TEMPORARY") => {
-            "Data comes in by CREATE SOURCE (streams) or CREATE EXTERNAL TABLE (files)."
-        }
+        Some("UNLOGGED" | "TEMP" | "TEMPORARY") => "Use CREATE TABLE.",
         Some("VIEW") => "Use CREATE MATERIALIZED VIEW: it is kept up to date by itself.",
         Some("SOURCE" | "EXTERNAL") => "OR REPLACE works for MATERIALIZED VIEW only.",
-        Some(_) => "CREATE knows SOURCE, MATERIALIZED VIEW and EXTERNAL TABLE.",
+        Some(_) => "CREATE knows SOURCE, TABLE, MATERIALIZED VIEW and EXTERNAL TABLE.",
         None => return cursor.unexpected(),
     };
     let what = cursor.word().unwrap_or_default();

@@ -6,12 +6,15 @@
 //! Thalweg does not is refused by its name (0A000); no depth of nesting crashes. Asks no catalog.
 
 mod ast;
+pub(crate) mod change;
 mod cursor;
 mod ddl;
 mod empty_select;
+pub(crate) mod phrases;
 mod reserved;
 mod source_text;
 mod strings;
+pub(crate) mod table;
 mod utility;
 
 #[cfg(test)]
@@ -64,6 +67,22 @@ pub(crate) fn parse_query(sql: &str) -> Result<Box<Query>> {
         Kind::Query(query) => Ok(query.clone()),
         _ => Err(Error::internal("a stored query is no query")),
     }
+}
+
+/// Reads an expression again, from the text that the catalog holds.
+pub(crate) fn parse_expression(sql: &str) -> Result<datafusion::sql::sqlparser::ast::Expr> {
+    let text = SourceText::new(sql);
+    let mut pieces = text.pieces()?;
+    let (Some(mut piece), true) = (pieces.pop(), pieces.is_empty()) else {
+        return Err(Error::internal("a stored expression is not one expression"));
+    };
+    check_depth(&piece)?;
+    strings::join(&text, &mut piece)?;
+    empty_select::mark(&text, &mut piece)?;
+    let mut cursor = Cursor::new(&text, piece);
+    let expr = cursor.expression()?;
+    cursor.end()?;
+    Ok(expr)
 }
 
 fn statement(text: &SourceText<'_>, request: &Arc<str>, mut piece: Piece) -> Result<Statement> {

@@ -7,7 +7,7 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Spanned, Visit, Visitor,
+    Expr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Spanned, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
@@ -191,11 +191,18 @@ pub(crate) struct Misplaced {
     pub(crate) fault: Fault,
 }
 
-/// The first reserved word that a query uses as a name.
-pub(crate) fn misplaced(query: &Query) -> Option<Misplaced> {
-    let mut finder = Finder { first: None };
-    let _ = query.visit(&mut finder);
-    finder.first
+/// What can hold a misplaced word: everything that sqlparser can visit.
+pub(crate) trait Judged {
+    /// The first reserved word that it uses as a name.
+    fn misplaced(&self) -> Option<Misplaced>;
+}
+
+impl<T: Visit> Judged for T {
+    fn misplaced(&self) -> Option<Misplaced> {
+        let mut finder = Finder { first: None };
+        let _ = self.visit(&mut finder);
+        finder.first
+    }
 }
 
 struct Finder {

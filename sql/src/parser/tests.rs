@@ -182,8 +182,8 @@ fn syntax_errors_are_postgresql_s() {
         ("create source s (a text primary key)", "0A000 PRIMARY KEY for a column is not supported @25"),
         ("create source s (a text) with (x='1', X='2')", "42601 option \"x\" provided more than once @39"),
         ("select 'abc", "42601 unterminated quoted string at or near \"'abc\" @8"),
-        ("create table t (a int)", "0A000 CREATE TABLE is not supported @8"),
-        ("insert into t values (1)", "0A000 INSERT is not supported @1"),
+        ("create temp table t (a int)", "0A000 CREATE TEMP is not supported @8"),
+        ("merge into t using s on true", "0A000 MERGE is not supported @1"),
         ("vacuum", "0A000 VACUUM is not supported @1"),
         ("drop index i", "0A000 DROP INDEX is not supported @6"),
         ("set jit", "42601 syntax error at end of input @8"),
@@ -238,8 +238,7 @@ fn a_select_list_may_be_empty() {
 #[test]
 fn every_table_of_words_is_sorted() {
     assert!(!is_reserved("events") && is_reserved("select") && is_reserved("all") && is_reserved("with"));
-    assert_eq!(read("update t set a = 1"), "0A000 UPDATE is not supported @1");
-    assert_eq!(read("alter table t"), "0A000 ALTER is not supported @1");
+    assert_eq!(read("alter system reset all"), "0A000 ALTER SYSTEM is not supported @7");
 }
 
 #[test]

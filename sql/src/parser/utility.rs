@@ -8,29 +8,22 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use super::ast::{Explain, Kind, ObjectKind, Set, Show};
 use super::cursor::Cursor;
-use super::ddl;
+use super::{change, ddl, table};
 
 /// First words of PostgreSQL's other statements, with what to do instead.
 const REFUSED: &[(&str, &str)] = &[
-    (
-        "ALTER",
-        "Drop the object and create it again; CREATE OR REPLACE MATERIALIZED VIEW serves the old view until the new one is complete.",
-    ),
     ("ANALYZE", "There is nothing to analyse: there are no planner statistics."),
     ("CALL", ""),
     ("CHECKPOINT", "Checkpoints are made all the time, see --checkpoint-interval."),
     ("CLOSE", "Use a portal of the extended protocol."),
     ("CLUSTER", ""),
     ("COMMENT", ""),
-    ("COPY", "Data comes in by CREATE SOURCE (streams) or CREATE EXTERNAL TABLE (files)."),
     ("DECLARE", "Use a portal of the extended protocol."),
-    ("DELETE", "Sources are append-only; data comes in by CREATE SOURCE."),
     ("DO", ""),
     ("EXECUTE", "Use prepared statements of the extended protocol."),
     ("FETCH", "Use a portal of the extended protocol."),
     ("GRANT", ""),
     ("IMPORT", ""),
-    ("INSERT", "Data comes in by CREATE SOURCE (streams) or CREATE EXTERNAL TABLE (files)."),
     ("LISTEN", ""),
     ("LOAD", ""),
     ("LOCK", "Nothing needs a lock: every statement reads one snapshot."),
@@ -45,9 +38,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("REVOKE", ""),
     ("SAVEPOINT", ""),
     ("SECURITY", ""),
-    ("TRUNCATE", ""),
     ("UNLISTEN", ""),
-    ("UPDATE", "Sources are append-only; data comes in by CREATE SOURCE."),
     ("VACUUM", "There is nothing to vacuum: state is compacted in the background."),
 ];
 
@@ -60,12 +51,19 @@ pub(crate) fn statement(cursor: &mut Cursor<'_>) -> Result<Kind> {
         return Err(if hint.is_empty() { error } else { error.hint(hint) });
     }
     match word.as_str() {
-        "CREATE" | "DROP" | "SHOW" | "EXPLAIN" | "SET" | "RESET" | "DISCARD" | "DEALLOCATE" => cursor.next(),
+        "CREATE" | "DROP" | "SHOW" | "EXPLAIN" | "SET" | "RESET" | "DISCARD" | "DEALLOCATE" | "ALTER" | "COPY"
+        | "DELETE" | "INSERT" | "TRUNCATE" | "UPDATE" => cursor.next(),
         "BEGIN" | "START" | "COMMIT" | "END" | "ROLLBACK" | "ABORT" => return transaction(cursor),
         _ => return cursor.unexpected(),
     };
     match word.as_str() {
         "CREATE" => ddl::create(cursor),
+        "ALTER" => table::alter(cursor),
+        "TRUNCATE" => table::truncate(cursor),
+        "INSERT" => change::insert(cursor),
+        "UPDATE" => change::update(cursor),
+        "DELETE" => change::delete(cursor),
+        "COPY" => change::copy(cursor),
         "DROP" => ddl::drop(cursor),
         "SHOW" => show(cursor).map(Kind::Show),
         "EXPLAIN" => explain(cursor).map(Kind::Explain),

@@ -31,7 +31,7 @@ pub(super) fn arrange(plan: Plan) -> Result<Plan> {
     let schema = plan.schema;
     let boxed = |input: Box<Plan>| Ok::<_, Error>(Box::new(arrange(*input)?));
     let op = match plan.op {
-        op @ (Op::Source { .. } | Op::View { .. } | Op::Values { .. }) => op,
+        op @ (Op::Source { .. } | Op::View { .. } | Op::Table { .. } | Op::Values { .. }) => op,
         Op::Map { input, filters, project } => Op::Map { input: boxed(input)?, filters, project },
         Op::Union { inputs } => Op::Union { inputs: inputs.into_iter().map(arrange).collect::<Result<_>>()? },
         Op::Reduce { input, keys, calls } => Op::Reduce { input: boxed(input)?, keys, calls },

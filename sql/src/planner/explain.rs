@@ -38,6 +38,7 @@ fn operator(plan: &Plan, name: &dyn Fn(RelationId) -> String) -> String {
             format!("Source {} ({})", name(*relation), columns(&all, &plan.schema))
         }
         Op::View { relation } => format!("View {}", name(*relation)),
+        Op::Table { relation } => format!("Table {}", name(*relation)),
         Op::Map { input, filters, project } => {
             let written = |exprs: &[_]| exprs.iter().map(|expr| expression(expr, &input.schema)).collect::<Vec<_>>();
             let outputs = written(project).join(", ");

@@ -8,8 +8,10 @@
 //! at each execution.
 
 mod arrange;
+mod assign;
 mod binder;
 mod call;
+pub(crate) mod change;
 mod deparse;
 mod explain;
 mod expr;
@@ -52,6 +54,7 @@ pub(crate) use from::RelationSource;
 pub(crate) use guard::{can_fail, guard};
 pub(crate) use names::output_name;
 pub(crate) use typed::literal;
+pub(crate) use unnest::unnest;
 
 /// What a name in FROM means to one statement.
 #[derive(Clone)]

@@ -36,9 +36,9 @@ fn keep(plan: Plan, wanted: &BTreeSet<usize>) -> Result<(Plan, Places)> {
             let schema = select(&schema, &kept);
             Ok((Plan { op: Op::Source { relation, columns }, schema }, places(&kept)))
         }
-        Op::View { relation } => {
+        op @ (Op::View { .. } | Op::Table { .. }) => {
             let kept: Vec<usize> = (0..schema.fields().len()).collect();
-            Ok((Plan { op: Op::View { relation }, schema }, places(&kept)))
+            Ok((Plan { op, schema }, places(&kept)))
         }
         Op::Map { input, filters, project } => {
             let kept: Vec<usize> = wanted.iter().copied().collect();

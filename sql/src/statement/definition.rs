@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use thalweg_dataflow::source::{Column, Connectors, Meta, SourceDefinition};
 
-use crate::catalog::{Object, ObjectData};
+use crate::catalog::{Object, ObjectData, Rule, Table};
 
 /// See the module.
 pub(crate) fn create_statement(object: &Object, connectors: &dyn Connectors) -> String {
@@ -18,6 +18,7 @@ pub(crate) fn create_statement(object: &Object, connectors: &dyn Connectors) -> 
             let names: Vec<String> = object.columns.iter().map(|column| quoted(&column.name)).collect();
             format!("CREATE MATERIALIZED VIEW {name} ({}) AS\n{}", names.join(", "), view.body.text)
         }
+        ObjectData::Table(definition) => table(&name, &object.columns, definition),
         ObjectData::Files(definition) => {
             let mut text =
                 format!("CREATE EXTERNAL TABLE {name} (\n{}\n)", column_lines(&definition.columns).join(",\n"));
@@ -57,6 +58,31 @@ fn source(name: &str, definition: &SourceDefinition, connectors: &dyn Connectors
         }
     }
     text
+}
+
+fn table(name: &str, columns: &[Column], table: &Table) -> String {
+    let mut lines = column_lines(columns);
+    for (line, default) in lines.iter_mut().zip(&table.defaults) {
+        if let Some(default) = default {
+            let _ = write!(line, " DEFAULT {default}");
+        }
+    }
+    for constraint in &table.constraints {
+        lines.push(format!("  CONSTRAINT {} {}", quoted(&constraint.name), rule(columns, &constraint.rule)));
+    }
+    format!("CREATE TABLE {name} (\n{}\n)", lines.join(",\n"))
+}
+
+/// What a constraint says, as `pg_get_constraintdef` prints it.
+pub(crate) fn rule(columns: &[Column], rule: &Rule) -> String {
+    match rule {
+        Rule::Unique { primary, columns: places, .. } => {
+            let names: Vec<String> =
+                places.iter().filter_map(|place| columns.get(*place)).map(|column| quoted(&column.name)).collect();
+            format!("{} ({})", if *primary { "PRIMARY KEY" } else { "UNIQUE" }, names.join(", "))
+        }
+        Rule::Check(text) => format!("CHECK ({text})"),
+    }
 }
 
 fn options(options: &BTreeMap<String, String>) -> String {

@@ -6,7 +6,7 @@
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use super::refuse_in_block;
-use crate::catalog::{Catalog, Object, did_you_mean};
+use crate::catalog::{Catalog, Object, ObjectData, did_you_mean};
 use crate::parser::{Drop, Name, ObjectKind};
 use crate::session::{Outcome, Session};
 
@@ -59,7 +59,7 @@ pub(crate) fn find<'a>(session: &Session, catalog: &'a Catalog, kind: ObjectKind
         return Err(did_you_mean(error, kind.word(), &name.name, candidates));
     };
     if object.kind() != kind {
-        let article = if object.kind() == ObjectKind::Table { "an external" } else { "a" };
+        let article = if matches!(object.data, ObjectData::Files(_)) { "an external" } else { "a" };
         return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a {}", object.name, kind.word()))
             .hint(format!("Use DROP {} to remove {article} {}.", object.kind().tag(), object.kind().word())));
     }

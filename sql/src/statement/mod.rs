@@ -2,7 +2,10 @@
 //!
 //! [`describe`] says what a statement will give, [`execute`] gives it. Neither knows the wire.
 
+pub(crate) mod alter_table;
+pub(crate) mod change;
 pub(crate) mod create_source;
+pub(crate) mod create_table;
 pub(crate) mod create_view;
 pub(crate) mod definition;
 pub(crate) mod drop;
@@ -40,6 +43,7 @@ pub(crate) async fn describe(
             let (parameters, schema) = query::describe(session, &view, statement, query, types).await?;
             Ok((parameters, Some(schema)))
         }
+        Kind::Insert(_) | Kind::Update(_) | Kind::Delete(_) => change::describe(session, statement, types).await,
         Kind::Show(show) => Ok((Vec::new(), Some(show::columns(show)?))),
         Kind::Explain(_) => Ok((Vec::new(), Some(explain::columns()))),
         _ => Ok((Vec::new(), None)),
@@ -60,6 +64,11 @@ pub(crate) async fn execute(
         Kind::CreateSource(create) => create_source::run(session, create).await,
         Kind::CreateView(create) => create_view::run(session, create, prepared.statement.request(), guard).await,
         Kind::CreateExternalTable(create) => external_table::run(session, create).await,
+        Kind::CreateTable(create) => create_table::run(session, create).await,
+        Kind::AlterTable(alter) => alter_table::run(session, alter).await,
+        Kind::Insert(_) | Kind::Update(_) | Kind::Delete(_) => change::run(session, prepared, &parameters, guard).await,
+        Kind::Truncate(truncate) => change::truncate(session, truncate, guard).await,
+        Kind::Copy(copy) => Ok(Outcome::Copy(Box::new(change::copy::CopyIn::new(session, copy, guard)?))),
         Kind::Drop(drop) => drop::run(session, drop).await,
         Kind::Show(show) => show::run(session, show),
         Kind::Explain(explain) => explain::run(session, explain, prepared.statement.request()).await,
@@ -76,7 +85,7 @@ pub(crate) async fn execute(
             session.begin();
             done(tag)
         }
-        Kind::Commit => done(session.end(true)),
+        Kind::Commit => session.commit().await.and_then(done),
         Kind::Rollback => done(session.end(false)),
         Kind::SetTransaction => done("SET"),
         Kind::Discard(tag) => {

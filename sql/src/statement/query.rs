@@ -78,6 +78,6 @@ pub(crate) async fn run(
     let types: Vec<Option<PgType>> = prepared.parameters.iter().cloned().map(Some).collect();
     let (bound, _) =
         bind(session, &view, query, &types, planning(session, prepared.statement.request(), false)).await?;
-    let rows = session.database.0.batch.execute(&bound, parameters, view.snapshot.clone()).await?;
+    let rows = session.database.0.batch.execute_in(&bound, parameters, &view).await?;
     Ok(Outcome::Rows { schema: bound.schema.clone(), rows, tag: RowsTag::Select })
 }

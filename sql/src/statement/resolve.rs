@@ -64,6 +64,11 @@ impl<'a> Names<'a> {
                 self.complete(object)?;
                 Some(Relation::View { id: object.relation(), name, schema: schema_of(&object.columns) })
             }
+            ObjectData::Table(_) => object.table_definition().map(|table| Relation::View {
+                id: table.id,
+                name,
+                schema: table.schema,
+            }),
             ObjectData::Files(_) => match self.published.files.get(&object.oid) {
                 Some(scan) => Some(Relation::Files { name, scan: scan.clone() }),
                 None => return Err(Error::internal(format!("external table \"{name}\" was not opened"))),
@@ -164,8 +169,18 @@ pub(crate) async fn open_files(
     query: &Query,
     path: &[String],
 ) -> Result<Arc<Published>> {
+    open_named_files(database, published, relations_of(query), path).await
+}
+
+/// Opens those of these relations that are external tables and that nobody opened since the start.
+pub(crate) async fn open_named_files(
+    database: &Database,
+    published: &Arc<Published>,
+    names: Vec<(Option<String>, String)>,
+    path: &[String],
+) -> Result<Arc<Published>> {
     let mut opened: Option<Published> = None;
-    for (schema, name) in relations_of(query) {
+    for (schema, name) in names {
         let Some(object) = published.catalog.find(schema.as_deref(), &name, path) else { continue };
         let ObjectData::Files(definition) = &object.data else { continue };
         let known = opened.as_ref().map_or(&published.files, |opened| &opened.files);

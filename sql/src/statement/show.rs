@@ -67,6 +67,7 @@ fn objects(session: &Session, kind: ObjectKind) -> Vec<Vec<String>> {
         ObjectData::View(_) => {
             vec![object.name.clone(), view_state(status.views.get(&object.relation()).map(|view| &view.state))]
         }
+        ObjectData::Table(_) => vec![object.name.clone(), "TABLE".into(), String::new()],
         ObjectData::Files(definition) => {
             vec![object.name.clone(), definition.stored_as.clone(), definition.location.clone()]
         }

@@ -1,7 +1,7 @@
 //! The functions of `pg_catalog` that clients' catalog queries call.
 //!
 //! Each answers what is true of Thalweg: there is one owner, who may everything; there are no
-//! comments, defaults, indexes or triggers. Used by those queries only, never by views.
+//! comments and no triggers. Used by those queries only, never by views.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use datafusion::logical_expr::{
 use datafusion::scalar::ScalarValue;
 use thalweg_dataflow::error::{Error, SqlState};
 
+use super::constraints;
 use super::queries::CatalogTables;
 
 /// Functions that make a query one about the catalog wherever they occur, and that are no null,
@@ -27,7 +28,11 @@ const OTHERS: &[&str] = &[
     "pg_backend_pid",
     "pg_encoding_to_char",
     "pg_char_to_encoding",
+    "pg_get_constraintdef",
+    "pg_get_expr",
+    "pg_get_indexdef",
     "pg_get_keywords",
+    COLUMN_DEFAULT,
     "pg_get_userbyid",
     "pg_get_viewdef",
     "pg_is_in_recovery",
@@ -39,17 +44,17 @@ const OTHERS: &[&str] = &[
     "pg_postmaster_start_time",
 ];
 
+/// What [`super::rewrite`] puts in the place of a subquery that reads a column's DEFAULT.
+pub(super) const COLUMN_DEFAULT: &str = "thalweg_column_default";
+
 /// Functions whose answer is null: there is nothing of the kind.
 const NULLS: &[&str] = &[
     "col_description",
     "obj_description",
-    "pg_get_constraintdef",
-    "pg_get_expr",
     "pg_get_function_arguments",
     "pg_get_function_identity_arguments",
     "pg_get_function_result",
     "pg_get_function_sqlbody",
-    "pg_get_indexdef",
     "pg_get_partkeydef",
     "pg_get_ruledef",
     "pg_get_serial_sequence",
@@ -118,6 +123,10 @@ pub(crate) fn all(tables: &CatalogTables) -> Vec<ScalarUDF> {
         function("pg_table_is_visible", Answer::Visible),
         function("pg_size_pretty", Answer::SizePretty),
         function("pg_get_viewdef", Answer::ByOid(view_definitions(tables))),
+        function("pg_get_constraintdef", Answer::ByOid(constraints::constraint_definitions(tables))),
+        function("pg_get_indexdef", Answer::ByOid(constraints::index_definitions(tables))),
+        function("pg_get_expr", Answer::First),
+        function(COLUMN_DEFAULT, Answer::Default(constraints::defaults(tables))),
         function("current_setting", Answer::Setting(settings(tables))),
     ];
     functions.extend(NULLS.iter().map(|name| function(name, Answer::Text(None))));
@@ -152,6 +161,10 @@ enum Answer {
     SizePretty,
     ByOid(BTreeMap<i32, String>),
     Setting(BTreeMap<String, String>),
+    /// The first argument: expressions are kept as text.
+    First,
+    /// The DEFAULT of a column, by its table's oid and its number.
+    Default(BTreeMap<(i32, i32), String>),
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -172,7 +185,12 @@ impl ScalarUDFImpl for CatalogFunction {
 
     fn return_type(&self, _arguments: &[DataType]) -> DataFusionResult<DataType> {
         Ok(match self.answer {
-            Answer::Text(_) | Answer::SizePretty | Answer::ByOid(_) | Answer::Setting(_) => DataType::Utf8,
+            Answer::Text(_)
+            | Answer::SizePretty
+            | Answer::ByOid(_)
+            | Answer::Setting(_)
+            | Answer::First
+            | Answer::Default(_) => DataType::Utf8,
             Answer::Bool(_) | Answer::Visible => DataType::Boolean,
             Answer::Zero => DataType::Int64,
             Answer::Encoding => DataType::Int32,
@@ -207,6 +225,18 @@ impl ScalarUDFImpl for CatalogFunction {
                 let oids: ArrayRef = cast(&first()?, &DataType::Int32)?;
                 let answer = |oid: Option<i32>| oid.and_then(|oid| by_oid.get(&oid)).map(String::as_str);
                 let answers: StringArray = oids.as_primitive::<Int32Type>().iter().map(answer).collect();
+                Ok(ColumnarValue::Array(Arc::new(answers)))
+            }
+            Answer::First => Ok(ColumnarValue::Array(cast(&first()?, &DataType::Utf8)?)),
+            Answer::Default(defaults) => {
+                let oids = cast(&first()?, &DataType::Int32)?;
+                let places = match arguments.args.get(1) {
+                    Some(places) => cast(&places.to_array(arguments.number_rows)?, &DataType::Int32)?,
+                    None => oids.clone(),
+                };
+                let pairs = oids.as_primitive::<Int32Type>().iter().zip(places.as_primitive::<Int32Type>());
+                let answers: StringArray =
+                    pairs.map(|(oid, place)| defaults.get(&(oid?, place?)).map(String::as_str)).collect();
                 Ok(ColumnarValue::Array(Arc::new(answers)))
             }
             Answer::Setting(settings) => {

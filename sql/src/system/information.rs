@@ -33,19 +33,18 @@ pub(crate) struct Relation {
     pub(crate) name: String,
     /// Its columns.
     pub(crate) columns: Vec<Column>,
-    /// Whether it is a materialized view.
-    pub(crate) view: bool,
+    /// `relkind`: `r` for tables, sources and external tables, `m` for materialized views, `i`.
+    pub(crate) kind: &'static str,
+    /// How many CHECKs it has.
+    pub(crate) checks: i16,
+    /// Whether it has an index.
+    pub(crate) indexed: bool,
 }
 
 impl Relation {
     /// The oid of its schema.
     pub(crate) fn namespace(&self) -> i32 {
         SCHEMAS.iter().find(|(name, _)| *name == self.schema).map_or(0, |(_, oid)| *oid)
-    }
-
-    /// `relkind`.
-    pub(crate) fn kind(&self) -> &'static str {
-        if self.view { "m" } else { "r" }
     }
 }
 
@@ -62,16 +61,13 @@ pub(crate) fn table(tables: &CatalogTables, name: &str) -> Option<Result<Arc<dyn
             ("view_definition", Text),
         ])
         .finish(),
-        "table_constraints" | "key_column_usage" | "referential_constraints" => Table::new(&[
+        "table_constraints" => super::constraints::information(tables, false),
+        "key_column_usage" => super::constraints::information(tables, true),
+        "referential_constraints" => Table::new(&[
             ("constraint_catalog", Text),
             ("constraint_schema", Text),
             ("constraint_name", Text),
-            ("table_catalog", Text),
-            ("table_schema", Text),
-            ("table_name", Text),
-            ("constraint_type", Text),
-            ("column_name", Text),
-            ("ordinal_position", Int4),
+            ("unique_constraint_name", Text),
         ])
         .finish(),
         _ => return None,
@@ -88,10 +84,24 @@ fn information_tables(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> 
         ("is_typed", Text),
     ]);
     for relation in tables.relations() {
-        let kind = if relation.view { "VIEW" } else { "BASE TABLE" };
-        table.row([text(DATABASE), text(&relation.schema), text(&relation.name), text(kind), text("NO"), text("NO")]);
+        let kind = if relation.kind == "m" { "VIEW" } else { "BASE TABLE" };
+        let insertable = if is_table(tables, &relation) { "YES" } else { "NO" };
+        table.row([
+            text(DATABASE),
+            text(&relation.schema),
+            text(&relation.name),
+            text(kind),
+            text(insertable),
+            text("NO"),
+        ]);
     }
     table.finish()
+}
+
+/// Whether statements can change its rows.
+fn is_table(tables: &CatalogTables, relation: &Relation) -> bool {
+    let object = u32::try_from(relation.oid).ok().and_then(|oid| tables.published.catalog.get(oid));
+    object.is_some_and(|object| object.table().is_some())
 }
 
 fn columns(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
@@ -113,7 +123,9 @@ fn columns(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         ("udt_name", Text),
         ("is_updatable", Text),
     ]);
+    let defaults = super::constraints::defaults(tables);
     for relation in tables.relations() {
+        let updatable = if is_table(tables, &relation) { "YES" } else { "NO" };
         for (place, column) in (1..).zip(&relation.columns) {
             let (precision, scale) = precision(&column.data_type);
             let full = column.data_type.name();
@@ -129,7 +141,7 @@ fn columns(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
                 text(&relation.name),
                 text(&column.name),
                 int4(place),
-                maybe(None::<String>),
+                maybe(defaults.get(&(relation.oid, place)).cloned()),
                 text(if column.not_null { "NO" } else { "YES" }),
                 text(full.split('(').next().unwrap_or(&full)),
                 datafusion::scalar::ScalarValue::Int32(length),
@@ -139,7 +151,7 @@ fn columns(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
                 text(DATABASE),
                 text("pg_catalog"),
                 text(column.data_type.short_name()),
-                text("NO"),
+                text(updatable),
             ]);
         }
     }

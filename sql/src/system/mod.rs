@@ -4,6 +4,7 @@
 //! any relation; queries about `pg_catalog` and `information_schema` are run by DataFusion alone
 //! ([`asks_catalog`]), because clients ask them with constructs that views never need.
 
+mod constraints;
 pub(crate) mod file_errors;
 mod functions;
 mod information;

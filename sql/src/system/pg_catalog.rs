@@ -1,8 +1,8 @@
 //! The tables of schema `pg_catalog`.
 //!
 //! What describes users' objects is made from the catalog; what describes PostgreSQL itself (types,
-//! functions, operators) is `datafusion-pg-catalog`'s; what Thalweg has none of (indexes, triggers,
-//! constraints, ...) is there and empty. Sources and external tables are relkind `r`, materialized
+//! functions, operators) is `datafusion-pg-catalog`'s; what Thalweg has none of (triggers, rules,
+//! policies, ...) is there and empty. Sources and external tables are relkind `r`, materialized
 //! views `m`. Oids are int4, as that crate has them.
 
 use std::sync::{Arc, OnceLock};
@@ -18,6 +18,7 @@ use thalweg_dataflow::source::Column;
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::types::PgType::{Bool, Float4, Int2, Int4, Text, Timestamptz};
 
+use super::constraints;
 use super::information::{Relation, SCHEMAS};
 use super::queries::CatalogTables;
 use super::table::{Table, bool, int2, int4, maybe, text, time};
@@ -42,14 +43,10 @@ pub(crate) fn table(tables: &CatalogTables, name: &str) -> Option<Result<Arc<dyn
         "pg_views" => {
             Table::new(&[("schemaname", Text), ("viewname", Text), ("viewowner", Text), ("definition", Text)]).finish()
         }
-        "pg_indexes" => Table::new(&[
-            ("schemaname", Text),
-            ("tablename", Text),
-            ("indexname", Text),
-            ("tablespace", Text),
-            ("indexdef", Text),
-        ])
-        .finish(),
+        "pg_attrdef" => constraints::pg_attrdef(tables),
+        "pg_constraint" => constraints::pg_constraint(tables),
+        "pg_index" => constraints::pg_index(tables),
+        "pg_indexes" => constraints::pg_indexes(tables),
         "pg_settings" => pg_settings(tables),
         "pg_stat_activity" => {
             Table::new(&[("datname", Text), ("pid", Int4), ("usename", Text), ("state", Text), ("query", Text)])
@@ -119,9 +116,7 @@ fn full<'a>(tables: &'a PgCatalogStaticTables, name: &str) -> Option<&'a ArrowTa
 
 /// Tables that have no row here, whether they can be read or only joined ([`super::rewrite`]).
 pub(crate) const EMPTY: &[&str] = &[
-    "pg_attrdef",
     "pg_auth_members",
-    "pg_constraint",
     "pg_cursors",
     "pg_db_role_setting",
     "pg_default_acl",
@@ -133,8 +128,6 @@ pub(crate) const EMPTY: &[&str] = &[
     "pg_foreign_data_wrapper",
     "pg_foreign_server",
     "pg_foreign_table",
-    "pg_index",
-    "pg_indexes",
     "pg_inherits",
     "pg_init_privs",
     "pg_largeobject",
@@ -177,9 +170,7 @@ pub(crate) const EMPTY: &[&str] = &[
 
 fn empty<'a>(tables: &'a PgCatalogStaticTables, name: &str) -> Option<&'a ArrowTable> {
     Some(match name {
-        "pg_attrdef" => &tables.pg_attrdef,
         "pg_auth_members" => &tables.pg_auth_members,
-        "pg_constraint" => &tables.pg_constraint,
         "pg_db_role_setting" => &tables.pg_db_role_setting,
         "pg_default_acl" => &tables.pg_default_acl,
         "pg_depend" => &tables.pg_depend,
@@ -190,7 +181,6 @@ fn empty<'a>(tables: &'a PgCatalogStaticTables, name: &str) -> Option<&'a ArrowT
         "pg_foreign_data_wrapper" => &tables.pg_foreign_data_wrapper,
         "pg_foreign_server" => &tables.pg_foreign_server,
         "pg_foreign_table" => &tables.pg_foreign_table,
-        "pg_index" => &tables.pg_index,
         "pg_inherits" => &tables.pg_inherits,
         "pg_partitioned_table" => &tables.pg_partitioned_table,
         "pg_policy" => &tables.pg_policy,
@@ -242,7 +232,7 @@ fn pg_class(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         ("relpartbound", Text),
     ])
     .with_text_arrays(&["relacl", "reloptions"]);
-    for relation in tables.relations() {
+    for relation in tables.relations().into_iter().chain(constraints::indexes(tables)) {
         let zero = || int4(0);
         table.row([
             int4(relation.oid),
@@ -258,12 +248,12 @@ fn pg_class(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
             datafusion::scalar::ScalarValue::Float32(Some(-1.0)),
             zero(),
             zero(),
-            bool(false),
+            bool(relation.indexed),
             bool(false),
             text("p"),
-            text(relation.kind()),
+            text(relation.kind),
             int2(i16::try_from(relation.columns.len()).unwrap_or(i16::MAX)),
-            int2(0),
+            int2(relation.checks),
             bool(false),
             bool(false),
             bool(false),
@@ -303,7 +293,8 @@ fn pg_attribute(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         ("attcollation", Int4),
     ])
     .with_text_arrays(&["attacl", "attoptions", "attfdwoptions"]);
-    for relation in tables.relations() {
+    let defaults = constraints::defaults(tables);
+    for relation in tables.relations().into_iter().chain(constraints::indexes(tables)) {
         for (place, column) in (1..).zip(&relation.columns) {
             let length = column.data_type.size();
             table.row([
@@ -318,8 +309,8 @@ fn pg_attribute(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
                 bool((1..=8).contains(&length)),
                 text(storage(column)),
                 text(""),
-                bool(column.not_null),
-                bool(false),
+                bool(column.not_null && relation.kind != "i"),
+                bool(defaults.contains_key(&(relation.oid, i32::from(place)))),
                 bool(false),
                 text(""),
                 text(""),
@@ -468,14 +459,14 @@ fn pg_tables(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         ("hastriggers", Bool),
         ("rowsecurity", Bool),
     ]);
-    for relation in tables.relations().iter().filter(|relation: &&Relation| relation.kind() == "r") {
+    for relation in tables.relations().iter().filter(|relation: &&Relation| relation.kind == "r") {
         let no = || bool(false);
         table.row([
             text(&relation.schema),
             text(&relation.name),
             text(&tables.user),
             maybe(None::<String>),
-            no(),
+            bool(relation.indexed),
             no(),
             no(),
             no(),

@@ -34,6 +34,7 @@ use thalweg_dataflow::types::PgType;
 
 use super::information::{Relation, THALWEG_OID};
 use super::{functions, information, pg_catalog, rewrite};
+use crate::catalog::Rule;
 use crate::database::{DATABASE, Published};
 use crate::planner::output_name;
 use crate::statement::create_source::columns_of;
@@ -60,14 +61,23 @@ impl CatalogTables {
             schema: object.schema.clone(),
             name: object.name.clone(),
             columns: object.columns.clone(),
-            view: object.view().is_some(),
+            kind: if object.view().is_some() { "m" } else { "r" },
+            checks: object.table().map_or(0, |table| {
+                let checks = table.constraints.iter().filter(|one| matches!(one.rule, Rule::Check(_))).count();
+                i16::try_from(checks).unwrap_or(i16::MAX)
+            }),
+            indexed: object.table().is_some_and(|table| {
+                table.constraints.iter().any(|one| matches!(one.rule, Rule::Unique { .. }))
+            }),
         });
         let system = (THALWEG_OID..).zip(&self.thalweg).map(|(oid, (name, schema))| Relation {
             oid,
             schema: "thalweg".into(),
             name: (*name).into(),
             columns: columns_of(schema),
-            view: false,
+            kind: "r",
+            checks: 0,
+            indexed: false,
         });
         objects.chain(system).collect()
     }

@@ -134,10 +134,50 @@ fn nothing(select: &Select) -> Option<SetExpr> {
 pub(crate) fn for_datafusion(statement: &mut Statement) {
     let _ = visit_expressions_mut(statement, |expr| {
         array_of_subquery(expr);
+        column_default(expr);
         table_oid(expr);
         at_most_one_row(expr);
         ControlFlow::<()>::Continue(())
     });
+}
+
+/// `(SELECT pg_get_expr(d.adbin, ...) FROM pg_attrdef d WHERE d.adrelid = a.attrelid AND ...)` becomes
+/// a function of `a.attrelid, a.attnum`: DataFusion gives such a subquery no value.
+fn column_default(expr: &mut Expr) {
+    let Expr::Subquery(query) = &*expr else { return };
+    let SetExpr::Select(select) = query.body.as_ref() else { return };
+    let ([TableWithJoins { relation: TableFactor::Table { name, .. }, joins }], Some(condition)) =
+        (select.from.as_slice(), &select.selection)
+    else {
+        return;
+    };
+    if !joins.is_empty() || folded(name).is_none_or(|(_, name)| name != "pg_attrdef") {
+        return;
+    }
+    // The other side of the comparison with `adrelid` names the surrounding table.
+    let last = |side: &Expr| match side {
+        Expr::CompoundIdentifier(parts) => parts.last().map(|part| part.value.to_lowercase()),
+        _ => None,
+    };
+    let outer = visit_expressions(condition, |inner| match inner {
+        Expr::BinaryOp { left, right, .. } => match (last(left).as_deref(), last(right).as_deref()) {
+            (Some("adrelid"), Some("attrelid")) => ControlFlow::Break(right.clone()),
+            (Some("attrelid"), Some("adrelid")) => ControlFlow::Break(left.clone()),
+            _ => ControlFlow::Continue(()),
+        },
+        _ => ControlFlow::Continue(()),
+    });
+    if let ControlFlow::Break(outer) = outer
+        && let Expr::CompoundIdentifier(mut parts) = *outer
+    {
+        let relation = Expr::CompoundIdentifier(parts.clone());
+        parts.pop();
+        parts.push(Ident::new("attnum"));
+        let number = Expr::CompoundIdentifier(parts);
+        if let Some(call) = expression(&format!("{}({relation}, {number})", super::functions::COLUMN_DEFAULT)) {
+            *expr = call;
+        }
+    }
 }
 
 /// The system column `tableoid` is 0: it is compared with `pg_description.classoid`, and there are

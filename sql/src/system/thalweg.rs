@@ -112,7 +112,7 @@ fn sources_below(system: &SystemTables, oid: u32) -> BTreeSet<RelationId> {
         match &object.data {
             ObjectData::Source(_) => _ = found.insert(object.relation()),
             ObjectData::View(view) => todo.extend(&view.body.reads),
-            ObjectData::Files(_) => {}
+            ObjectData::Files(_) | ObjectData::Table(_) => {}
         }
     }
     found

@@ -355,6 +355,27 @@ impl EncodedRows {
         &self.bytes[start..self.ends[index]]
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Bytes of all of them.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Bytes of all of them with their lengths, at most.
+    pub(crate) fn stored_size(&self) -> usize {
+        self.bytes.len() + self.ends.len() * 5
+    }
+
+    /// Adds a row.
+    pub(crate) fn push(&mut self, row: &[u8]) {
+        self.bytes.extend_from_slice(row);
+        self.end();
+    }
+
     /// Ends the row that was written to `bytes`.
     fn end(&mut self) {
         self.ends.push(self.bytes.len());

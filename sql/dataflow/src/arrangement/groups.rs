@@ -209,6 +209,11 @@ impl Groups {
         })
     }
 
+    /// The group of a key as it is now, if it is there.
+    pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Option<Image<'_>> {
+        self.image(self.keys.find(hash, key)?)
+    }
+
     /// The groups this epoch touched, each with its old and its new image, in order of touch.
     pub(crate) fn touched(&self, epoch: u64) -> impl Iterator<Item = (u32, Option<Image<'_>>, Option<Image<'_>>)> {
         let undo = self.undo.back().filter(|undo| undo.epoch == epoch);

@@ -14,6 +14,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::graph::Dataflow;
 use crate::plan::RelationId;
 use crate::storage::{Store, Tree};
+use crate::table::TableDefinition;
 
 /// What the newest checkpoint says, its state not yet loaded.
 #[derive(Debug, Default)]
@@ -66,6 +67,19 @@ impl Recovered {
     /// Whether it holds the whole state of a view with this fingerprint.
     pub(crate) fn holds(&self, view: RelationId, fingerprint: &str) -> bool {
         self.manifest.views.iter().any(|(id, known)| *id == view && known == fingerprint)
+    }
+
+    /// Fails if the checkpoint has a table's rows in another form than this: nothing could make them
+    /// again. A table that it does not know is younger than it.
+    pub(crate) fn check_table(&self, table: &TableDefinition, fingerprint: &str) -> Result<()> {
+        match self.manifest.views.iter().find(|(id, _)| *id == table.id) {
+            Some((_, known)) if known != fingerprint => Err(Error::new(
+                SqlState::ObjectNotInPrerequisiteState,
+                format!("the rows of table \"{}\" are stored in a form that this version does not read", table.name),
+            )
+            .hint("Start the version of Thalweg that wrote them.")),
+            _ => Ok(()),
+        }
     }
 
     /// Loads the state of every node of `dataflow`, and the source errors; the checkpointer goes on

@@ -31,6 +31,8 @@ struct State {
     queues: HashMap<RelationId, Queue>,
     commands: VecDeque<Command>,
     sources: Vec<(RelationId, Arc<dyn Source>)>,
+    /// Nobody obeys any more.
+    ended: bool,
 }
 
 #[derive(Debug, Default)]
@@ -56,10 +58,23 @@ impl Inbox {
         Inbox { state: Mutex::default(), arrived: Condvar::new(), room: Condvar::new(), queue_rows }
     }
 
-    /// Hands a command over.
+    /// Hands a command over; one that nobody obeys any more is dropped, and who waits hears it.
     pub(crate) fn send(&self, command: Command) {
-        self.state.lock().commands.push_back(command);
-        self.arrived.notify_one();
+        let mut state = self.state.lock();
+        if !state.ended {
+            state.commands.push_back(command);
+            drop(state);
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Nobody obeys from here on.
+    pub(crate) fn end(&self) {
+        let mut state = self.state.lock();
+        state.ended = true;
+        let left = std::mem::take(&mut state.commands);
+        drop(state);
+        drop(left);
     }
 
     /// Opens a source's queue for a new reader; the one before is closed and its batches dropped.

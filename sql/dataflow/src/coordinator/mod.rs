@@ -9,6 +9,9 @@ pub(crate) mod inbox;
 mod relations;
 mod replay;
 pub(crate) mod shared;
+pub(crate) mod tables;
+#[cfg(test)]
+mod table_tests;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -25,15 +28,17 @@ use tokio::sync::{oneshot, watch};
 use self::backfill::{Job, Target, count};
 use self::inbox::Inbox;
 use self::shared::{Published, Shared, ViewHandle};
+use self::tables::Tables;
 use self::writer::Writer;
 use crate::checkpoint::{Checkpointer, Context, Frozen, SourceProgress};
-use crate::cut::Cut;
+use crate::cut::{Cut, LoggedChange};
 use crate::engine::{Build, BuildState, EngineOptions, SourceError, SourceStatus, ViewDefinition};
 use crate::error::{Error, Result, SqlState};
 use crate::graph::{Dataflow, Frame, Inputs};
 use crate::plan::RelationId;
 use crate::source::{Offsets, Reader, Source, SourceBatch};
 use crate::storage::Storage;
+use crate::table::{Change, Committed, MAX_COMMIT_BYTES, TableDefinition};
 
 /// Batches with fewer rows on average are put together before they enter the dataflow.
 const SMALL_BATCH_ROWS: usize = 4096;
@@ -65,6 +70,16 @@ pub(crate) enum Command {
         bytes: Vec<u8>,
         reply: oneshot::Sender<Result<()>>,
     },
+    AddTable {
+        definition: TableDefinition,
+        reply: oneshot::Sender<Result<()>>,
+    },
+    /// Asks to hear when everything that was acknowledged before the start is there again.
+    Replayed {
+        reply: oneshot::Sender<Result<()>>,
+    },
+    /// Rows of tables go and come. Waits for the next epoch, with all the others.
+    Commit(Commit),
     /// A build asks for a live epoch to read up to.
     Position {
         reply: mpsc::Sender<Target>,
@@ -90,6 +105,12 @@ impl std::fmt::Debug for Command {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Command")
     }
+}
+
+/// A commit to tables, and who waits for it.
+pub(crate) struct Commit {
+    pub(crate) changes: Vec<Change>,
+    pub(crate) reply: oneshot::Sender<Result<Committed>>,
 }
 
 /// A build that is ready to move in.
@@ -151,8 +172,33 @@ pub(crate) struct Coordinator {
     now: i64,
     checkpoints: Checkpoints,
     replay: VecDeque<Cut>,
+    tables: Tables,
+    /// Commits that wait for the next epoch.
+    commits: VecDeque<Commit>,
     /// Builds that have read further than the live epochs, which must meet them first.
     ahead: Vec<SplicePoint>,
+}
+
+/// Whether an epoch is new, or one that the cut log holds already.
+enum Logging {
+    /// What goes into its cut.
+    New {
+        /// The catalog, if it changed.
+        catalog: Option<Vec<u8>>,
+        /// Changes of tables.
+        changes: Vec<LoggedChange>,
+    },
+    /// It is played again.
+    Replayed,
+}
+
+/// The commits of one epoch.
+#[derive(Default)]
+struct Committing {
+    /// Who waits for which answer.
+    answers: Vec<(oneshot::Sender<Result<Committed>>, Result<Committed>)>,
+    /// What the accepted ones changed.
+    logged: Vec<LoggedChange>,
 }
 
 /// The checkpoint's own clockwork.
@@ -179,14 +225,16 @@ impl Coordinator {
     pub(crate) fn run(mut self) {
         let shared = self.shared.clone();
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.work()));
+        let inbox = self.inbox.clone();
         let error = match outcome {
-            Ok(Ok(())) => return,
+            Ok(Ok(())) => return inbox.end(),
             Ok(Err(error)) => error,
             Err(_) => Error::internal("the engine's coordinator panicked"),
         };
         tracing::error!(%error, "the engine cannot go on");
         let newest = shared.newest();
         shared.publish(Published { fatal: Some(error), ..newest.as_ref().clone() });
+        inbox.end();
     }
 
     fn work(&mut self) -> Result<()> {
@@ -208,10 +256,16 @@ impl Coordinator {
                 }
             }
             if let Some(reply) = stop {
+                while !self.commits.is_empty() {
+                    self.epoch_of_waiting()?;
+                }
                 let _ = reply.send(self.stop());
                 return Ok(());
             }
             self.epoch_of_waiting()?;
+            while !self.commits.is_empty() {
+                self.epoch_of_waiting()?;
+            }
             for point in std::mem::take(&mut self.ahead) {
                 self.splice(point)?;
             }
@@ -234,6 +288,11 @@ impl Coordinator {
                 self.remove(&ids);
                 let _ = reply.send(self.empty_epoch(None));
             }
+            Command::AddTable { definition, reply } => {
+                let _ = reply.send(self.add_table(definition).and_then(|()| self.empty_epoch(None)));
+            }
+            Command::Replayed { reply } => drop(reply.send(Ok(()))),
+            Command::Commit(commit) => self.commits.push_back(commit),
             Command::CommitCatalog { bytes, reply } => {
                 self.catalog = bytes.clone();
                 let _ = reply.send(self.empty_epoch(Some(bytes)));
@@ -254,6 +313,7 @@ impl Coordinator {
         let active: Vec<RelationId> =
             self.sources.iter().filter(|(_, state)| state.reading.is_some()).map(|(id, _)| *id).collect();
         let share = self.options.epoch_max_rows / active.len().max(1);
+        let Committing { answers, logged } = self.take_commits();
         let mut taken = Vec::new();
         for id in active {
             let batches = self.inbox.take(id, share);
@@ -261,24 +321,44 @@ impl Coordinator {
                 taken.push((id, batches));
             }
         }
-        if taken.is_empty() {
-            return Ok(());
+        if !(taken.is_empty() && logged.is_empty()) {
+            self.run_epoch(taken, clock(), Logging::New { catalog: None, changes: logged })?;
         }
-        self.run_epoch(taken, clock(), None, true)
+        // The epoch is durable and published: whoever hears of it sees it.
+        for (reply, answer) in answers {
+            let _ = reply.send(answer);
+        }
+        Ok(())
+    }
+
+    /// Holds the commits that wait against the heads of their tables, as many as an epoch takes.
+    fn take_commits(&mut self) -> Committing {
+        let mut committing = Committing::default();
+        let (mut rows, mut bytes) = (0, 0);
+        while rows < self.options.epoch_max_rows && bytes < MAX_COMMIT_BYTES {
+            let Some(Commit { changes, reply }) = self.commits.pop_front() else { break };
+            let answer = self.tables.commit(changes).map(|accepted| {
+                rows += accepted.rows;
+                bytes += accepted.logged.iter().map(LoggedChange::size).sum::<usize>();
+                committing.logged.extend(accepted.logged);
+                Committed { epoch: self.epoch + 1, skipped: accepted.skipped }
+            });
+            committing.answers.push((reply, answer));
+        }
+        committing
     }
 
     /// An epoch without rows: for commands that must be visible, or durable, when they return.
     fn empty_epoch(&mut self, catalog: Option<Vec<u8>>) -> Result<()> {
-        self.run_epoch(Vec::new(), clock(), catalog, true)
+        self.run_epoch(Vec::new(), clock(), Logging::New { catalog, changes: Vec::new() })
     }
 
-    /// One epoch: cut, dataflow, barrier, publication. `log`: whether the cut is new (not replayed).
+    /// One epoch: cut, dataflow, barrier, publication. The tables' changes are in their heads.
     fn run_epoch(
         &mut self,
         taken: Vec<(RelationId, Vec<SourceBatch>)>,
         now: i64,
-        catalog: Option<Vec<u8>>,
-        log: bool,
+        logging: Logging,
     ) -> Result<()> {
         self.epoch += 1;
         self.now = now.max(self.now);
@@ -286,7 +366,11 @@ impl Coordinator {
         for (id, batches) in taken {
             self.take_in(id, batches, &mut inputs)?;
         }
-        let durable = if log { Some(self.log_cut(catalog)?) } else { None };
+        inputs.tables = self.tables.close()?;
+        let durable = match logging {
+            Logging::New { catalog, changes } => Some(self.log_cut(catalog, changes)?),
+            Logging::Replayed => None,
+        };
         let frame = Frame { epoch: self.epoch, oldest: self.shared.pins.oldest(), workers: self.options.workers };
         self.handles_stale |= self.dataflow.run(inputs, frame)?;
         if let Some(durable) = durable {
@@ -323,10 +407,14 @@ impl Coordinator {
     }
 
     /// Appends this epoch's cut to the log; the receiver hears when it is durable.
-    fn log_cut(&self, catalog: Option<Vec<u8>>) -> Result<mpsc::Receiver<Result<()>>> {
+    fn log_cut(
+        &self,
+        catalog: Option<Vec<u8>>,
+        changes: Vec<LoggedChange>,
+    ) -> Result<mpsc::Receiver<Result<()>>> {
         let positions = self.sources.iter().filter(|(_, state)| state.reading.is_some());
         let sources = positions.map(|(id, state)| (*id, state.progress.offsets.clone())).collect();
-        let cut = Cut { epoch: self.epoch, now: self.now, sources, catalog };
+        let cut = Cut { epoch: self.epoch, now: self.now, sources, catalog, changes };
         let (sender, receiver) = mpsc::channel();
         self.storage.cuts.append(self.epoch, cut.encode()?, Box::new(move |result| drop(sender.send(result))));
         Ok(receiver)

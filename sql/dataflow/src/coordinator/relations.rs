@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Dataflow, Import};
 use crate::plan::{Op, Plan, RelationId};
 use crate::source::{Offsets, ReadRequest, Source};
+use crate::table::TableDefinition;
 
 impl Coordinator {
     pub(super) fn add_source(
@@ -286,6 +287,23 @@ impl Coordinator {
         }
     }
 
+    /// Adds a table without rows. It is there when its definition is in the catalog and the epoch
+    /// durable: its rows are what the cut log and checkpoints hold.
+    pub(super) fn add_table(&mut self, definition: TableDefinition) -> Result<()> {
+        let id = definition.id;
+        self.dataflow.add_view(id, &definition.plan(), &|_| None)?;
+        self.attach_table(definition)?;
+        self.restored_view(id);
+        Ok(())
+    }
+
+    /// Makes the head of a table whose rows are in the dataflow.
+    pub(super) fn attach_table(&mut self, definition: TableDefinition) -> Result<()> {
+        let node = self.dataflow.views().get(&definition.id).copied().ok_or_else(|| not_there(definition.id))?;
+        let reading = self.dataflow.reading(node).ok_or_else(|| Error::internal("a table that cannot be read"))?;
+        self.tables.add(definition, reading.arrangement)
+    }
+
     /// Removes relations; a build of one of them ends.
     pub(super) fn remove(&mut self, ids: &[RelationId]) {
         for id in ids {
@@ -293,6 +311,7 @@ impl Coordinator {
                 build.cancelled.store(true, Ordering::Relaxed);
             }
             self.forget_view(*id);
+            self.tables.remove(*id);
             if self.sources.remove(id).is_some() {
                 self.inbox.close(*id);
                 self.shared.ends.lock().remove(id);

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::shared::ErrorLog;
+use super::tables::Tables;
 use super::writer::Writer;
-use super::{Checkpoints, Coordinator, Resources};
+use super::{Checkpoints, Coordinator, Logging, Resources};
 use crate::checkpoint::{Checkpointer, Recovered};
 use crate::cut::Cut;
 use crate::engine::Definition;
@@ -71,6 +72,8 @@ impl Coordinator {
             now: recovered.now(),
             checkpoints,
             replay: cuts,
+            tables: Tables::default(),
+            commits: VecDeque::new(),
             ahead: Vec::new(),
         };
         coordinator.attach(recovered, definitions)?;
@@ -79,10 +82,17 @@ impl Coordinator {
 
     fn attach(&mut self, recovered: &Recovered, definitions: Vec<Definition>) -> Result<()> {
         let mut progress = recovered.sources();
+        let mut tables = Vec::new();
         for definition in definitions {
             match definition {
                 Definition::Source { id, source, start } => {
                     self.add_source(id, source, start, progress.remove(&id).unwrap_or_default())
+                }
+                Definition::Table(table) => {
+                    let node = self.dataflow.add_view(table.id, &table.plan(), &|_| None)?;
+                    recovered.check_table(&table, &self.dataflow.node(node)?.fingerprint)?;
+                    self.restored_view(table.id);
+                    tables.push(table);
                 }
                 Definition::View(view) => {
                     let added = self.dataflow.add_view(view.id, &view.plan, &|_| None);
@@ -103,6 +113,9 @@ impl Coordinator {
         self.dataflow.sweep();
         let (maker, first, entries) = recovered.load(self.storage.store.as_ref(), &mut self.dataflow)?;
         self.dataflow.settled();
+        for table in tables {
+            self.attach_table(table)?;
+        }
         self.checkpoints.maker = maker;
         *self.shared.errors.lock() = ErrorLog { first, entries };
         for id in self.sources.keys().copied().collect::<Vec<_>>() {
@@ -128,7 +141,10 @@ impl Coordinator {
                 return Ok(());
             }
             self.epoch = cut.epoch - 1;
-            self.run_epoch(taken, cut.now, None, false)?;
+            for change in cut.changes {
+                self.tables.replay(change)?;
+            }
+            self.run_epoch(taken, cut.now, Logging::Replayed)?;
         }
         // What the readers gave beyond the last cut is the first live epoch.
         let rest: Vec<(RelationId, Vec<SourceBatch>)> = waiting
@@ -137,7 +153,7 @@ impl Coordinator {
             .filter(|(_, batches): &(_, Vec<_>)| !batches.is_empty())
             .collect();
         if !rest.is_empty() {
-            self.run_epoch(rest, super::clock(), None, true)?;
+            self.run_epoch(rest, super::clock(), Logging::New { catalog: None, changes: Vec::new() })?;
         }
         Ok(())
     }

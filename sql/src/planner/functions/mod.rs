@@ -161,6 +161,16 @@ pub(crate) fn cast(expr: Expr, from: &PgType, to: &PgType, zone: &str) -> Result
     Ok(evaluated(function, vec![expr]))
 }
 
+/// `expr` as it is stored into a column of another type: text that is too long is an error.
+pub(crate) fn assign(expr: Expr, from: &PgType, to: &PgType, zone: &str) -> Result<Expr> {
+    fn kernel(input: &Input<'_>) -> Result<ArrayRef> {
+        let style = TextStyle { zone: input.zone.clone(), extra_float_digits: 1 };
+        thalweg_dataflow::types::assign(&input.array(0)?, &input.types[0], input.result, &style)
+    }
+    let function = PgFunction::new("assign", vec![from.clone()], to.clone(), Zone::parse(zone)?, kernel);
+    Ok(evaluated(function, vec![expr]))
+}
+
 /// What a literal in quotes means in a type.
 pub(crate) fn read_literal(ty: &PgType, text: &str, zone: &str, now: i64, view: bool) -> Result<ScalarValue> {
     let zone = Zone::parse(zone)?;

@@ -38,7 +38,7 @@ use value::Attached;
 
 /// The same query without subqueries. `names` gives names that nothing else has; `view` tells
 /// whether the result is maintained, where a LIMIT that saves a query work only makes some.
-pub(super) fn unnest(plan: LogicalPlan, names: &dyn Fn(&str) -> String, view: bool) -> Result<LogicalPlan> {
+pub(crate) fn unnest(plan: LogicalPlan, names: &dyn Fn(&str) -> String, view: bool) -> Result<LogicalPlan> {
     Unnester { names, view }.rewrite(plan)
 }
 

@@ -1,0 +1,292 @@
+//! The heads of the tables: what commits are held against, one after the other.
+//!
+//! A table's rows lie in its arrangement; here are the changes of the epoch that is open and an
+//! index of every unique key, both derived and never saved. Promises: a commit that fails leaves
+//! no trace; one that is accepted is seen by the next one of the same epoch.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::{concat_batches, filter_record_batch};
+
+use crate::arrangement::Arrangement;
+use crate::arrangement::codec::EncodedRows;
+use crate::arrangement::hash::{SHARDS, hash_bytes, shard_of};
+use crate::arrangement::key_table::KeyTable;
+use crate::cut::LoggedChange;
+use crate::delta::{Batch, Delta};
+use crate::error::{Error, Result, SqlState};
+use crate::operator::reduce::output::Output;
+use crate::plan::RelationId;
+use crate::table::{Change, Keys, OnConflict, Rows, TableDefinition};
+
+/// All tables.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    tables: BTreeMap<RelationId, Table>,
+}
+
+/// One table's head.
+#[derive(Debug)]
+struct Table {
+    definition: TableDefinition,
+    arrangement: Arc<Arrangement>,
+    /// The index of each unique key.
+    keys: Vec<KeyIndex>,
+    /// Rows that came, less those that went, in the epoch that is open.
+    open: HashMap<Box<[u8]>, i64>,
+    /// The same as a delta, in the order of the commits.
+    delta: Vec<(RecordBatch, i64)>,
+}
+
+/// The values of a unique key that are taken.
+#[derive(Debug)]
+struct KeyIndex {
+    shards: Vec<KeyTable>,
+}
+
+/// What must be done to take a step of a commit back.
+enum Undo {
+    /// The row's count changed by this.
+    Row(Box<[u8]>, i64),
+    /// The key was taken.
+    Taken(usize, Box<[u8]>),
+    /// The key was freed.
+    Freed(usize, Box<[u8]>),
+}
+
+/// A commit that was accepted.
+pub(super) struct Accepted {
+    /// For each change the places of the rows that were left out.
+    pub(super) skipped: Vec<Vec<usize>>,
+    /// What goes into the cut log.
+    pub(super) logged: Vec<LoggedChange>,
+    /// Rows that go and come.
+    pub(super) rows: usize,
+}
+
+impl KeyIndex {
+    fn new() -> KeyIndex {
+        KeyIndex { shards: (0..SHARDS).map(|_| KeyTable::default()).collect() }
+    }
+
+    fn contains(&self, key: &[u8]) -> bool {
+        let hash = hash_bytes(key);
+        self.shards[shard_of(hash)].find(hash, key).is_some()
+    }
+
+    fn insert(&mut self, key: &[u8]) {
+        let hash = hash_bytes(key);
+        self.shards[shard_of(hash)].insert(hash, key);
+    }
+
+    fn remove(&mut self, key: &[u8]) {
+        let hash = hash_bytes(key);
+        let shard = &mut self.shards[shard_of(hash)];
+        if let Some(id) = shard.find(hash, key) {
+            shard.remove(id);
+        }
+    }
+}
+
+impl Tables {
+    /// Adds a table whose rows this arrangement holds; they are indexed.
+    pub(super) fn add(&mut self, definition: TableDefinition, arrangement: Arc<Arrangement>) -> Result<()> {
+        let mut keys: Vec<KeyIndex> = definition.keys.iter().map(|_| KeyIndex::new()).collect();
+        if !keys.is_empty() {
+            for shard in 0..SHARDS {
+                for batch in arrangement.read_shard(shard, u64::MAX)? {
+                    let rows = Rows::new(&definition, &batch)?;
+                    for (index, taken) in keys.iter_mut().zip(&rows.keys) {
+                        (0..rows.len()).filter_map(|row| taken.get(row)).for_each(|key| index.insert(key));
+                    }
+                }
+            }
+        }
+        let id = definition.id;
+        let table = Table { definition, arrangement, keys, open: HashMap::new(), delta: Vec::new() };
+        self.tables.insert(id, table);
+        Ok(())
+    }
+
+    /// Forgets a table.
+    pub(super) fn remove(&mut self, id: RelationId) {
+        self.tables.remove(&id);
+    }
+
+    /// Takes a commit into the open epoch, or refuses it whole.
+    pub(super) fn commit(&mut self, changes: Vec<Change>) -> Result<Accepted> {
+        let mut undo: Vec<(RelationId, Undo)> = Vec::new();
+        let mut skipped = Vec::with_capacity(changes.len());
+        for change in &changes {
+            let applied = match self.tables.get_mut(&change.table) {
+                Some(table) => table.apply(change, &mut |step| undo.push((change.table, step))),
+                None => Err(super::not_there(change.table)),
+            };
+            match applied {
+                Ok(left_out) => skipped.push(left_out),
+                Err(error) => {
+                    self.take_back(undo);
+                    return Err(error);
+                }
+            }
+        }
+        let mut accepted = Accepted { skipped, logged: Vec::with_capacity(changes.len()), rows: 0 };
+        for (change, skipped) in changes.into_iter().zip(&accepted.skipped) {
+            let Some(table) = self.tables.get_mut(&change.table) else { continue };
+            let inserts = without(change.inserts, skipped)?;
+            accepted.rows += change.deletes.len() + inserts.len();
+            table.push(change.deletes.batch, -1);
+            table.push(inserts.batch, 1);
+            accepted.logged.push(LoggedChange {
+                table: change.table,
+                deletes: change.deletes.bytes,
+                inserts: inserts.bytes,
+            });
+        }
+        Ok(accepted)
+    }
+
+    fn take_back(&mut self, undo: Vec<(RelationId, Undo)>) {
+        for (id, step) in undo.into_iter().rev() {
+            let Some(table) = self.tables.get_mut(&id) else { continue };
+            match step {
+                Undo::Row(row, diff) => *table.open.entry(row).or_insert(0) -= diff,
+                Undo::Taken(place, key) => table.keys[place].remove(&key),
+                Undo::Freed(place, key) => table.keys[place].insert(&key),
+            }
+        }
+    }
+
+    /// Takes in what the cut log says was committed. A table that is gone since is passed over.
+    pub(super) fn replay(&mut self, change: LoggedChange) -> Result<()> {
+        let Some(table) = self.tables.get_mut(&change.table) else { return Ok(()) };
+        let deletes = Rows::decode(&table.definition, change.deletes)?;
+        let inserts = Rows::decode(&table.definition, change.inserts)?;
+        for (place, index) in table.keys.iter_mut().enumerate() {
+            let taken = |keys: &Rows, row: usize| keys.keys[place].get(row).map(<[u8]>::to_vec);
+            (0..deletes.len()).filter_map(|row| taken(&deletes, row)).for_each(|key| index.remove(&key));
+            (0..inserts.len()).filter_map(|row| taken(&inserts, row)).for_each(|key| index.insert(&key));
+        }
+        table.push(deletes.batch, -1);
+        table.push(inserts.batch, 1);
+        Ok(())
+    }
+
+    /// The changes of the open epoch, which closes.
+    pub(super) fn close(&mut self) -> Result<HashMap<RelationId, Delta>> {
+        let mut deltas = HashMap::new();
+        for (id, table) in &mut self.tables {
+            table.open = HashMap::new();
+            let parts = std::mem::take(&mut table.delta);
+            let Some((first, _)) = parts.first() else { continue };
+            let schema = first.schema();
+            let rows = concat_batches(&schema, parts.iter().map(|(batch, _)| batch))?;
+            let diffs = if parts.iter().all(|(_, diff)| *diff == 1) {
+                None
+            } else {
+                let diffs = parts.iter().flat_map(|(batch, diff)| std::iter::repeat_n(*diff, batch.num_rows()));
+                Some(diffs.collect::<Vec<i64>>().into())
+            };
+            deltas.insert(*id, vec![Batch { rows, diffs }]);
+        }
+        Ok(deltas)
+    }
+}
+
+impl Table {
+    fn push(&mut self, batch: RecordBatch, diff: i64) {
+        if batch.num_rows() > 0 {
+            self.delta.push((batch, diff));
+        }
+    }
+
+    /// How often a row is there.
+    fn count(&self, row: &[u8]) -> i64 {
+        let hash = hash_bytes(row);
+        let shard = self.arrangement.shards[shard_of(hash)].read();
+        let stored = shard.groups.find(hash, row).map_or(0, |image| Output::multiplicity(&image));
+        stored + self.open.get(row).copied().unwrap_or(0)
+    }
+
+    /// Applies a change step by step, each told to `note`; the places of the rows left out.
+    fn apply(&mut self, change: &Change, note: &mut dyn FnMut(Undo)) -> Result<Vec<usize>> {
+        let (deletes, inserts) = (&change.deletes, &change.inserts);
+        if deletes.keys.len() != self.keys.len() || inserts.keys.len() != self.keys.len() {
+            return Err(changed_meanwhile());
+        }
+        for row in 0..deletes.len() {
+            let bytes = deletes.bytes.row(row);
+            if self.count(bytes) <= 0 {
+                return Err(Error::new(
+                    SqlState::SerializationFailure,
+                    "could not serialize access due to concurrent update",
+                ));
+            }
+            self.add(bytes, -1, note);
+            for (place, keys) in deletes.keys.iter().enumerate() {
+                if let Some(key) = keys.get(row) {
+                    self.keys[place].remove(key);
+                    note(Undo::Freed(place, key.into()));
+                }
+            }
+        }
+        let mut skipped = Vec::new();
+        for row in 0..inserts.len() {
+            if self.is_left_out(change, row)? {
+                skipped.push(row);
+                continue;
+            }
+            self.add(inserts.bytes.row(row), 1, note);
+            for (place, keys) in inserts.keys.iter().enumerate() {
+                if let Some(key) = keys.get(row) {
+                    self.keys[place].insert(key);
+                    note(Undo::Taken(place, key.into()));
+                }
+            }
+        }
+        Ok(skipped)
+    }
+
+    fn add(&mut self, row: &[u8], diff: i64, note: &mut dyn FnMut(Undo)) {
+        *self.open.entry(row.into()).or_insert(0) += diff;
+        note(Undo::Row(row.into(), diff));
+    }
+
+    /// Whether a row is left out because another has its key; an error if the commit fails.
+    fn is_left_out(&self, change: &Change, row: usize) -> Result<bool> {
+        let inserts = &change.inserts;
+        let taken = |place: usize| inserts.keys[place].get(row).is_some_and(|key| self.keys[place].contains(key));
+        let Some(place) = (0..self.keys.len()).find(|place| taken(*place)) else { return Ok(false) };
+        let concerns = |wanted: Option<usize>| wanted.is_none_or(|wanted| taken(wanted));
+        match change.on_conflict {
+            OnConflict::Skip(wanted) if concerns(wanted) => Ok(true),
+            OnConflict::Retry(wanted) if concerns(wanted) => Err(changed_meanwhile()),
+            _ => Err(change.definition.violation(place, &inserts.batch, row)),
+        }
+    }
+}
+
+fn changed_meanwhile() -> Error {
+    Error::new(SqlState::SerializationFailure, "could not serialize access due to concurrent update")
+}
+
+/// Rows without those at these places.
+fn without(rows: Rows, places: &[usize]) -> Result<Rows> {
+    if places.is_empty() {
+        return Ok(rows);
+    }
+    let mut left_out = places.iter().copied().peekable();
+    let mut bytes = EncodedRows::default();
+    let mut mask = Vec::with_capacity(rows.len());
+    for row in 0..rows.len() {
+        let keep = left_out.next_if_eq(&row).is_none();
+        if keep {
+            bytes.push(rows.bytes.row(row));
+        }
+        mask.push(keep);
+    }
+    let batch = filter_record_batch(&rows.batch, &BooleanArray::from(mask))?;
+    Ok(Rows { batch, bytes, keys: Vec::<Keys>::new() })
+}

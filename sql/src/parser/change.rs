@@ -1,0 +1,398 @@
+//! INSERT, UPDATE, DELETE and COPY, as PostgreSQL's grammar has them.
+//!
+//! Expressions, queries and FROM lists are sqlparser's; the statements around them are read here,
+//! because sqlparser takes every dialect's. Resolves no name.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{self, Visit, visit_relations};
+use datafusion::sql::sqlparser::tokenizer::Token;
+use thalweg_dataflow::error::{Error, Result, SqlState};
+
+use super::ast::{Kind, Name, Options};
+use super::cursor::Cursor;
+
+/// The table that a statement changes.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// Its name.
+    pub(crate) name: Name,
+    /// AS.
+    pub(crate) alias: Option<String>,
+    /// The name's place in the request, in characters from 1.
+    pub(crate) at: Option<usize>,
+}
+
+/// A column that a statement names.
+#[derive(Debug)]
+pub(crate) struct ColumnName {
+    /// The name.
+    pub(crate) name: String,
+    /// Its place in the request.
+    pub(crate) at: Option<usize>,
+}
+
+/// INSERT.
+#[derive(Debug)]
+pub(crate) struct Insert {
+    /// The table.
+    pub(crate) target: Target,
+    /// The columns, if named.
+    pub(crate) columns: Option<Vec<ColumnName>>,
+    /// The rows; `None`: DEFAULT VALUES.
+    pub(crate) source: Option<Box<ast::Query>>,
+    /// ON CONFLICT.
+    pub(crate) conflict: Option<Conflict>,
+    /// RETURNING.
+    pub(crate) returning: Option<Vec<ast::SelectItem>>,
+}
+
+/// ON CONFLICT.
+#[derive(Debug)]
+pub(crate) struct Conflict {
+    /// What conflicts are meant.
+    pub(crate) arbiter: Option<Arbiter>,
+    /// What then.
+    pub(crate) action: ConflictAction,
+}
+
+/// The constraint that ON CONFLICT names.
+#[derive(Debug)]
+pub(crate) enum Arbiter {
+    /// By its columns.
+    Columns(Vec<ColumnName>),
+    /// ON CONSTRAINT.
+    Constraint(String),
+}
+
+/// What ON CONFLICT does.
+#[derive(Debug)]
+pub(crate) enum ConflictAction {
+    /// DO NOTHING.
+    Nothing,
+    /// DO UPDATE.
+    Update(Vec<Assignment>, Option<ast::Expr>),
+}
+
+/// One part of SET.
+#[derive(Debug)]
+pub(crate) struct Assignment {
+    /// The columns: one, or those of a list in parentheses.
+    pub(crate) columns: Vec<ColumnName>,
+    /// Their values.
+    pub(crate) values: Vec<ast::Expr>,
+}
+
+/// UPDATE.
+#[derive(Debug)]
+pub(crate) struct Update {
+    /// The table.
+    pub(crate) target: Target,
+    /// SET.
+    pub(crate) assignments: Vec<Assignment>,
+    /// FROM.
+    pub(crate) from: Vec<ast::TableWithJoins>,
+    /// WHERE.
+    pub(crate) condition: Option<ast::Expr>,
+    /// RETURNING.
+    pub(crate) returning: Option<Vec<ast::SelectItem>>,
+}
+
+/// DELETE.
+#[derive(Debug)]
+pub(crate) struct Delete {
+    /// The table.
+    pub(crate) target: Target,
+    /// USING.
+    pub(crate) using: Vec<ast::TableWithJoins>,
+    /// WHERE.
+    pub(crate) condition: Option<ast::Expr>,
+    /// RETURNING.
+    pub(crate) returning: Option<Vec<ast::SelectItem>>,
+}
+
+/// The options of COPY.
+pub(crate) type CopyOptions = Options;
+
+/// COPY ... FROM STDIN.
+#[derive(Debug)]
+pub(crate) struct Copy {
+    /// The table.
+    pub(crate) target: Target,
+    /// The columns, if named.
+    pub(crate) columns: Option<Vec<ColumnName>>,
+    /// The options, names in lower case; a flag has the value `true`.
+    pub(crate) options: Options,
+}
+
+/// INSERT; the word is taken already.
+pub(crate) fn insert(cursor: &mut Cursor<'_>) -> Result<Kind> {
+    cursor.expect("INTO")?;
+    let target = target(cursor, true)?;
+    let columns = match cursor.peek().token {
+        Token::LParen if !cursor.starts_parenthesised_query() => Some(column_list(cursor)?),
+        _ => None,
+    };
+    if cursor.sees("OVERRIDING") {
+        return Err(cursor.error_here(Error::unsupported("OVERRIDING")));
+    }
+    let source = if cursor.takes("DEFAULT VALUES") { None } else { Some(cursor.inserted_query()?) };
+    let conflict = if cursor.takes("ON CONFLICT") { Some(conflict(cursor)?) } else { None };
+    let returning = returning(cursor)?;
+    Ok(Kind::Insert(Insert { target, columns, source, conflict, returning }))
+}
+
+/// UPDATE; the word is taken already.
+pub(crate) fn update(cursor: &mut Cursor<'_>) -> Result<Kind> {
+    cursor.takes("ONLY");
+    let target = target(cursor, false)?;
+    cursor.expect("SET")?;
+    let assignments = assignments(cursor)?;
+    let from = if cursor.takes("FROM") { cursor.tables()? } else { Vec::new() };
+    let condition = condition(cursor)?;
+    let returning = returning(cursor)?;
+    Ok(Kind::Update(Update { target, assignments, from, condition, returning }))
+}
+
+/// DELETE; the word is taken already.
+pub(crate) fn delete(cursor: &mut Cursor<'_>) -> Result<Kind> {
+    cursor.expect("FROM")?;
+    cursor.takes("ONLY");
+    let target = target(cursor, false)?;
+    let using = if cursor.takes("USING") { cursor.tables()? } else { Vec::new() };
+    let condition = condition(cursor)?;
+    let returning = returning(cursor)?;
+    Ok(Kind::Delete(Delete { target, using, condition, returning }))
+}
+
+fn condition(cursor: &mut Cursor<'_>) -> Result<Option<ast::Expr>> {
+    if cursor.sees("WHERE CURRENT OF") {
+        return Err(Error::unsupported("WHERE CURRENT OF"));
+    }
+    if cursor.takes("WHERE") { cursor.expression().map(Some) } else { Ok(None) }
+}
+
+fn returning(cursor: &mut Cursor<'_>) -> Result<Option<Vec<ast::SelectItem>>> {
+    if cursor.takes("RETURNING") { cursor.select_items().map(Some) } else { Ok(None) }
+}
+
+/// A name with an alias; INSERT wants the word AS before it.
+fn target(cursor: &mut Cursor<'_>, as_is_needed: bool) -> Result<Target> {
+    let at = cursor.position();
+    let name = cursor.name()?;
+    let alias = if cursor.takes("AS") {
+        Some(cursor.identifier()?)
+    } else if !as_is_needed && !cursor.sees("SET") && matches!(cursor.peek().token, Token::Word(_)) {
+        // A word that begins the next clause is reserved, and no alias.
+        if ["USING", "WHERE", "RETURNING"].iter().any(|word| cursor.sees(word)) { None } else { Some(cursor.identifier()?) }
+    } else {
+        None
+    };
+    Ok(Target { name, alias, at })
+}
+
+fn column_name(cursor: &mut Cursor<'_>) -> Result<ColumnName> {
+    let at = cursor.position();
+    let name = cursor.identifier()?;
+    if matches!(cursor.peek().token, Token::Period | Token::LBracket) {
+        return Err(cursor.error_here(Error::unsupported("a part of a column as a target")));
+    }
+    Ok(ColumnName { name, at })
+}
+
+fn column_list(cursor: &mut Cursor<'_>) -> Result<Vec<ColumnName>> {
+    cursor.expect_token(&Token::LParen)?;
+    let mut names = vec![column_name(cursor)?];
+    while cursor.takes_token(&Token::Comma) {
+        names.push(column_name(cursor)?);
+    }
+    cursor.expect_token(&Token::RParen)?;
+    Ok(names)
+}
+
+fn assignments(cursor: &mut Cursor<'_>) -> Result<Vec<Assignment>> {
+    let mut assignments = Vec::new();
+    loop {
+        assignments.push(assignment(cursor)?);
+        if !cursor.takes_token(&Token::Comma) {
+            return Ok(assignments);
+        }
+    }
+}
+
+fn assignment(cursor: &mut Cursor<'_>) -> Result<Assignment> {
+    if cursor.peek().token != Token::LParen {
+        let columns = vec![column_name(cursor)?];
+        cursor.expect_token(&Token::Eq)?;
+        return Ok(Assignment { columns, values: vec![cursor.value_or_default()?] });
+    }
+    let columns = column_list(cursor)?;
+    cursor.expect_token(&Token::Eq)?;
+    if cursor.starts_parenthesised_query() {
+        return Err(cursor.error_here(Error::unsupported("a list of columns SET to a subquery"))
+            .hint("Use FROM, or a subquery for each column."));
+    }
+    cursor.takes("ROW");
+    cursor.expect_token(&Token::LParen)?;
+    let mut values = vec![cursor.value_or_default()?];
+    while cursor.takes_token(&Token::Comma) {
+        values.push(cursor.value_or_default()?);
+    }
+    cursor.expect_token(&Token::RParen)?;
+    if values.len() != columns.len() {
+        return Err(Error::new(SqlState::SyntaxError, "number of columns does not match number of values"));
+    }
+    Ok(Assignment { columns, values })
+}
+
+/// The words ON CONFLICT are taken already.
+fn conflict(cursor: &mut Cursor<'_>) -> Result<Conflict> {
+    let place = cursor.position();
+    let arbiter = if cursor.takes("ON CONSTRAINT") {
+        Some(Arbiter::Constraint(cursor.identifier()?))
+    } else if cursor.peek().token == Token::LParen {
+        let columns = column_list(cursor)?;
+        if cursor.sees("WHERE") {
+            return Err(cursor.error_here(Error::unsupported("a partial index in ON CONFLICT")));
+        }
+        Some(Arbiter::Columns(columns))
+    } else {
+        None
+    };
+    cursor.expect("DO")?;
+    if cursor.takes("NOTHING") {
+        return Ok(Conflict { arbiter, action: ConflictAction::Nothing });
+    }
+    cursor.expect("UPDATE SET")?;
+    let assignments = assignments(cursor)?;
+    let condition = condition(cursor)?;
+    if arbiter.is_none() {
+        let error = Error::new(
+            SqlState::SyntaxError,
+            "ON CONFLICT DO UPDATE requires inference specification or constraint name",
+        )
+        .hint("For example, ON CONFLICT (column_name).");
+        return Err(match place {
+            Some(place) => error.at(place.saturating_sub("ON CONFLICT ".len()).max(1)),
+            None => error,
+        });
+    }
+    Ok(Conflict { arbiter, action: ConflictAction::Update(assignments, condition) })
+}
+
+/// COPY; the word is taken already.
+pub(crate) fn copy(cursor: &mut Cursor<'_>) -> Result<Kind> {
+    if cursor.peek().token == Token::LParen {
+        return Err(Error::unsupported("COPY of a query").hint("COPY knows COPY table FROM STDIN."));
+    }
+    let at = cursor.position();
+    let target = Target { name: cursor.name()?, alias: None, at };
+    let columns = if cursor.peek().token == Token::LParen { Some(column_list(cursor)?) } else { None };
+    if cursor.sees("TO") {
+        return Err(cursor.error_here(Error::unsupported("COPY TO")).hint("Use a SELECT."));
+    }
+    cursor.expect("FROM")?;
+    if !cursor.takes("STDIN") {
+        return Err(cursor.error_here(Error::unsupported("COPY from a file or program"))
+            .hint("COPY knows COPY table FROM STDIN; files are read by CREATE EXTERNAL TABLE."));
+    }
+    let with = cursor.takes("WITH");
+    let mut options = Options::new();
+    if cursor.peek().token == Token::LParen {
+        copy_options(cursor, &mut options)?;
+    } else {
+        old_copy_options(cursor, &mut options)?;
+        if with && options.is_empty() {
+            return cursor.unexpected();
+        }
+    }
+    if cursor.sees("WHERE") {
+        return Err(cursor.error_here(Error::unsupported("COPY ... WHERE")));
+    }
+    Ok(Kind::Copy(Copy { target, columns, options }))
+}
+
+/// `(name [value], ...)`.
+fn copy_options(cursor: &mut Cursor<'_>, options: &mut Options) -> Result<()> {
+    cursor.expect_token(&Token::LParen)?;
+    loop {
+        let place = cursor.position();
+        let Token::Word(word) = cursor.peek().token else { return cursor.unexpected() };
+        cursor.next();
+        let name = word.value.to_lowercase();
+        let value = match cursor.peek().token {
+            Token::Comma | Token::RParen => "true".to_string(),
+            Token::LParen | Token::Mul => {
+                return Err(Error::unsupported(format!("the COPY option {}", name.to_uppercase())));
+            }
+            _ => match cursor.value() {
+                Some(value) => value,
+                None => return cursor.unexpected(),
+            },
+        };
+        if options.insert(name, value).is_some() {
+            let error = Error::new(SqlState::SyntaxError, "conflicting or redundant options");
+            return Err(match place {
+                Some(place) => error.at(place),
+                None => error,
+            });
+        }
+        if cursor.takes_token(&Token::RParen) {
+            return Ok(());
+        }
+        cursor.expect_token(&Token::Comma)?;
+    }
+}
+
+/// `CSV HEADER DELIMITER ','`: as before PostgreSQL 9.0, which psql and dumps still write.
+fn old_copy_options(cursor: &mut Cursor<'_>, options: &mut Options) -> Result<()> {
+    loop {
+        let flag = ["CSV", "HEADER"].into_iter().find(|word| cursor.takes(word));
+        if let Some(flag) = flag {
+            let (name, value) = if flag == "CSV" { ("format", "csv") } else { ("header", "true") };
+            options.insert(name.into(), value.into());
+            continue;
+        }
+        let Some(word) = ["DELIMITER", "NULL", "QUOTE", "ESCAPE"].into_iter().find(|word| cursor.takes(word)) else {
+            return Ok(());
+        };
+        cursor.takes("AS");
+        options.insert(word.to_lowercase(), cursor.string()?);
+    }
+}
+
+/// Every name that stands where a relation stands.
+fn names_in<V: Visit>(node: &V, into: &mut Vec<ast::ObjectName>) {
+    let _ = visit_relations(node, |name| {
+        into.push(name.clone());
+        ControlFlow::<()>::Continue(())
+    });
+}
+
+/// The relations that a statement reads besides its target; names of WITH queries among them.
+pub(crate) fn relations_read(kind: &Kind) -> Vec<ast::ObjectName> {
+    let mut names = Vec::new();
+    match kind {
+        Kind::Insert(insert) => {
+            names_in(&insert.source, &mut names);
+            names_in(&insert.returning, &mut names);
+            if let Some(Conflict { action: ConflictAction::Update(assignments, condition), .. }) = &insert.conflict {
+                assignments.iter().for_each(|assignment| names_in(&assignment.values, &mut names));
+                names_in(condition, &mut names);
+            }
+        }
+        Kind::Update(update) => {
+            update.assignments.iter().for_each(|assignment| names_in(&assignment.values, &mut names));
+            names_in(&update.from, &mut names);
+            names_in(&update.condition, &mut names);
+            names_in(&update.returning, &mut names);
+        }
+        Kind::Delete(delete) => {
+            names_in(&delete.using, &mut names);
+            names_in(&delete.condition, &mut names);
+            names_in(&delete.returning, &mut names);
+        }
+        _ => {}
+    }
+    names
+}

@@ -1,0 +1,246 @@
+//! CREATE TABLE, ALTER TABLE and TRUNCATE.
+//!
+//! Checks form only: names and types of what constraints say are looked at when the table is made.
+
+use datafusion::sql::sqlparser::tokenizer::Token;
+use thalweg_dataflow::error::{Error, Result, SqlState};
+use thalweg_dataflow::source::Column;
+
+use super::ast::{Kind, Name};
+use super::cursor::Cursor;
+
+/// CREATE TABLE.
+#[derive(Debug)]
+pub(crate) struct CreateTable {
+    /// IF NOT EXISTS.
+    pub(crate) if_not_exists: bool,
+    /// Its name.
+    pub(crate) name: Name,
+    /// The columns.
+    pub(crate) columns: Vec<Column>,
+    /// The DEFAULT of each column, as it was written.
+    pub(crate) defaults: Vec<Option<String>>,
+    /// The other constraints, in the order they were written.
+    pub(crate) constraints: Vec<Constraint>,
+}
+
+/// A constraint of a table or of one of its columns.
+#[derive(Debug)]
+pub(crate) struct Constraint {
+    /// CONSTRAINT name.
+    pub(crate) name: Option<String>,
+    /// What it says.
+    pub(crate) rule: Rule,
+}
+
+/// What a constraint says.
+#[derive(Debug)]
+pub(crate) enum Rule {
+    /// PRIMARY KEY, and its columns.
+    PrimaryKey(Vec<String>),
+    /// UNIQUE, and its columns.
+    Unique(Vec<String>),
+    /// CHECK: the expression as it was written.
+    Check(String),
+}
+
+/// TRUNCATE.
+#[derive(Debug)]
+pub(crate) struct Truncate {
+    /// Which.
+    pub(crate) names: Vec<Name>,
+}
+
+/// ALTER TABLE.
+#[derive(Debug)]
+pub(crate) struct AlterTable {
+    /// IF EXISTS.
+    pub(crate) if_exists: bool,
+    /// Which.
+    pub(crate) name: Name,
+    /// What happens to it.
+    pub(crate) action: AlterAction,
+}
+
+/// What ALTER TABLE does.
+#[derive(Debug)]
+pub(crate) enum AlterAction {
+    /// RENAME TO.
+    Rename(String),
+    /// RENAME COLUMN a TO b.
+    RenameColumn(String, String),
+}
+
+/// Words that end a DEFAULT.
+const AFTER_DEFAULT: [&str; 9] =
+    ["NOT", "NULL", "CHECK", "PRIMARY", "UNIQUE", "CONSTRAINT", "REFERENCES", "GENERATED", "DEFAULT"];
+
+/// CREATE TABLE; the words are taken already.
+pub(crate) fn create_table(cursor: &mut Cursor<'_>) -> Result<CreateTable> {
+    let if_not_exists = cursor.takes("IF NOT EXISTS");
+    let name = cursor.name()?;
+    let mut table =
+        CreateTable { if_not_exists, name, columns: Vec::new(), defaults: Vec::new(), constraints: Vec::new() };
+    if cursor.sees("AS") || cursor.sees("OF") || cursor.sees("PARTITION") {
+        return refuse(cursor, "CREATE TABLE ...");
+    }
+    cursor.expect_token(&Token::LParen)?;
+    if !cursor.takes_token(&Token::RParen) {
+        loop {
+            item(cursor, &mut table)?;
+            if cursor.takes_token(&Token::RParen) {
+                break;
+            }
+            cursor.expect_token(&Token::Comma)?;
+        }
+    }
+    if ["INHERITS", "PARTITION", "USING", "WITH", "WITHOUT", "ON", "TABLESPACE", "AS"].iter().any(|word| cursor.sees(word))
+    {
+        return refuse(cursor, "CREATE TABLE ...");
+    }
+    Ok(table)
+}
+
+fn refuse<T>(cursor: &Cursor<'_>, before: &str) -> Result<T> {
+    let word = cursor.word().unwrap_or_default();
+    Err(cursor.error_here(Error::unsupported(format!("{before} {word}"))))
+}
+
+/// A column or a constraint of the table.
+fn item(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
+    if cursor.sees("LIKE") || cursor.sees("EXCLUDE") || cursor.sees("FOREIGN") {
+        return refuse(cursor, "in a column list:");
+    }
+    let name = if cursor.takes("CONSTRAINT") { Some(cursor.identifier()?) } else { None };
+    let rule = if cursor.takes("PRIMARY KEY") {
+        Rule::PrimaryKey(column_names(cursor)?)
+    } else if cursor.takes("UNIQUE") {
+        Rule::Unique(column_names(cursor)?)
+    } else if cursor.takes("CHECK") {
+        check(cursor)?
+    } else if name.is_some() {
+        return refuse(cursor, "a constraint");
+    } else {
+        return column(cursor, table);
+    };
+    table.constraints.push(Constraint { name, rule });
+    not_deferrable(cursor)
+}
+
+fn column_names(cursor: &mut Cursor<'_>) -> Result<Vec<String>> {
+    cursor.expect_token(&Token::LParen)?;
+    let mut names = vec![cursor.identifier()?];
+    while cursor.takes_token(&Token::Comma) {
+        names.push(cursor.identifier()?);
+    }
+    cursor.expect_token(&Token::RParen)?;
+    Ok(names)
+}
+
+/// The word CHECK is taken already.
+fn check(cursor: &mut Cursor<'_>) -> Result<Rule> {
+    cursor.expect_token(&Token::LParen)?;
+    let (_, text) = cursor.written_expression()?;
+    cursor.expect_token(&Token::RParen)?;
+    if cursor.sees("NO INHERIT") {
+        return refuse(cursor, "CHECK with");
+    }
+    Ok(Rule::Check(text))
+}
+
+fn not_deferrable(cursor: &mut Cursor<'_>) -> Result<()> {
+    cursor.takes("NOT DEFERRABLE");
+    if cursor.sees("DEFERRABLE") || cursor.sees("INITIALLY DEFERRED") {
+        return refuse(cursor, "a constraint that is");
+    }
+    cursor.takes("INITIALLY IMMEDIATE");
+    Ok(())
+}
+
+fn column(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
+    let name = cursor.identifier()?;
+    let data_type = cursor.data_type()?;
+    let (mut null, mut not_null, mut default) = (false, false, None);
+    loop {
+        let constraint = if cursor.takes("CONSTRAINT") { Some(cursor.identifier()?) } else { None };
+        let rule = if cursor.takes("NOT NULL") {
+            not_null = true;
+            None
+        } else if cursor.takes("NULL") {
+            null = true;
+            None
+        } else if cursor.takes("DEFAULT") {
+            if default.is_some() {
+                return Err(Error::new(
+                    SqlState::SyntaxError,
+                    format!("multiple default values specified for column \"{name}\" of table \"{}\"", table.name.name),
+                ));
+            }
+            let end = cursor.before(&AFTER_DEFAULT);
+            default = Some(cursor.until(end, |cursor| cursor.written_expression())?.1);
+            None
+        } else if cursor.takes("PRIMARY KEY") {
+            Some(Rule::PrimaryKey(vec![name.clone()]))
+        } else if cursor.takes("UNIQUE") {
+            Some(Rule::Unique(vec![name.clone()]))
+        } else if cursor.takes("CHECK") {
+            Some(check(cursor)?)
+        } else if constraint.is_some() || ["GENERATED", "REFERENCES", "COLLATE", "COMPRESSION"].iter().any(|word| cursor.sees(word)) {
+            return refuse(cursor, "for a column:");
+        } else {
+            break;
+        };
+        if let Some(rule) = rule {
+            table.constraints.push(Constraint { name: constraint, rule });
+            not_deferrable(cursor)?;
+        }
+        if null && not_null {
+            return Err(Error::new(
+                SqlState::SyntaxError,
+                format!("conflicting NULL/NOT NULL declarations for column \"{name}\" of table \"{}\"", table.name.name),
+            ));
+        }
+    }
+    if table.columns.iter().any(|column| column.name == name) {
+        return Err(Error::new(SqlState::DuplicateColumn, format!("column \"{name}\" specified more than once")));
+    }
+    table.columns.push(Column { name, data_type, not_null });
+    table.defaults.push(default);
+    Ok(())
+}
+
+/// TRUNCATE; the word is taken already.
+pub(crate) fn truncate(cursor: &mut Cursor<'_>) -> Result<Kind> {
+    cursor.takes("TABLE");
+    cursor.takes("ONLY");
+    let names = cursor.names()?;
+    let _ = cursor.takes("RESTART IDENTITY") || cursor.takes("CONTINUE IDENTITY");
+    let _ = cursor.takes("CASCADE") || cursor.takes("RESTRICT");
+    Ok(Kind::Truncate(Truncate { names }))
+}
+
+/// ALTER; the word is taken already.
+pub(crate) fn alter(cursor: &mut Cursor<'_>) -> Result<Kind> {
+    if !cursor.takes("TABLE") {
+        return refuse(cursor, "ALTER").map_err(|error: Error| {
+            error.hint("Drop the object and create it again; CREATE OR REPLACE MATERIALIZED VIEW serves the old view until the new one is complete.")
+        });
+    }
+    let if_exists = cursor.takes("IF EXISTS");
+    cursor.takes("ONLY");
+    let name = cursor.name()?;
+    if !cursor.takes("RENAME") {
+        return refuse(cursor, "ALTER TABLE ...");
+    }
+    let action = if cursor.takes("TO") {
+        AlterAction::Rename(cursor.identifier()?)
+    } else if cursor.sees("CONSTRAINT") {
+        return refuse(cursor, "ALTER TABLE ... RENAME");
+    } else {
+        cursor.takes("COLUMN");
+        let old = cursor.identifier()?;
+        cursor.expect("TO")?;
+        AlterAction::RenameColumn(old, cursor.identifier()?)
+    };
+    Ok(Kind::AlterTable(AlterTable { if_exists, name, action }))
+}

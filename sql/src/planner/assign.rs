@@ -1,0 +1,171 @@
+//! Values stored into columns: VALUES, DEFAULT and SET, by PostgreSQL's assignment casts.
+//!
+//! A literal or parameter whose type is open takes the column's. Text that is too long for its
+//! column is an error of the row, never cut.
+
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
+use datafusion::sql::sqlparser::ast;
+use thalweg_dataflow::types::{CastContext, PgType, castable};
+use thalweg_dataflow::{Error, Result, SqlState};
+
+use super::binder::{Binder, Env, at};
+use super::change::{Rows, Target, column_place, env};
+use super::expr::Cast;
+use super::functions;
+use super::scope::Scope;
+use super::typed::{Typed, base_name, metadata};
+use super::unnest::unnest;
+use crate::parser::change::Assignment;
+use crate::parser::parse_expression;
+use crate::parser::phrases::is_default;
+
+impl Binder<'_> {
+    /// The rows of an INSERT; `places`: the columns that are given, `named`: in a list.
+    pub(super) fn inserted(&self, target: &Target<'_>, query: &ast::Query, places: &[usize], named: bool) -> Result<Rows> {
+        let width = |width: usize, place: Option<usize>| {
+            let message = if width > places.len() {
+                "INSERT has more expressions than target columns"
+            } else if named && width < places.len() {
+                "INSERT has more target columns than expressions"
+            } else {
+                return Ok(());
+            };
+            Err(at(Error::new(SqlState::SyntaxError, message), place))
+        };
+        if let Some(values) = plain_values(query) {
+            let first = values.rows.first().map_or(0, |row| row.content.len());
+            let mut rows = Vec::with_capacity(values.rows.len());
+            for row in &values.rows {
+                if row.content.len() != first {
+                    return Err(Error::new(SqlState::SyntaxError, "VALUES lists must all be the same length"));
+                }
+                let extra = row.content.get(places.len()).or(row.content.last());
+                width(first, extra.and_then(|expr| self.position(ast::Spanned::span(expr))))?;
+                rows.push(self.row(target, places, &row.content)?);
+            }
+            return Ok(Rows::Values(rows));
+        }
+        let bound = self.query(query, None, &Vec::new().into())?;
+        width(bound.columns.len(), None)?;
+        let mut exprs = Vec::with_capacity(target.columns.len());
+        for (place, column) in target.columns.iter().enumerate() {
+            let given = places.iter().position(|known| *known == place).and_then(|given| bound.columns.get(given));
+            let expr = match given {
+                Some(output) => {
+                    let typed =
+                        Typed { expr: Expr::Column(output.column.clone()), ty: output.ty.clone(), at: None };
+                    self.assign(typed, &column.name, &column.data_type)?
+                }
+                None => self.default(target, place)?,
+            };
+            exprs.push(expr.alias_with_metadata(place.to_string(), Some(metadata(&column.data_type))));
+        }
+        let plan = LogicalPlanBuilder::from(bound.plan).project(exprs)?.build()?;
+        Ok(Rows::Query(unnest(plan, &|wanted| self.unique(wanted), false)?))
+    }
+
+    /// One row of VALUES, in the table's order.
+    pub(super) fn row(&self, target: &Target<'_>, places: &[usize], values: &[ast::Expr]) -> Result<Vec<Expr>> {
+        let scope = Scope::default();
+        let env = env(&scope, "VALUES");
+        let mut row: Vec<Option<Expr>> = vec![None; target.columns.len()];
+        for (place, value) in places.iter().zip(values) {
+            if !is_default(value) {
+                let column = &target.columns[*place];
+                row[*place] = Some(self.assign(self.expr(&env, value)?, &column.name, &column.data_type)?);
+            }
+        }
+        row.into_iter()
+            .enumerate()
+            .map(|(place, value)| value.map_or_else(|| self.default(target, place), Ok))
+            .collect()
+    }
+
+    /// The DEFAULT of a column.
+    pub(super) fn default(&self, target: &Target<'_>, place: usize) -> Result<Expr> {
+        let column = &target.columns[place];
+        let Some(text) = target.defaults.get(place).and_then(Option::as_ref) else {
+            return Ok(super::typed::literal(super::typed::null(&column.data_type), &column.data_type));
+        };
+        let scope = Scope::default();
+        let typed = self.expr(&env(&scope, "DEFAULT expressions"), &parse_expression(text)?)?;
+        // The text's places are not the statement's.
+        self.store(Typed { at: None, ..typed }, &column.data_type, &|from| {
+            format!(
+                "column \"{}\" is of type {} but default expression is of type {from}",
+                column.name,
+                base_name(&column.data_type)
+            )
+        })
+    }
+
+    /// A value as it is stored into a column.
+    fn assign(&self, typed: Typed, column: &str, target: &PgType) -> Result<Expr> {
+        self.store(typed, target, &|from| {
+            format!("column \"{column}\" is of type {} but expression is of type {from}", base_name(target))
+        })
+    }
+
+    fn store(&self, typed: Typed, target: &PgType, mismatch: &dyn Fn(String) -> String) -> Result<Expr> {
+        let place = typed.at;
+        let typed = match (&typed.ty, &typed.expr) {
+            (Some(_), _) => typed,
+            // A literal or parameter whose type is open takes the column's, its modifier aside.
+            (None, Expr::Literal(..) | Expr::Placeholder(_)) if matches!(target, PgType::Varchar(_)) => {
+                self.coerce(typed, &PgType::Varchar(None), Cast::Explicit)?
+            }
+            (None, Expr::Literal(..)) => self.coerce(typed, target, Cast::Explicit)?,
+            (None, Expr::Placeholder(_)) => self.coerce(typed, &target.base(), Cast::Explicit)?,
+            (None, _) if !matches!(target, PgType::Varchar(_)) => self.coerce(typed, target, Cast::Explicit)?,
+            (None, _) => Typed { ty: Some(PgType::Text), ..typed },
+        };
+        let Some(from) = typed.ty else { return Err(Error::internal("a value without a type")) };
+        if from == *target {
+            return Ok(typed.expr);
+        }
+        if castable(&from, target).is_none_or(|context| context == CastContext::Explicit) {
+            let error = Error::new(SqlState::DatatypeMismatch, mismatch(base_name(&from)))
+                .hint("You will need to rewrite or cast the expression.");
+            return Err(at(error, place));
+        }
+        functions::assign(typed.expr, &from, target, &self.settings.zone).map_err(|error| at(error, place))
+    }
+
+    /// The new value of every column: as SET says, or what `own` gives.
+    pub(super) fn assigned(
+        &self,
+        target: &Target<'_>,
+        assignments: &[Assignment],
+        env: &Env<'_>,
+        own: &dyn Fn(usize) -> Expr,
+    ) -> Result<Vec<Expr>> {
+        let mut values: Vec<Option<Expr>> = vec![None; target.columns.len()];
+        for (column, value) in assignments.iter().flat_map(|part| part.columns.iter().zip(&part.values)) {
+            let place = column_place(target, column)?;
+            if values[place].is_some() {
+                let message = format!("multiple assignments to same column \"{}\"", column.name);
+                return Err(Error::new(SqlState::SyntaxError, message));
+            }
+            let declared = &target.columns[place];
+            values[place] = Some(if is_default(value) {
+                self.default(target, place)?
+            } else {
+                self.assign(self.expr(env, value)?, &declared.name, &declared.data_type)?
+            });
+        }
+        Ok(values.into_iter().enumerate().map(|(place, value)| value.unwrap_or_else(|| own(place))).collect())
+    }
+}
+
+/// The rows of a query that is VALUES and nothing else.
+fn plain_values(query: &ast::Query) -> Option<&ast::Values> {
+    let plain = query.with.is_none()
+        && query.order_by.is_none()
+        && query.limit_clause.is_none()
+        && query.fetch.is_none()
+        && query.locks.is_empty();
+    match query.body.as_ref() {
+        ast::SetExpr::Values(values) if plain => Some(values),
+        _ => None,
+    }
+}

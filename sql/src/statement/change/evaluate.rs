@@ -1,0 +1,185 @@
+//! Rows computed: expressions over rows at hand, queries run to their end, rows found by key.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::{concat_batches, take_record_batch};
+use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchemaRef};
+use datafusion::datasource::{MemTable, provider_as_source};
+use datafusion::execution::context::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_expr::create_physical_expr;
+use datafusion::scalar::ScalarValue;
+use futures::TryStreamExt;
+use thalweg_dataflow::engine::Rows;
+use thalweg_dataflow::error::{Error, Result, SqlState};
+use thalweg_dataflow::table::{MAX_COMMIT_BYTES, TableDefinition};
+use thalweg_dataflow::types::{PgType, normalize};
+
+use super::indices;
+use crate::batch::fill;
+use crate::planner::{Bound, guard, unnest};
+use crate::session::{Session, View};
+
+/// Where expressions are evaluated, and with which parameters.
+pub(super) struct Evaluation<'a> {
+    pub(super) session: &'a Session,
+    pub(super) view: &'a View,
+    pub(super) parameters: &'a [ScalarValue],
+    pub(super) types: &'a [PgType],
+}
+
+/// One row of no columns.
+pub(super) fn one_row() -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(1));
+    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?)
+}
+
+/// Whether an expression reads relations.
+fn has_subquery(expr: &Expr) -> Result<bool> {
+    let mut found = false;
+    expr.apply(|inner| {
+        found = matches!(
+            inner,
+            Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_)
+        );
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
+}
+
+impl Evaluation<'_> {
+    /// The values of expressions over rows, in these types.
+    pub(super) async fn over(
+        &self,
+        exprs: &[Expr],
+        types: &[PgType],
+        schema: &DFSchemaRef,
+        rows: &RecordBatch,
+    ) -> Result<Vec<ArrayRef>> {
+        for expr in exprs {
+            if has_subquery(expr)? {
+                return self.by_query(exprs, types, schema, rows).await;
+            }
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        let named = Arc::new(schema.as_arrow().clone());
+        let rows = RecordBatch::try_new_with_options(named, rows.columns().to_vec(), &options)?;
+        exprs
+            .iter()
+            .zip(types)
+            .map(|(expr, ty)| {
+                let filled = fill(expr.clone(), self.parameters, self.types)?.data;
+                let physical =
+                    create_physical_expr(&filled, schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
+                let array = guard(physical)?.evaluate(&rows)?.into_array(rows.num_rows())?;
+                if *array.data_type() == ty.arrow() { Ok(array) } else { normalize(ty, &array) }
+            })
+            .collect()
+    }
+
+    /// The same where an expression reads relations: as a query over the rows, numbered to keep
+    /// their order.
+    async fn by_query(
+        &self,
+        exprs: &[Expr],
+        types: &[PgType],
+        schema: &DFSchemaRef,
+        rows: &RecordBatch,
+    ) -> Result<Vec<ArrayRef>> {
+        let mut fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone()).collect();
+        let number = PgType::Int8.field("row number", true);
+        fields.push(number.clone());
+        let mut columns = rows.columns().to_vec();
+        columns.push(Arc::new(arrow::array::Int64Array::from_iter_values(0..rows.num_rows() as i64)));
+        let numbered = Arc::new(Schema::new(fields));
+        let batch = RecordBatch::try_new(numbered.clone(), columns)?;
+        let table = provider_as_source(Arc::new(MemTable::try_new(numbered.clone(), vec![vec![batch]])?));
+        // The expressions name the columns without a table.
+        let plan = LogicalPlanBuilder::scan("rows at hand", table, None)?;
+        let bare = numbered.fields().iter().map(|field| {
+            Expr::Column(Column::new(Some("rows at hand"), field.name())).alias(field.name())
+        });
+        let plan = plan.project(bare.collect::<Vec<_>>())?;
+        let mut outputs = vec![Expr::Column(Column::new_unqualified(number.name()))];
+        let mut fields = vec![number];
+        for (place, (expr, ty)) in exprs.iter().zip(types).enumerate() {
+            outputs.push(expr.clone().alias(format!("value {place}")));
+            fields.push(ty.field(format!("value {place}"), true));
+        }
+        let schema = Arc::new(Schema::new(fields));
+        let found = self.query(without_subqueries(plan.project(outputs)?.build()?)?, schema).await?;
+        let numbers = found.column(0).as_primitive::<Int64Type>();
+        let mut order: Vec<usize> = (0..found.num_rows()).collect();
+        order.sort_by_key(|row| numbers.value(*row));
+        let sorted = take_record_batch(&found, &indices(order.into_iter()))?;
+        Ok(sorted.columns()[1..].to_vec())
+    }
+
+    /// All rows of a query.
+    pub(super) async fn query(&self, plan: LogicalPlan, schema: SchemaRef) -> Result<RecordBatch> {
+        let bound = Bound { plan, schema: schema.clone(), parameters: self.types.to_vec(), reads: Vec::new() };
+        let mut rows = self.session.database.0.batch.execute_in(&bound, self.parameters, self.view).await?;
+        let mut batches = Vec::new();
+        let mut bytes = 0;
+        while let Some(batch) = rows.try_next().await? {
+            bytes += batch.get_array_memory_size();
+            // What a commit may not hold need not be gathered to its end.
+            if bytes > 4 * MAX_COMMIT_BYTES {
+                return Err(Error::new(SqlState::ProgramLimitExceeded, "the transaction changes too much")
+                    .hint("Change the rows in several transactions."));
+            }
+            batches.push(batch);
+        }
+        Ok(concat_batches(&schema, &batches)?)
+    }
+}
+
+/// The plan with joins for its subqueries; their names meet none that the binder gave.
+fn without_subqueries(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let count = std::cell::Cell::new(0);
+    let unique = |wanted: &str| {
+        count.set(count.get() + 1);
+        format!("{wanted} at hand {}", count.get())
+    };
+    unnest(plan, &unique, false)
+}
+
+/// Rows of a table that have the key of given rows.
+pub(super) struct Found {
+    /// The rows.
+    pub(super) rows: RecordBatch,
+    /// For each given row the place of the one that has its key.
+    pub(super) of: Vec<Option<usize>>,
+}
+
+/// Looks through rows of a table for those that share a key with the given ones.
+pub(super) fn find(table: &TableDefinition, key: usize, rows: Rows, given: &RecordBatch) -> Result<Found> {
+    let mut wanted: HashMap<Box<[u8]>, Vec<usize>> = HashMap::new();
+    for (row, value) in table.key_values(key, given)?.into_iter().enumerate() {
+        if let Some(value) = value {
+            wanted.entry(value).or_default().push(row);
+        }
+    }
+    let mut of = vec![None; given.num_rows()];
+    let mut parts = Vec::new();
+    let mut count = 0;
+    for batch in rows {
+        let batch = batch?;
+        let mut taken = Vec::new();
+        for (row, value) in table.key_values(key, &batch)?.into_iter().enumerate() {
+            let Some(givens) = value.and_then(|value| wanted.get(&value)) else { continue };
+            givens.iter().for_each(|given| of[*given] = Some(count));
+            taken.push(row);
+            count += 1;
+        }
+        if !taken.is_empty() {
+            parts.push(take_record_batch(&batch, &indices(taken.into_iter()))?);
+        }
+    }
+    Ok(Found { rows: concat_batches(&table.no_rows().schema(), &parts)?, of })
+}

@@ -1,0 +1,202 @@
+//! INSERT, UPDATE, DELETE and TRUNCATE: what they do is computed over a snapshot and committed whole.
+//!
+//! Outside a block a statement that met a concurrent change of the same rows is computed again over
+//! a newer snapshot; once it has lost twice it takes its turn with others that have. Inside a block
+//! its rows stay with the session until COMMIT. Promises: an error leaves nothing behind; a cancel
+//! is heard until the commit is under way, and no longer.
+
+pub(crate) mod check;
+pub(crate) mod copy;
+mod copy_format;
+mod evaluate;
+mod insert;
+mod modify;
+mod target;
+mod truncate;
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::SchemaRef;
+use datafusion::scalar::ScalarValue;
+use thalweg_dataflow::error::{Error, Result, SqlState};
+use thalweg_dataflow::table::{OnConflict, Pending, TableChange};
+use thalweg_dataflow::types::PgType;
+
+use super::one_batch;
+use crate::guard::Guard;
+use crate::parser::{Kind, Statement};
+use crate::session::{Outcome, Prepared, RowsTag, Session, View};
+pub(crate) use target::Target;
+
+/// How often a statement is computed again because others changed its rows. With their turns taken
+/// one after the other, a statement loses only to those that never lost.
+const MAX_TRIES: usize = 1000;
+
+/// Tries after which a statement takes its turn.
+const TRIES_BEFORE_TURN: usize = 2;
+
+/// What a statement does to a table.
+pub(crate) struct Effect {
+    /// The rows that go and come.
+    pub(crate) change: TableChange,
+    /// Rows for the command tag.
+    pub(crate) rows: usize,
+    /// RETURNING: one row for each of them.
+    pub(crate) returned: Option<RecordBatch>,
+    /// The command.
+    pub(crate) tag: RowsTag,
+}
+
+/// The types of the parameters, and the columns of RETURNING.
+pub(crate) async fn describe(
+    session: &Session,
+    statement: &Statement,
+    types: &[Option<PgType>],
+) -> Result<(Vec<PgType>, Option<SchemaRef>)> {
+    let view = session.peek_view();
+    match statement.kind() {
+        Kind::Insert(insert) => insert::describe(session, &view, statement, insert, types).await,
+        Kind::Update(_) | Kind::Delete(_) => modify::describe(session, &view, statement, types).await,
+        _ => Ok((Vec::new(), None)),
+    }
+}
+
+async fn effect(
+    session: &Session,
+    view: &View,
+    prepared: &Prepared,
+    parameters: &[ScalarValue],
+) -> Result<Effect> {
+    let statement = &prepared.statement;
+    match statement.kind() {
+        Kind::Insert(insert) => insert::effect(session, view, statement, insert, prepared, parameters).await,
+        _ => modify::effect(session, view, prepared, parameters).await,
+    }
+}
+
+/// Runs INSERT, UPDATE or DELETE.
+pub(crate) async fn run(
+    session: &mut Session,
+    prepared: &Prepared,
+    parameters: &[ScalarValue],
+    guard: &Guard,
+) -> Result<Outcome> {
+    let database = session.database.clone();
+    let mut turn = None;
+    for tries in 0..MAX_TRIES {
+        let view = session.view();
+        let mut stop = guard.clone();
+        let mut effect = tokio::select! {
+            biased;
+            error = stop.stopped() => return Err(error),
+            effect = effect(session, &view, prepared, parameters) => effect?,
+        };
+        if session.is_in_block() {
+            keep(session, view, &effect.change).await?;
+            return done(effect);
+        }
+        if effect.change.deletes.num_rows() + effect.change.inserts.num_rows() == 0 {
+            return done(effect);
+        }
+        match database.0.engine.commit(std::slice::from_ref(&effect.change)).await {
+            Ok(committed) => {
+                effect.leave_out(committed.skipped.first().map_or(&[], Vec::as_slice))?;
+                return done(effect);
+            }
+            Err(error) if error.state() == SqlState::SerializationFailure => {
+                if turn.is_none() && tries + 1 >= TRIES_BEFORE_TURN {
+                    turn = Some(database.0.turn.lock().await);
+                }
+            }
+            Err(error) => return Err(gone(error, &effect.change.table.name)),
+        }
+    }
+    Err(Error::new(SqlState::SerializationFailure, "could not serialize access due to concurrent update"))
+}
+
+/// Runs TRUNCATE.
+pub(crate) use truncate::run as truncate;
+
+/// A table that went meanwhile, by its name.
+fn gone(error: Error, name: &str) -> Error {
+    match error.state() {
+        SqlState::UndefinedTable => {
+            Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist"))
+        }
+        _ => error,
+    }
+}
+
+impl Effect {
+    /// Takes away the rows that were not inserted after all.
+    fn leave_out(&mut self, skipped: &[usize]) -> Result<()> {
+        if skipped.is_empty() {
+            return Ok(());
+        }
+        if let Some(returned) = &self.returned {
+            let stays: BooleanArray =
+                (0..returned.num_rows()).map(|row| Some(skipped.binary_search(&row).is_err())).collect();
+            self.returned = Some(filter_record_batch(returned, &stays)?);
+        }
+        self.rows -= skipped.len();
+        Ok(())
+    }
+}
+
+fn done(effect: Effect) -> Result<Outcome> {
+    Ok(match effect.returned {
+        Some(batch) => {
+            let schema = batch.schema();
+            Outcome::Rows { schema: schema.clone(), rows: one_batch(schema, batch), tag: effect.tag }
+        }
+        None => Outcome::Done(effect.tag.complete(effect.rows as u64)),
+    })
+}
+
+/// Puts a change into the block's own, held against what the block sees.
+pub(super) async fn keep(session: &mut Session, view: View, change: &TableChange) -> Result<()> {
+    let table = change.table.clone();
+    let mut pending = view.pending(table.id).cloned().unwrap_or_else(|| Pending::new(table.clone()));
+    let checked = !table.keys.is_empty() && change.inserts.num_rows() > 0;
+    if checked {
+        let mut before = pending.clone();
+        before.add(&TableChange { inserts: table.no_rows(), on_conflict: OnConflict::Fail, ..change.clone() })?;
+        let (snapshot, inserts) = (view.snapshot.clone(), change.inserts.clone());
+        let held = tokio::task::spawn_blocking(move || {
+            for key in 0..table.keys.len() {
+                let rows = before.over(snapshot.scan(table.id, None)?)?;
+                let found = evaluate::find(&table, key, rows, &inserts)?;
+                let mut seen = std::collections::HashSet::new();
+                for (row, value) in table.key_values(key, &inserts)?.into_iter().enumerate() {
+                    let twice = value.is_some_and(|value| !seen.insert(value));
+                    if twice || found.of[row].is_some() {
+                        return Err(table.violation(key, &inserts, row));
+                    }
+                }
+            }
+            Ok(())
+        });
+        held.await.map_err(|error| Error::internal(format!("the keys could not be compared: {error}")))??;
+    }
+    pending.add(change)?;
+    session.write(view, pending, change.table.id);
+    Ok(())
+}
+
+/// Commits what a block changed.
+pub(crate) async fn commit(session: &Session, view: &View) -> Result<()> {
+    let Some(writes) = &view.writes else { return Ok(()) };
+    let changes = writes.values().map(Pending::change).collect::<Result<Vec<_>>>()?;
+    let changes: Vec<TableChange> =
+        changes.into_iter().filter(|change| change.deletes.num_rows() + change.inserts.num_rows() > 0).collect();
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let name = changes.first().map(|change| change.table.name.clone()).unwrap_or_default();
+    session.database.0.engine.commit(&changes).await.map(drop).map_err(|error| gone(error, &name))
+}
+
+/// A row's place in a batch, as an index that kernels take.
+fn indices(places: impl Iterator<Item = usize>) -> arrow::array::UInt64Array {
+    arrow::array::UInt64Array::from_iter_values(places.map(|place| place as u64))
+}

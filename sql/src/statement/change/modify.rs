@@ -1,0 +1,108 @@
+//! UPDATE and DELETE: a query over the table's numbered rows says which go and what they become.
+//!
+//! A row that a join meets several times is changed once, by the first of its matches.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::{Int64Type, SchemaRef};
+use datafusion::scalar::ScalarValue;
+use thalweg_dataflow::error::{Error, Result};
+use thalweg_dataflow::table::{OnConflict, TableChange};
+use thalweg_dataflow::types::PgType;
+
+use super::evaluate::Evaluation;
+use super::target::with_names;
+use super::{Effect, Target, check, indices};
+use crate::parser::{Kind, Statement};
+use crate::planner::Planner;
+use crate::planner::change::BoundChange;
+use crate::session::{Prepared, RowsTag, Session, View};
+use crate::statement::query::planning;
+
+/// The types of the parameters, and the columns of RETURNING.
+pub(super) async fn describe(
+    session: &Session,
+    view: &View,
+    statement: &Statement,
+    types: &[Option<PgType>],
+) -> Result<(Vec<PgType>, Option<SchemaRef>)> {
+    let target = target(session, view, statement)?;
+    let bound = bind(session, view, statement, &target, types).await?;
+    Ok((bound.parameters, bound.returning))
+}
+
+fn target(session: &Session, view: &View, statement: &Statement) -> Result<Target> {
+    match statement.kind() {
+        Kind::Update(update) => Target::find(session, view, &update.target),
+        Kind::Delete(delete) => Target::find(session, view, &delete.target),
+        _ => Err(Error::internal("neither UPDATE nor DELETE")),
+    }
+}
+
+async fn bind(
+    session: &Session,
+    view: &View,
+    statement: &Statement,
+    target: &Target,
+    types: &[Option<PgType>],
+) -> Result<BoundChange> {
+    with_names(session, view, statement.kind(), |names| {
+        let settings = planning(session, statement.request(), false);
+        match statement.kind() {
+            Kind::Update(update) => Planner.bind_update(update, &target.planned()?, names, &settings, types),
+            Kind::Delete(delete) => Planner.bind_delete(delete, &target.planned()?, names, &settings, types),
+            _ => Err(Error::internal("neither UPDATE nor DELETE")),
+        }
+    })
+    .await
+}
+
+/// What the statement does.
+pub(super) async fn effect(
+    session: &Session,
+    view: &View,
+    prepared: &Prepared,
+    parameters: &[ScalarValue],
+) -> Result<Effect> {
+    let statement = &prepared.statement;
+    let is_update = matches!(statement.kind(), Kind::Update(_));
+    let target = target(session, view, statement)?;
+    let types: Vec<Option<PgType>> = prepared.parameters.iter().cloned().map(Some).collect();
+    let bound = bind(session, view, statement, &target, &types).await?;
+    let evaluation = Evaluation { session, view, parameters, types: &bound.parameters };
+    let found = once(&evaluation.query(bound.plan, bound.schema).await?)?;
+    let table = target.definition.clone();
+    let width = table.schema.fields().len();
+    let part = |from: usize, schema: &SchemaRef| {
+        let columns = found.columns()[from..from + schema.fields().len()].to_vec();
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(found.num_rows()));
+        RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+    };
+    let deletes = part(1, &table.schema)?;
+    let inserts = if is_update { part(1 + width, &table.schema)? } else { table.no_rows() };
+    if is_update {
+        check::check(session, view, &target, &inserts).await?;
+    }
+    let behind = if is_update { 1 + 2 * width } else { 1 + width };
+    let returned = bound.returning.as_ref().map(|schema| part(behind, schema)).transpose()?;
+    Ok(Effect {
+        change: TableChange { table: Arc::clone(&table), deletes, inserts, on_conflict: OnConflict::Fail },
+        rows: found.num_rows(),
+        returned,
+        tag: if is_update { RowsTag::Update } else { RowsTag::Delete },
+    })
+}
+
+/// The first match of each row, by its number.
+fn once(found: &RecordBatch) -> Result<RecordBatch> {
+    let numbers = found.column(0).as_primitive::<Int64Type>().values();
+    let mut seen = HashSet::with_capacity(numbers.len());
+    let firsts: Vec<usize> = (0..numbers.len()).filter(|row| seen.insert(numbers[*row])).collect();
+    if firsts.len() == numbers.len() {
+        return Ok(found.clone());
+    }
+    Ok(take_record_batch(found, &indices(firsts.into_iter()))?)
+}

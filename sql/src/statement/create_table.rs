@@ -1,0 +1,231 @@
+//! CREATE TABLE: columns, defaults and constraints checked, then in the engine and the catalog.
+//!
+//! Promises: durable when it returns; what is refused leaves nothing behind. Constraints without a
+//! name get PostgreSQL's (`t_pkey`, `t_a_b_key`, `t_x_check`).
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{self, visit_expressions};
+use thalweg_dataflow::error::{Error, Result, SqlState};
+
+use super::query::planning;
+use super::resolve::Names;
+use super::{already_exists, creation_schema, refuse_in_block, skipping};
+use crate::catalog::{Catalog, Constraint, Object, ObjectData, Rule, Table};
+use crate::parser::parse_expression;
+use crate::parser::table::{self, CreateTable};
+use crate::planner::Planner;
+use crate::planner::change::{RowScope, Target};
+use crate::session::{Outcome, Session};
+
+const TAG: &str = "CREATE TABLE";
+
+/// The longest name, in bytes.
+const MAX_NAME: usize = 63;
+
+/// See the module.
+pub(crate) async fn run(session: &mut Session, create: &CreateTable) -> Result<Outcome> {
+    refuse_in_block(session, TAG)?;
+    let schema = creation_schema(&create.name)?;
+    let name = create.name.name.clone();
+    let database = session.database.clone();
+    let _turn = database.0.ddl.lock().await;
+    let current = database.published();
+    if current.catalog.find(Some(&schema), &name, &[]).is_some() {
+        if !create.if_not_exists {
+            return Err(already_exists(&name));
+        }
+        session.notice(skipping(&name));
+        return Ok(Outcome::Done(TAG.into()));
+    }
+    if create.columns.is_empty() {
+        return Err(Error::unsupported("a table without columns"));
+    }
+    let mut next = (*current).clone();
+    let oid = next.catalog.allocate();
+    let mut object = Object {
+        oid,
+        schema,
+        name,
+        columns: create.columns.clone(),
+        data: ObjectData::Table(Table { defaults: create.defaults.clone(), constraints: Vec::new() }),
+    };
+    let constraints = constraints(create, &mut object, &mut next.catalog)?;
+    check_expressions(session, &object, &create.defaults, &constraints)?;
+    object.data = ObjectData::Table(Table { defaults: create.defaults.clone(), constraints });
+    let definition = object.table_definition().ok_or_else(|| Error::internal("a table without a definition"))?;
+    let relation = object.relation();
+    next.catalog.put(object);
+    // In the engine first: whoever finds it in the catalog can use it.
+    database.0.engine.add_table(definition).await?;
+    if let Err(error) = database.publish(next).await {
+        database.0.engine.remove(vec![relation]).await?;
+        return Err(error);
+    }
+    Ok(Outcome::Done(TAG.into()))
+}
+
+/// The constraints as the catalog holds them; columns of a primary key are NOT NULL from here on.
+fn constraints(create: &CreateTable, object: &mut Object, catalog: &mut Catalog) -> Result<Vec<Constraint>> {
+    let mut made: Vec<Constraint> = Vec::new();
+    let primary = create.constraints.iter().filter(|constraint| matches!(constraint.rule, table::Rule::PrimaryKey(_)));
+    if primary.count() > 1 {
+        return Err(Error::new(
+            SqlState::InvalidTableDefinition,
+            format!("multiple primary keys for table \"{}\" are not allowed", object.name),
+        ));
+    }
+    for constraint in &create.constraints {
+        let (rule, label, columns) = match &constraint.rule {
+            table::Rule::PrimaryKey(names) => {
+                let columns = key_columns(object, names, "primary key")?;
+                columns.iter().for_each(|place| object.columns[*place].not_null = true);
+                let index = catalog.allocate();
+                (Rule::Unique { primary: true, columns, index }, "pkey", Vec::new())
+            }
+            table::Rule::Unique(names) => {
+                let columns = key_columns(object, names, "unique")?;
+                let index = catalog.allocate();
+                (Rule::Unique { primary: false, columns, index }, "key", names.clone())
+            }
+            table::Rule::Check(text) => {
+                let named: Vec<String> = columns_in(text)?.into_iter().collect();
+                let one = if named.len() == 1 { named } else { Vec::new() };
+                (Rule::Check(text.clone()), "check", one)
+            }
+        };
+        let is_index = matches!(rule, Rule::Unique { .. });
+        let taken = |name: &str| {
+            made.iter().any(|known| known.name == name)
+                || (is_index && catalog.find(Some(&object.schema), name, &[]).is_some())
+        };
+        let name = match &constraint.name {
+            Some(name) if made.iter().any(|known| known.name == *name) => {
+                let message = match is_index {
+                    true => format!("constraint \"{name}\" for relation \"{}\" already exists", object.name),
+                    false => format!("check constraint \"{name}\" already exists"),
+                };
+                return Err(Error::new(SqlState::DuplicateObject, message));
+            }
+            Some(name) if taken(name) => return Err(already_exists(name)),
+            Some(name) => name.clone(),
+            None => chosen_name(&object.name, &columns, label, &taken),
+        };
+        made.push(Constraint { oid: catalog.allocate(), name, rule });
+    }
+    Ok(made)
+}
+
+fn key_columns(object: &Object, names: &[String], what: &str) -> Result<Vec<usize>> {
+    let mut places = Vec::with_capacity(names.len());
+    for name in names {
+        let place = object.columns.iter().position(|column| column.name == *name).ok_or_else(|| {
+            Error::new(SqlState::UndefinedColumn, format!("column \"{name}\" named in key does not exist"))
+        })?;
+        if places.contains(&place) {
+            return Err(Error::new(
+                SqlState::DuplicateColumn,
+                format!("column \"{name}\" appears twice in {what} constraint"),
+            ));
+        }
+        places.push(place);
+    }
+    Ok(places)
+}
+
+/// The names of columns in an expression.
+fn columns_in(text: &str) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    let expr = parse_expression(text)?;
+    let fold = |ident: &ast::Ident| match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    };
+    let _ = visit_expressions(&expr, |inner| {
+        match inner {
+            ast::Expr::Identifier(ident) => drop(names.insert(fold(ident))),
+            ast::Expr::CompoundIdentifier(parts) => names.extend(parts.last().map(fold)),
+            _ => {}
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    Ok(names)
+}
+
+/// PostgreSQL's name for a constraint: `table_columns_label`, the longer part cut to fit, and a
+/// number behind where it is taken.
+fn chosen_name(table: &str, columns: &[String], label: &str, taken: &dyn Fn(&str) -> bool) -> String {
+    for number in 0_usize.. {
+        let label = if number == 0 { label.to_string() } else { format!("{label}{number}") };
+        let (mut first, mut second) = (table.to_string(), columns.join("_"));
+        let separators = if second.is_empty() { 1 } else { 2 };
+        while first.len() + second.len() + label.len() + separators > MAX_NAME {
+            let longer = if first.len() > second.len() { &mut first } else { &mut second };
+            if longer.pop().is_none() {
+                break;
+            }
+        }
+        let name = if second.is_empty() { format!("{first}_{label}") } else { format!("{first}_{second}_{label}") };
+        if !taken(&name) {
+            return name;
+        }
+    }
+    String::new()
+}
+
+/// Binds every DEFAULT and CHECK once, so that what cannot be used is refused now.
+fn check_expressions(
+    session: &Session,
+    object: &Object,
+    defaults: &[Option<String>],
+    constraints: &[Constraint],
+) -> Result<()> {
+    let published = session.database.published();
+    let names = Names::of_catalog(&published, session.settings.search_path());
+    let settings = planning(session, "", false);
+    let target = Target {
+        id: object.relation(),
+        name: &object.name,
+        visible: &object.name,
+        columns: &object.columns,
+        defaults,
+    };
+    for text in defaults.iter().flatten() {
+        let expr = parse_expression(text)?;
+        if has_subquery(&expr) {
+            return Err(Error::new(SqlState::FeatureNotSupported, "cannot use subquery in DEFAULT expression"));
+        }
+        let is_column = |name: &String| object.columns.iter().any(|known| known.name == *name) && !is_value_word(name);
+        if columns_in(text)?.iter().any(is_column) {
+            return Err(Error::new(
+                SqlState::FeatureNotSupported,
+                "cannot use column reference in DEFAULT expression",
+            ));
+        }
+    }
+    Planner.bind_defaults(&target, &names, &settings)?;
+    let scope = RowScope::new(&[(&object.name, &object.columns)])?;
+    for constraint in constraints {
+        let Rule::Check(text) = &constraint.rule else { continue };
+        let expr = parse_expression(text)?;
+        if has_subquery(&expr) {
+            return Err(Error::new(SqlState::FeatureNotSupported, "cannot use subquery in check constraint"));
+        }
+        Planner.bind_check(&expr, &scope, &names, &settings)?;
+    }
+    Ok(())
+}
+
+/// Words that are values by themselves and look like names.
+fn is_value_word(name: &str) -> bool {
+    name.starts_with("current_") || matches!(name, "user" | "session_user" | "localtime" | "localtimestamp")
+}
+
+fn has_subquery(expr: &ast::Expr) -> bool {
+    visit_expressions(expr, |inner| match inner {
+        ast::Expr::Subquery(_) | ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    })
+    .is_break()
+}

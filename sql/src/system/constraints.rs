@@ -1,0 +1,294 @@
+//! What the catalogs show of a table beyond its columns: constraints, their indexes, defaults.
+//!
+//! The index of a primary key or UNIQUE is shown as PostgreSQL's would be (`btree`); nothing of
+//! that form exists. Expressions are shown as they were written.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::catalog::TableProvider;
+use thalweg_dataflow::error::Result;
+use thalweg_dataflow::types::PgType;
+use thalweg_dataflow::types::PgType::{Bool, Int2, Int4, Text};
+
+use super::information::Relation;
+use super::queries::CatalogTables;
+use super::table::{Table, bool, int2, int4, maybe, text};
+use crate::catalog::{Constraint, Object, Rule};
+use crate::database::DATABASE;
+use crate::statement::definition::{quoted, rule};
+
+fn number(oid: u32) -> i32 {
+    i32::try_from(oid).unwrap_or(i32::MAX)
+}
+
+/// Every constraint with its table.
+fn all(tables: &CatalogTables) -> impl Iterator<Item = (&Object, &Constraint)> {
+    let objects = tables.published.catalog.objects();
+    objects.flat_map(|object| {
+        object.table().into_iter().flat_map(move |table| table.constraints.iter().map(move |one| (object, one)))
+    })
+}
+
+/// The indexes, as relations.
+pub(super) fn indexes(tables: &CatalogTables) -> Vec<Relation> {
+    let index = |(object, constraint): (&Object, &Constraint)| match &constraint.rule {
+        Rule::Unique { columns, index, .. } => Some(Relation {
+            oid: number(*index),
+            schema: object.schema.clone(),
+            name: constraint.name.clone(),
+            columns: columns.iter().filter_map(|place| object.columns.get(*place)).cloned().collect(),
+            kind: "i",
+            checks: 0,
+            indexed: false,
+        }),
+        Rule::Check(_) => None,
+    };
+    all(tables).filter_map(index).collect()
+}
+
+/// `pg_index`.
+pub(super) fn pg_index(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
+    let mut table = Table::new(&[
+        ("indexrelid", Int4),
+        ("indrelid", Int4),
+        ("indnatts", Int2),
+        ("indnkeyatts", Int2),
+        ("indisunique", Bool),
+        ("indnullsnotdistinct", Bool),
+        ("indisprimary", Bool),
+        ("indisexclusion", Bool),
+        ("indimmediate", Bool),
+        ("indisclustered", Bool),
+        ("indisvalid", Bool),
+        ("indcheckxmin", Bool),
+        ("indisready", Bool),
+        ("indislive", Bool),
+        ("indisreplident", Bool),
+        ("indkey", Text),
+        ("indexprs", Text),
+        ("indpred", Text),
+    ]);
+    for (object, constraint) in all(tables) {
+        let Rule::Unique { primary, columns, index } = &constraint.rule else { continue };
+        let width = int2(i16::try_from(columns.len()).unwrap_or(i16::MAX));
+        let places: Vec<String> = columns.iter().map(|place| (place + 1).to_string()).collect();
+        table.row([
+            int4(number(*index)),
+            int4(number(object.oid)),
+            width.clone(),
+            width,
+            bool(true),
+            bool(false),
+            bool(*primary),
+            bool(false),
+            bool(true),
+            bool(false),
+            bool(true),
+            bool(false),
+            bool(true),
+            bool(true),
+            bool(false),
+            text(places.join(" ")),
+            maybe(None::<String>),
+            maybe(None::<String>),
+        ]);
+    }
+    table.finish()
+}
+
+/// `pg_indexes`.
+pub(super) fn pg_indexes(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
+    let mut table = Table::new(&[
+        ("schemaname", Text),
+        ("tablename", Text),
+        ("indexname", Text),
+        ("tablespace", Text),
+        ("indexdef", Text),
+    ]);
+    for (object, constraint) in all(tables) {
+        if let Rule::Unique { columns, .. } = &constraint.rule {
+            table.row([
+                text(&object.schema),
+                text(&object.name),
+                text(&constraint.name),
+                maybe(None::<String>),
+                text(index_definition(object, constraint, columns)),
+            ]);
+        }
+    }
+    table.finish()
+}
+
+fn index_definition(object: &Object, constraint: &Constraint, columns: &[usize]) -> String {
+    let names: Vec<String> =
+        columns.iter().filter_map(|place| object.columns.get(*place)).map(|column| quoted(&column.name)).collect();
+    format!(
+        "CREATE UNIQUE INDEX {} ON {}.{} USING btree ({})",
+        quoted(&constraint.name),
+        quoted(&object.schema),
+        quoted(&object.name),
+        names.join(", ")
+    )
+}
+
+/// `pg_constraint`.
+pub(super) fn pg_constraint(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
+    let mut table = Table::new(&[
+        ("oid", Int4),
+        ("conname", Text),
+        ("connamespace", Int4),
+        ("contype", Text),
+        ("condeferrable", Bool),
+        ("condeferred", Bool),
+        ("convalidated", Bool),
+        ("conrelid", Int4),
+        ("contypid", Int4),
+        ("conindid", Int4),
+        ("conparentid", Int4),
+        ("confrelid", Int4),
+        ("confupdtype", Text),
+        ("confdeltype", Text),
+        ("confmatchtype", Text),
+        ("conislocal", Bool),
+        ("coninhcount", Int4),
+        ("connoinherit", Bool),
+        ("conkey", Text),
+        ("confkey", Text),
+        ("conpfeqop", Text),
+        ("conppeqop", Text),
+        ("conffeqop", Text),
+        ("conexclop", Text),
+        ("conbin", Text),
+    ]);
+    for (object, constraint) in all(tables) {
+        let (kind, index, expression) = match &constraint.rule {
+            Rule::Unique { primary, index, .. } => (if *primary { "p" } else { "u" }, number(*index), None),
+            Rule::Check(expression) => ("c", 0, Some(expression.clone())),
+        };
+        let none = || maybe(None::<String>);
+        let zero = || int4(0);
+        table.row([
+            int4(number(constraint.oid)),
+            text(&constraint.name),
+            int4(2200),
+            text(kind),
+            bool(false),
+            bool(false),
+            bool(true),
+            int4(number(object.oid)),
+            zero(),
+            int4(index),
+            zero(),
+            zero(),
+            text(" "),
+            text(" "),
+            text(" "),
+            bool(true),
+            zero(),
+            bool(kind != "c"),
+            none(),
+            none(),
+            none(),
+            none(),
+            none(),
+            none(),
+            maybe(expression),
+        ]);
+    }
+    table.finish()
+}
+
+/// `pg_attrdef`. The oids of defaults are made up from those of their columns.
+pub(super) fn pg_attrdef(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
+    let mut table = Table::new(&[("oid", Int4), ("adrelid", Int4), ("adnum", Int2), ("adbin", Text)]);
+    for ((relation, place), shown) in defaults(tables) {
+        table.row([int4(relation.wrapping_mul(2000).wrapping_add(place)), int4(relation), int2(place as i16), text(shown)]);
+    }
+    table.finish()
+}
+
+/// The DEFAULT of every column that has one, by the oid of its table and its number.
+pub(super) fn defaults(tables: &CatalogTables) -> BTreeMap<(i32, i32), String> {
+    let mut found = BTreeMap::new();
+    for object in tables.published.catalog.objects() {
+        let Some(table) = object.table() else { continue };
+        for (place, (column, default)) in (1..).zip(object.columns.iter().zip(&table.defaults)) {
+            if let Some(default) = default {
+                found.insert((number(object.oid), place), shown_default(default, &column.data_type));
+            }
+        }
+    }
+    found
+}
+
+/// A DEFAULT as PostgreSQL prints it: a string constant has its type behind it.
+fn shown_default(written: &str, data_type: &PgType) -> String {
+    let inner = written.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+    match inner {
+        Some(inner) if !inner.replace("''", "").contains('\'') => {
+            let name = data_type.base().name();
+            format!("{written}::{name}")
+        }
+        _ => written.to_string(),
+    }
+}
+
+/// `pg_get_constraintdef`, by oid.
+pub(super) fn constraint_definitions(tables: &CatalogTables) -> BTreeMap<i32, String> {
+    all(tables).map(|(object, one)| (number(one.oid), rule(&object.columns, &one.rule))).collect()
+}
+
+/// `pg_get_indexdef`, by oid.
+pub(super) fn index_definitions(tables: &CatalogTables) -> BTreeMap<i32, String> {
+    let definition = |(object, constraint): (&Object, &Constraint)| match &constraint.rule {
+        Rule::Unique { columns, index, .. } => Some((number(*index), index_definition(object, constraint, columns))),
+        Rule::Check(_) => None,
+    };
+    all(tables).filter_map(definition).collect()
+}
+
+/// `information_schema.table_constraints` and, with a row for each column of a key,
+/// `key_column_usage`.
+pub(super) fn information(tables: &CatalogTables, keys: bool) -> Result<Arc<dyn TableProvider>> {
+    let mut table = Table::new(&[
+        ("constraint_catalog", Text),
+        ("constraint_schema", Text),
+        ("constraint_name", Text),
+        ("table_catalog", Text),
+        ("table_schema", Text),
+        ("table_name", Text),
+        ("constraint_type", Text),
+        ("is_deferrable", Text),
+        ("initially_deferred", Text),
+        ("enforced", Text),
+        ("column_name", Text),
+        ("ordinal_position", Int4),
+    ]);
+    for (object, constraint) in all(tables) {
+        let (kind, columns) = match &constraint.rule {
+            Rule::Unique { primary: true, columns, .. } => ("PRIMARY KEY", columns.as_slice()),
+            Rule::Unique { columns, .. } => ("UNIQUE", columns.as_slice()),
+            Rule::Check(_) => ("CHECK", &[][..]),
+        };
+        let columns: Vec<Option<&usize>> = if keys { columns.iter().map(Some).collect() } else { vec![None] };
+        for (place, column) in (1..).zip(columns) {
+            let name = column.and_then(|column| object.columns.get(*column)).map(|column| column.name.clone());
+            table.row([
+                text(DATABASE),
+                text(&object.schema),
+                text(&constraint.name),
+                text(DATABASE),
+                text(&object.schema),
+                text(&object.name),
+                text(kind),
+                text("NO"),
+                text("NO"),
+                text("YES"),
+                maybe(name),
+                int4(place),
+            ]);
+        }
+    }
+    table.finish()
+}

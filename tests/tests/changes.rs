@@ -1,0 +1,81 @@
+//! Statements that change tables give what PostgreSQL gives: rows, counts, and errors with their
+//! details, one after the other in one session of each.
+
+use std::path::Path;
+
+use thalweg_tests::postgres::Postgres;
+use thalweg_tests::server::{Options, Server};
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+
+/// The statements of a text, a line each.
+fn statements() -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/changes.sql");
+    let text = std::fs::read_to_string(path).expect("the statements");
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("--"));
+    lines.map(str::to_string).collect()
+}
+
+/// What a client hears, as text. Rows without an order are sorted.
+async fn answer(client: &Client, sql: &str) -> String {
+    let mut out = String::new();
+    let mut rows = Vec::new();
+    match client.simple_query(sql).await {
+        Ok(messages) => {
+            for message in messages {
+                match message {
+                    SimpleQueryMessage::RowDescription(columns) => {
+                        let names: Vec<&str> = columns.iter().map(|column| column.name()).collect();
+                        out.push_str(&format!("[{}]\n", names.join(", ")));
+                    }
+                    SimpleQueryMessage::Row(row) => {
+                        let values = (0..row.len()).map(|place| row.get(place).unwrap_or("NULL"));
+                        rows.push(values.collect::<Vec<_>>().join(" | "));
+                    }
+                    SimpleQueryMessage::CommandComplete(count) => {
+                        if !sql.to_ascii_uppercase().contains("ORDER BY") {
+                            rows.sort();
+                        }
+                        rows.drain(..).for_each(|row| out.push_str(&format!("{row}\n")));
+                        out.push_str(&format!("{count} rows\n"));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Err(error) => match error.as_db_error() {
+            Some(fields) => {
+                out.push_str(&format!("{} {}\n", fields.code().code(), fields.message()));
+                if let Some(detail) = fields.detail() {
+                    out.push_str(&format!("DETAIL: {detail}\n"));
+                }
+                // Ours suggests near names oftener.
+                if !fields.code().code().starts_with("42703") && fields.code().code() != "42P01" && let Some(hint) = fields.hint() {
+                    out.push_str(&format!("HINT: {hint}\n"));
+                }
+            }
+            None => out.push_str(&format!("{error}\n")),
+        },
+    }
+    out
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_give_what_postgresql_gives() {
+    let postgres = Postgres::start();
+    let config = format!("host={} port=5432 user=tester dbname=postgres", postgres.socket().display());
+    let (theirs, connection) = tokio_postgres::connect(&config, NoTls).await.expect("PostgreSQL takes connections");
+    tokio::spawn(connection);
+    let server = Server::start(Options::default());
+    let ours = server.connect().await;
+    theirs.batch_execute("SET TimeZone = 'UTC'").await.expect("a setting");
+    let statements = statements();
+    let mut different = Vec::new();
+    for sql in &statements {
+        let (wanted, got) = (answer(&theirs, sql).await, answer(&ours, sql).await);
+        if wanted != got {
+            different.push(format!("{sql}\n--- PostgreSQL\n{wanted}--- thalweg\n{got}"));
+        }
+    }
+    println!("{} statements", statements.len());
+    assert!(different.is_empty(), "{} of {} differ:\n{}", different.len(), statements.len(), different.join("\n"));
+}

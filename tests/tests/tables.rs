@@ -1,0 +1,278 @@
+//! Tables under many clients, over COPY, and through `kill -9`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::{SinkExt, TryStreamExt};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use thalweg_tests::client::{message, number, rows, sorted, value};
+use thalweg_tests::server::{Options, Server};
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+fn server() -> Server {
+    let args = ["--checkpoint-interval", "100ms", "--workers", "2"].map(str::to_string).to_vec();
+    Server::start(Options { args, ..Options::default() })
+}
+
+async fn copy(client: &Client, sql: &str, parts: &[&str]) -> Result<u64, tokio_postgres::Error> {
+    let sink = client.copy_in::<_, Bytes>(sql).await?;
+    tokio::pin!(sink);
+    for part in parts {
+        sink.as_mut().feed(Bytes::copy_from_slice(part.as_bytes())).await?;
+    }
+    sink.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copy_brings_all_lines_or_none() {
+    let server = server();
+    let client = server.connect().await;
+    let create = "CREATE TABLE t (id int PRIMARY KEY, name text NOT NULL, at timestamptz DEFAULT '2020-01-01 00:00:00+00')";
+    client.batch_execute(create).await.expect("a table");
+    client.batch_execute("CREATE MATERIALIZED VIEW v AS SELECT count(*) AS n, max(name) AS last FROM t").await.expect("a view");
+    let done = copy(&client, "COPY t (id, name) FROM STDIN", &["1\tann\n2\tb", "\\tob\n", "3\t\\\\N\n"]).await;
+    assert_eq!(done.expect("three lines"), 3);
+    let csv = "COPY t FROM STDIN WITH (FORMAT csv, HEADER)";
+    let done = copy(&client, csv, &["id,name,at\n4,\"a\nb\",\n", "5,\"\",2020-02-02 00:00:00\n"]).await;
+    assert_eq!(done.expect("two lines"), 2);
+    for (sql, data, wanted) in [
+        ("COPY t (id, name) FROM STDIN", "6\tx\n7\n", "22P04 missing data for column \"name\""),
+        ("COPY t (id, name) FROM STDIN", "6\tx\ty\n", "22P04 extra data after last expected column"),
+        ("COPY t (id, name) FROM STDIN", "6\tx\nseven\ty\n", "22P02 invalid input syntax for type integer: \"seven\""),
+        ("COPY t (id, name) FROM STDIN", "6\t\\N\n", "23502 null value in column \"name\" of relation \"t\" violates not-null constraint"),
+        ("COPY t (id, name) FROM STDIN", "6\tx\n5\ty\n", "23505 duplicate key value violates unique constraint \"t_pkey\""),
+        ("COPY t (id, nosuch) FROM STDIN", "", "42703 column \"nosuch\" of relation \"t\" does not exist"),
+        ("COPY nosuch FROM STDIN", "", "42P01 relation \"nosuch\" does not exist"),
+        ("COPY v FROM STDIN", "", "42809 cannot change materialized view \"v\""),
+    ] {
+        let error = copy(&client, sql, &[data]).await.expect_err(sql);
+        assert_eq!(message(&error), wanted, "{sql} {data:?}");
+    }
+    let wanted = [["1", "ann"], ["2", "b\tob"], ["3", "\\N"], ["4", "a\nb"], ["5", ""]];
+    let wanted: Vec<_> = wanted.map(|row| row.map(|field| Some(field.to_string())).to_vec()).to_vec();
+    assert_eq!(sorted(&client, "SELECT id, name FROM t").await, wanted);
+    assert_eq!(value(&client, "SELECT n FROM v").await, "5");
+    assert_eq!(value(&client, "SELECT count(*) FROM t WHERE at IS NULL").await, "1");
+    // In a block they go with it.
+    client.batch_execute("BEGIN").await.expect("a block");
+    copy(&client, "COPY t (id, name) FROM STDIN CSV", &["10,x\n11,y\n"]).await.expect("two lines");
+    assert_eq!(value(&client, "SELECT count(*) FROM t").await, "7");
+    client.batch_execute("ROLLBACK").await.expect("the block ends");
+    assert_eq!(value(&client, "SELECT count(*) FROM t").await, "5");
+    // A client that gives up half way.
+    let sink = client.copy_in::<_, Bytes>("COPY t (id, name) FROM STDIN").await.expect("data is wanted");
+    let mut sink = Box::pin(sink);
+    sink.as_mut().feed(Bytes::from_static(b"12\tz\n")).await.expect("data");
+    drop(sink);
+    assert_eq!(value(&client, "SELECT count(*) FROM t").await, "5");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_update_is_lost_and_blocks_are_whole() {
+    let server = server();
+    let client = server.connect().await;
+    let setup = "CREATE TABLE accounts (id int PRIMARY KEY, amount bigint NOT NULL CHECK (amount >= 0)); \
+                 INSERT INTO accounts VALUES (1, 1000), (2, 1000), (3, 1000), (4, 1000); \
+                 CREATE TABLE log (a int, b int)";
+    client.batch_execute(setup).await.expect("tables");
+    let view = "CREATE MATERIALIZED VIEW total AS SELECT sum(amount)::bigint AS amount, count(*) AS n FROM accounts";
+    client.batch_execute(view).await.expect("a view");
+    let moved = Arc::new(AtomicI64::new(0));
+    let mut tasks = Vec::new();
+    for seed in 0..8 {
+        let (client, moved) = (server.connect().await, moved.clone());
+        tasks.push(tokio::spawn(async move {
+            let mut random = StdRng::seed_from_u64(seed);
+            for _ in 0..15 {
+                let (from, to) = (random.random_range(1..5), random.random_range(1..5));
+                if from == to {
+                    // One statement outside a block never fails for the sake of others.
+                    let sql = format!("UPDATE accounts SET amount = amount + 0 WHERE id = {from}");
+                    client.batch_execute(&sql).await.expect("an update");
+                    continue;
+                }
+                let sql = format!(
+                    "BEGIN; UPDATE accounts SET amount = amount - 1 WHERE id = {from}; \
+                     UPDATE accounts SET amount = amount + 1 WHERE id = {to}; INSERT INTO log VALUES ({from}, {to}); COMMIT"
+                );
+                match client.batch_execute(&sql).await {
+                    Ok(()) => drop(moved.fetch_add(1, Ordering::Relaxed)),
+                    Err(error) => {
+                        assert_eq!(error.code(), Some(&SqlState::T_R_SERIALIZATION_FAILURE), "{}", message(&error));
+                        client.batch_execute("ROLLBACK").await.expect("the block ends");
+                    }
+                }
+                // Whatever others do, the sum of one snapshot is the same, in the view too.
+                let both = rows(&client, "SELECT (SELECT sum(amount) FROM accounts), (SELECT amount FROM total)").await;
+                assert_eq!(both[0], [Some("4000".to_string()), Some("4000".to_string())]);
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.expect("a client's work");
+    }
+    let moved = moved.load(Ordering::Relaxed);
+    assert!(moved > 0, "some blocks were committed");
+    assert_eq!(number(&client, "SELECT count(*) FROM log").await, moved);
+    let net = "SELECT a.id, a.amount - 1000 + (SELECT count(*) FROM log WHERE log.a = a.id) \
+               - (SELECT count(*) FROM log WHERE log.b = a.id) AS off FROM accounts a";
+    for row in rows(&client, net).await {
+        assert_eq!(row[1].as_deref(), Some("0"), "every committed block counts once");
+    }
+    println!("{moved} blocks committed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn counters_of_many_clients_add_up() {
+    let server = server();
+    let client = server.connect().await;
+    client.batch_execute("CREATE TABLE hits (page text PRIMARY KEY, n bigint)").await.expect("a table");
+    let upsert = "INSERT INTO hits VALUES ('home', 1) ON CONFLICT (page) DO UPDATE SET n = hits.n + excluded.n";
+    let mut tasks = Vec::new();
+    for _ in 0..8 {
+        let client = server.connect().await;
+        tasks.push(tokio::spawn(async move {
+            for _ in 0..10 {
+                client.batch_execute(upsert).await.expect("an upsert");
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.expect("a client's work");
+    }
+    assert_eq!(value(&client, "SELECT n FROM hits").await, "80");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledged_rows_survive_kills_once() {
+    let mut server = server();
+    let client = server.connect().await;
+    let setup = "CREATE TABLE t (id bigint PRIMARY KEY, kind text); CREATE TABLE other (n bigint)";
+    client.batch_execute(setup).await.expect("tables");
+    let view = "CREATE MATERIALIZED VIEW kinds AS SELECT kind, count(*) AS n, max(id) AS last FROM t GROUP BY kind";
+    client.batch_execute(view).await.expect("a view");
+    drop(client);
+    let next = Arc::new(AtomicI64::new(0));
+    let mut random = StdRng::seed_from_u64(17);
+    let (mut acknowledged, mut deleted): (Vec<i64>, Vec<i64>) = (Vec::new(), Vec::new());
+    // What was under way when the server was killed may be there or not.
+    let (mut open, mut open_deletes): (Vec<i64>, Vec<i64>) = (Vec::new(), Vec::new());
+    for _ in 0..10 {
+        let mut tasks = Vec::new();
+        for worker in 0..6 {
+            let (url, next) = (server.url(), next.clone());
+            tasks.push(tokio::spawn(insert_until_killed(url, next, worker)));
+        }
+        tokio::time::sleep(Duration::from_millis(random.random_range(50..900))).await;
+        server.kill9();
+        for task in tasks {
+            let done = task.await.expect("a client's work");
+            acknowledged.extend(done.0);
+            open.extend(done.1);
+            deleted.extend(done.2);
+            open_deletes.extend(done.3);
+        }
+        server.restart();
+        let client = server.connect().await;
+        let there: Vec<i64> = ids(&client).await;
+        let mut unique = there.clone();
+        unique.dedup();
+        assert_eq!(unique, there, "no row is there twice");
+        for id in &acknowledged {
+            let gone = deleted.contains(id);
+            let found = there.binary_search(id).is_ok();
+            assert!(found || gone || open_deletes.contains(id), "row {id} was acknowledged and is not there");
+            assert!(!(found && gone), "row {id} was deleted and is there");
+        }
+        for id in &there {
+            assert!(acknowledged.contains(id) || open.contains(id), "row {id} was never inserted");
+        }
+        // Each row's block inserted into both tables.
+        let pairs = "SELECT count(*) FROM t WHERE kind = 'both' AND id NOT IN (SELECT n FROM other)";
+        assert_eq!(number(&client, pairs).await, 0, "blocks are whole");
+        let maintained = sorted(&client, "SELECT * FROM kinds").await;
+        let batch = sorted(&client, "SELECT kind, count(*) AS n, max(id) AS last FROM t GROUP BY kind").await;
+        assert_eq!(maintained, batch);
+    }
+    assert!(acknowledged.len() > 100, "enough was inserted: {}", acknowledged.len());
+    println!("{} rows acknowledged, {} deleted", acknowledged.len(), deleted.len());
+}
+
+async fn ids(client: &Client) -> Vec<i64> {
+    let rows = client.query("SELECT id FROM t ORDER BY id", &[]).await.expect("the rows");
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// What was acknowledged, what was under way, and the same of deletes.
+type Done = (Vec<i64>, Vec<i64>, Vec<i64>, Vec<i64>);
+
+async fn insert_until_killed(url: String, next: Arc<AtomicI64>, worker: usize) -> Done {
+    let mut done = Done::default();
+    let Ok((client, connection)) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await else { return done };
+    tokio::spawn(connection);
+    loop {
+        let id = next.fetch_add(1, Ordering::Relaxed);
+        let sql = match worker {
+            0 => format!("BEGIN; INSERT INTO t VALUES ({id}, 'both'); INSERT INTO other VALUES ({id}); COMMIT"),
+            _ => format!("INSERT INTO t VALUES ({id}, 'kind {}')", id % 5),
+        };
+        match client.simple_query(&sql).await {
+            Ok(_) => done.0.push(id),
+            Err(error) => {
+                assert!(error.as_db_error().is_none_or(|error| error.code().code().starts_with("57")), "{}", message(&error));
+                done.1.push(id);
+                return done;
+            }
+        }
+        if worker == 1 && id % 3 == 0 {
+            match client.simple_query(&format!("DELETE FROM t WHERE id = {id}")).await {
+                Ok(_) => done.2.push(id),
+                Err(_) => {
+                    done.3.push(id);
+                    return done;
+                }
+            }
+        }
+    }
+}
+
+/// Acknowledged inserts a second, by hand: `--ignored --nocapture`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn inserts_per_second() {
+    let server = Server::start(Options::default());
+    let client = server.connect().await;
+    client.batch_execute("CREATE TABLE t (id bigint PRIMARY KEY, name text, at timestamptz DEFAULT now())").await.expect("a table");
+    let next = Arc::new(AtomicI64::new(0));
+    for clients in [1, 8, 32] {
+        let (start, span) = (Instant::now(), Duration::from_secs(5));
+        let before = next.load(Ordering::Relaxed);
+        let mut tasks = Vec::new();
+        for _ in 0..clients {
+            let (client, next) = (server.connect().await, next.clone());
+            tasks.push(tokio::spawn(async move {
+                let insert = client.prepare("INSERT INTO t (id, name) VALUES ($1, $2)").await.expect("a statement");
+                let mut slowest = Duration::ZERO;
+                while start.elapsed() < span {
+                    let id = next.fetch_add(1, Ordering::Relaxed);
+                    let asked = Instant::now();
+                    client.execute(&insert, &[&id, &"somebody"]).await.expect("an insert");
+                    slowest = slowest.max(asked.elapsed());
+                }
+                slowest
+            }));
+        }
+        let mut slowest = Duration::ZERO;
+        for task in tasks {
+            slowest = slowest.max(task.await.expect("a client's work"));
+        }
+        let done = next.load(Ordering::Relaxed) - before;
+        let rate = done as f64 / start.elapsed().as_secs_f64();
+        println!("{clients} clients: {rate:.0} inserts/s, slowest {slowest:.1?}");
+    }
+    assert_eq!(number(&client, "SELECT count(*) FROM t").await, next.load(Ordering::Relaxed));
+}
