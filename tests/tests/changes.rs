@@ -49,7 +49,10 @@ async fn answer(client: &Client, sql: &str) -> String {
                     out.push_str(&format!("DETAIL: {detail}\n"));
                 }
                 // Ours suggests near names oftener.
-                if !fields.code().code().starts_with("42703") && fields.code().code() != "42P01" && let Some(hint) = fields.hint() {
+                if !fields.code().code().starts_with("42703")
+                    && fields.code().code() != "42P01"
+                    && let Some(hint) = fields.hint()
+                {
                     out.push_str(&format!("HINT: {hint}\n"));
                 }
             }

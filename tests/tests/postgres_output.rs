@@ -155,7 +155,7 @@ fn every_query_gives_the_same_as_a_view() {
     let server = Server::start(Options::default());
     load_ours(&server);
     let file = |name: &str| statements(&std::fs::read_to_string(data(name)).expect("the queries"));
-    let queries = [file("issue2.sql"), readme(), file("queries.sql"), file("subqueries.sql")].concat();
+    let queries = [file("issue2.sql"), readme(), file("queries.sql"), prefixed(file("subqueries.sql"))].concat();
     let run = |sql: &str| {
         let output = psql("127.0.0.1", server.port(), "thalweg", &format!("\\pset format unaligned\n{sql};\n"));
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures::{SinkExt, TryStreamExt};
+use futures::SinkExt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use thalweg_tests::client::{message, number, rows, sorted, value};
@@ -31,9 +31,13 @@ async fn copy(client: &Client, sql: &str, parts: &[&str]) -> Result<u64, tokio_p
 async fn copy_brings_all_lines_or_none() {
     let server = server();
     let client = server.connect().await;
-    let create = "CREATE TABLE t (id int PRIMARY KEY, name text NOT NULL, at timestamptz DEFAULT '2020-01-01 00:00:00+00')";
+    let create =
+        "CREATE TABLE t (id int PRIMARY KEY, name text NOT NULL, at timestamptz DEFAULT '2020-01-01 00:00:00+00')";
     client.batch_execute(create).await.expect("a table");
-    client.batch_execute("CREATE MATERIALIZED VIEW v AS SELECT count(*) AS n, max(name) AS last FROM t").await.expect("a view");
+    client
+        .batch_execute("CREATE MATERIALIZED VIEW v AS SELECT count(*) AS n, max(name) AS last FROM t")
+        .await
+        .expect("a view");
     let done = copy(&client, "COPY t (id, name) FROM STDIN", &["1\tann\n2\tb", "\\tob\n", "3\t\\\\N\n"]).await;
     assert_eq!(done.expect("three lines"), 3);
     let csv = "COPY t FROM STDIN WITH (FORMAT csv, HEADER)";
@@ -43,8 +47,16 @@ async fn copy_brings_all_lines_or_none() {
         ("COPY t (id, name) FROM STDIN", "6\tx\n7\n", "22P04 missing data for column \"name\""),
         ("COPY t (id, name) FROM STDIN", "6\tx\ty\n", "22P04 extra data after last expected column"),
         ("COPY t (id, name) FROM STDIN", "6\tx\nseven\ty\n", "22P02 invalid input syntax for type integer: \"seven\""),
-        ("COPY t (id, name) FROM STDIN", "6\t\\N\n", "23502 null value in column \"name\" of relation \"t\" violates not-null constraint"),
-        ("COPY t (id, name) FROM STDIN", "6\tx\n5\ty\n", "23505 duplicate key value violates unique constraint \"t_pkey\""),
+        (
+            "COPY t (id, name) FROM STDIN",
+            "6\t\\N\n",
+            "23502 null value in column \"name\" of relation \"t\" violates not-null constraint",
+        ),
+        (
+            "COPY t (id, name) FROM STDIN",
+            "6\tx\n5\ty\n",
+            "23505 duplicate key value violates unique constraint \"t_pkey\"",
+        ),
         ("COPY t (id, nosuch) FROM STDIN", "", "42703 column \"nosuch\" of relation \"t\" does not exist"),
         ("COPY nosuch FROM STDIN", "", "42P01 relation \"nosuch\" does not exist"),
         ("COPY v FROM STDIN", "", "42809 cannot change materialized view \"v\""),
@@ -223,7 +235,11 @@ async fn insert_until_killed(url: String, next: Arc<AtomicI64>, worker: usize) -
         match client.simple_query(&sql).await {
             Ok(_) => done.0.push(id),
             Err(error) => {
-                assert!(error.as_db_error().is_none_or(|error| error.code().code().starts_with("57")), "{}", message(&error));
+                assert!(
+                    error.as_db_error().is_none_or(|error| error.code().code().starts_with("57")),
+                    "{}",
+                    message(&error)
+                );
                 done.1.push(id);
                 return done;
             }
@@ -246,7 +262,10 @@ async fn insert_until_killed(url: String, next: Arc<AtomicI64>, worker: usize) -
 async fn inserts_per_second() {
     let server = Server::start(Options::default());
     let client = server.connect().await;
-    client.batch_execute("CREATE TABLE t (id bigint PRIMARY KEY, name text, at timestamptz DEFAULT now())").await.expect("a table");
+    client
+        .batch_execute("CREATE TABLE t (id bigint PRIMARY KEY, name text, at timestamptz DEFAULT now())")
+        .await
+        .expect("a table");
     let next = Arc::new(AtomicI64::new(0));
     for clients in [1, 8, 32] {
         let (start, span) = (Instant::now(), Duration::from_secs(5));

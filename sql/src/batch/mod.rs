@@ -122,9 +122,10 @@ impl Batch {
         let parameters = parameters.to_vec();
         let types = bound.parameters.clone();
         // The ends of sources are asked from the outside, which may take its time.
-        let plan = tokio::task::spawn_blocking(move || resolve(plan, &parameters, &types, snapshot.as_ref(), writes.as_ref()))
-            .await
-            .map_err(|error| Error::internal(format!("a query's preparation stopped: {error}")))??;
+        let plan =
+            tokio::task::spawn_blocking(move || resolve(plan, &parameters, &types, snapshot.as_ref(), writes.as_ref()))
+                .await
+                .map_err(|error| Error::internal(format!("a query's preparation stopped: {error}")))??;
         let interrupt = Interrupt::default();
         let state = self.state(interrupt.clone());
         let context = state.task_ctx();

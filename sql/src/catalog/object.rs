@@ -165,9 +165,7 @@ impl Object {
     /// may not be is checked before a row gets there.
     pub(crate) fn table_definition(&self) -> Option<TableDefinition> {
         let keys = self.table()?.constraints.iter().filter_map(|constraint| match &constraint.rule {
-            Rule::Unique { columns, .. } => {
-                Some(UniqueKey { name: constraint.name.clone(), columns: columns.clone() })
-            }
+            Rule::Unique { columns, .. } => Some(UniqueKey { name: constraint.name.clone(), columns: columns.clone() }),
             Rule::Check(_) => None,
         });
         let fields: Fields = self.columns.iter().map(|column| column.data_type.field(&column.name, true)).collect();

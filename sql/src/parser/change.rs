@@ -184,7 +184,11 @@ fn target(cursor: &mut Cursor<'_>, as_is_needed: bool) -> Result<Target> {
         Some(cursor.identifier()?)
     } else if !as_is_needed && !cursor.sees("SET") && matches!(cursor.peek().token, Token::Word(_)) {
         // A word that begins the next clause is reserved, and no alias.
-        if ["USING", "WHERE", "RETURNING"].iter().any(|word| cursor.sees(word)) { None } else { Some(cursor.identifier()?) }
+        if ["USING", "WHERE", "RETURNING"].iter().any(|word| cursor.sees(word)) {
+            None
+        } else {
+            Some(cursor.identifier()?)
+        }
     } else {
         None
     };
@@ -229,7 +233,8 @@ fn assignment(cursor: &mut Cursor<'_>) -> Result<Assignment> {
     let columns = column_list(cursor)?;
     cursor.expect_token(&Token::Eq)?;
     if cursor.starts_parenthesised_query() {
-        return Err(cursor.error_here(Error::unsupported("a list of columns SET to a subquery"))
+        return Err(cursor
+            .error_here(Error::unsupported("a list of columns SET to a subquery"))
             .hint("Use FROM, or a subquery for each column."));
     }
     cursor.takes("ROW");
@@ -293,7 +298,8 @@ pub(crate) fn copy(cursor: &mut Cursor<'_>) -> Result<Kind> {
     }
     cursor.expect("FROM")?;
     if !cursor.takes("STDIN") {
-        return Err(cursor.error_here(Error::unsupported("COPY from a file or program"))
+        return Err(cursor
+            .error_here(Error::unsupported("COPY from a file or program"))
             .hint("COPY knows COPY table FROM STDIN; files are read by CREATE EXTERNAL TABLE."));
     }
     let with = cursor.takes("WITH");

@@ -94,7 +94,9 @@ pub(crate) fn create_table(cursor: &mut Cursor<'_>) -> Result<CreateTable> {
             cursor.expect_token(&Token::Comma)?;
         }
     }
-    if ["INHERITS", "PARTITION", "USING", "WITH", "WITHOUT", "ON", "TABLESPACE", "AS"].iter().any(|word| cursor.sees(word))
+    if ["INHERITS", "PARTITION", "USING", "WITH", "WITHOUT", "ON", "TABLESPACE", "AS"]
+        .iter()
+        .any(|word| cursor.sees(word))
     {
         return refuse(cursor, "CREATE TABLE ...");
     }
@@ -185,7 +187,9 @@ fn column(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
             Some(Rule::Unique(vec![name.clone()]))
         } else if cursor.takes("CHECK") {
             Some(check(cursor)?)
-        } else if constraint.is_some() || ["GENERATED", "REFERENCES", "COLLATE", "COMPRESSION"].iter().any(|word| cursor.sees(word)) {
+        } else if constraint.is_some()
+            || ["GENERATED", "REFERENCES", "COLLATE", "COMPRESSION"].iter().any(|word| cursor.sees(word))
+        {
             return refuse(cursor, "for a column:");
         } else {
             break;
@@ -197,7 +201,10 @@ fn column(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
         if null && not_null {
             return Err(Error::new(
                 SqlState::SyntaxError,
-                format!("conflicting NULL/NOT NULL declarations for column \"{name}\" of table \"{}\"", table.name.name),
+                format!(
+                    "conflicting NULL/NOT NULL declarations for column \"{name}\" of table \"{}\"",
+                    table.name.name
+                ),
             ));
         }
     }

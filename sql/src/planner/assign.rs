@@ -21,7 +21,13 @@ use crate::parser::phrases::is_default;
 
 impl Binder<'_> {
     /// The rows of an INSERT; `places`: the columns that are given, `named`: in a list.
-    pub(super) fn inserted(&self, target: &Target<'_>, query: &ast::Query, places: &[usize], named: bool) -> Result<Rows> {
+    pub(super) fn inserted(
+        &self,
+        target: &Target<'_>,
+        query: &ast::Query,
+        places: &[usize],
+        named: bool,
+    ) -> Result<Rows> {
         let width = |width: usize, place: Option<usize>| {
             let message = if width > places.len() {
                 "INSERT has more expressions than target columns"
@@ -52,8 +58,7 @@ impl Binder<'_> {
             let given = places.iter().position(|known| *known == place).and_then(|given| bound.columns.get(given));
             let expr = match given {
                 Some(output) => {
-                    let typed =
-                        Typed { expr: Expr::Column(output.column.clone()), ty: output.ty.clone(), at: None };
+                    let typed = Typed { expr: Expr::Column(output.column.clone()), ty: output.ty.clone(), at: None };
                     self.assign(typed, &column.name, &column.data_type)?
                 }
                 None => self.default(target, place)?,

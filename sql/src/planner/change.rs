@@ -148,8 +148,7 @@ impl Planner {
         };
         let update = match &insert.conflict {
             Some(Conflict { action: ConflictAction::Update(assignments, condition), .. }) => {
-                let scope =
-                    RowScope::new(&[(target.visible, target.columns), ("excluded", target.columns)])?;
+                let scope = RowScope::new(&[(target.visible, target.columns), ("excluded", target.columns)])?;
                 let values = binder.assigned(target, assignments, &scope.env("UPDATE"), &|place| {
                     Expr::Column(Column::new_unqualified(place.to_string()))
                 })?;
@@ -375,9 +374,10 @@ impl Binder<'_> {
             Ok(())
         };
         let star = |table: Option<&str>| {
-            let columns = scope.columns.iter().filter(|column| {
-                !column.hidden && table.is_none_or(|table| column.table.as_deref() == Some(table))
-            });
+            let columns = scope
+                .columns
+                .iter()
+                .filter(|column| !column.hidden && table.is_none_or(|table| column.table.as_deref() == Some(table)));
             let typed = columns.map(|column| (column.name.clone(), Typed::new(column.expr.clone(), column.ty.clone())));
             typed.collect::<Vec<_>>()
         };
@@ -385,7 +385,9 @@ impl Binder<'_> {
             match item {
                 ast::SelectItem::UnnamedExpr(expr) => push(output_name(expr), self.expr(&env, expr)?)?,
                 ast::SelectItem::ExprWithAlias { expr, alias } => push(fold(alias), self.expr(&env, expr)?)?,
-                ast::SelectItem::Wildcard(_) => star(None).into_iter().try_for_each(|(name, typed)| push(name, typed))?,
+                ast::SelectItem::Wildcard(_) => {
+                    star(None).into_iter().try_for_each(|(name, typed)| push(name, typed))?
+                }
                 ast::SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
                     let table = name_parts(name)?.pop().unwrap_or_default();
                     if !scope.tables.contains(&table) {

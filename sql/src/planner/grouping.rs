@@ -224,8 +224,7 @@ impl Binder<'_> {
         for value in items.iter_mut().map(|item| &mut item.value).chain(orders.iter_mut().map(|order| &mut order.value))
         {
             let position = value.at;
-            value.expr =
-                regroup(&value.expr, &replacements, scope, &schema).map_err(|error| at(error, position))?;
+            value.expr = regroup(&value.expr, &replacements, scope, &schema).map_err(|error| at(error, position))?;
         }
         if let Some(having) = having {
             *having = regroup(having, &replacements, scope, &schema)?;
@@ -244,8 +243,7 @@ impl Binder<'_> {
     ) -> Result<LogicalPlan> {
         let (groupings, rest) = replacements.split_at(levels);
         let (keys, calls) = rest.split_at(grouping.keys.len());
-        let types: Vec<PgType> =
-            grouping.keys.iter().map(|key| key.ty.clone().unwrap_or(PgType::Text)).collect();
+        let types: Vec<PgType> = grouping.keys.iter().map(|key| key.ty.clone().unwrap_or(PgType::Text)).collect();
         let mut inputs = Vec::with_capacity(grouping.sets.len());
         for set in &grouping.sets {
             let mut groups = Vec::with_capacity(set.len());
@@ -254,8 +252,7 @@ impl Binder<'_> {
                 let canonical = functions::canonical(expr.clone(), ty)?;
                 groups.push(canonical.alias_with_metadata(&column.name, Some(metadata(ty))));
             }
-            let computed: Vec<Expr> =
-                calls.iter().map(|(call, column)| call.clone().alias(&column.name)).collect();
+            let computed: Vec<Expr> = calls.iter().map(|(call, column)| call.clone().alias(&column.name)).collect();
             let aggregate = Aggregate::try_new(plan.clone().into(), groups, computed)?;
             let input = LogicalPlan::Aggregate(aggregate);
             if grouping.sets.len() == 1 && groupings.is_empty() && set.len() == keys.len() {
@@ -338,19 +335,15 @@ fn regroup(expr: &Expr, replacements: &[(Expr, Column)], scope: &Scope, schema: 
     })?;
     if let Some(column) = stray {
         let name = scope.describe(&column).unwrap_or_else(|| column.to_string());
-        let message = format!("column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function");
+        let message =
+            format!("column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function");
         return Err(Error::new(SqlState::GroupingError, message));
     }
     regroup_subqueries(replaced, replacements, scope, schema)
 }
 
 /// The same for what subqueries in the expression name of this query.
-fn regroup_subqueries(
-    expr: Expr,
-    replacements: &[(Expr, Column)],
-    scope: &Scope,
-    schema: &DFSchema,
-) -> Result<Expr> {
+fn regroup_subqueries(expr: Expr, replacements: &[(Expr, Column)], scope: &Scope, schema: &DFSchema) -> Result<Expr> {
     let mut stray = None;
     let mut replace = |outer: Expr| {
         // As this query itself would write it.

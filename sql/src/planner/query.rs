@@ -216,11 +216,7 @@ impl Binder<'_> {
             }
         }
         let constant = rows.iter().flatten().all(|expr| matches!(expr, Expr::Literal(..) | Expr::Placeholder(_)));
-        let plan = if constant {
-            LogicalPlanBuilder::values(rows)?.build()?
-        } else {
-            rows_computed(rows, &types)?
-        };
+        let plan = if constant { LogicalPlanBuilder::values(rows)?.build()? } else { rows_computed(rows, &types)? };
         let names = (1..=width).map(|number| format!("column{number}")).collect();
         self.rebuilt(plan, names, types)
     }
@@ -318,9 +314,10 @@ fn refuse_clauses(query: &ast::Query) -> Result<()> {
 fn rows_computed(rows: Vec<Vec<Expr>>, types: &[PgType]) -> Result<LogicalPlan> {
     let mut inputs = Vec::with_capacity(rows.len());
     for row in rows {
-        let named = row.into_iter().zip(types).enumerate().map(|(place, (expr, ty))| {
-            expr.alias_with_metadata(format!("column{}", place + 1), Some(metadata(ty)))
-        });
+        let named =
+            row.into_iter().zip(types).enumerate().map(|(place, (expr, ty))| {
+                expr.alias_with_metadata(format!("column{}", place + 1), Some(metadata(ty)))
+            });
         inputs.push(Arc::new(LogicalPlanBuilder::empty(true).project(named.collect::<Vec<_>>())?.build()?));
     }
     match inputs.as_slice() {

@@ -174,9 +174,7 @@ pub(super) fn map_subquery(
         Expr::ScalarSubquery(subquery) => Expr::ScalarSubquery(changed(subquery)?),
         Expr::Exists(exists) => Expr::Exists(Exists { subquery: changed(exists.subquery)?, ..exists }),
         Expr::InSubquery(test) => Expr::InSubquery(InSubquery { subquery: changed(test.subquery)?, ..test }),
-        Expr::SetComparison(test) => {
-            Expr::SetComparison(SetComparison { subquery: changed(test.subquery)?, ..test })
-        }
+        Expr::SetComparison(test) => Expr::SetComparison(SetComparison { subquery: changed(test.subquery)?, ..test }),
         other => return Ok(Transformed::no(other)),
     }))
 }

@@ -184,13 +184,8 @@ fn check_expressions(
     let published = session.database.published();
     let names = Names::of_catalog(&published, session.settings.search_path());
     let settings = planning(session, "", false);
-    let target = Target {
-        id: object.relation(),
-        name: &object.name,
-        visible: &object.name,
-        columns: &object.columns,
-        defaults,
-    };
+    let target =
+        Target { id: object.relation(), name: &object.name, visible: &object.name, columns: &object.columns, defaults };
     for text in defaults.iter().flatten() {
         let expr = parse_expression(text)?;
         if has_subquery(&expr) {
@@ -198,10 +193,7 @@ fn check_expressions(
         }
         let is_column = |name: &String| object.columns.iter().any(|known| known.name == *name) && !is_value_word(name);
         if columns_in(text)?.iter().any(is_column) {
-            return Err(Error::new(
-                SqlState::FeatureNotSupported,
-                "cannot use column reference in DEFAULT expression",
-            ));
+            return Err(Error::new(SqlState::FeatureNotSupported, "cannot use column reference in DEFAULT expression"));
         }
     }
     Planner.bind_defaults(&target, &names, &settings)?;

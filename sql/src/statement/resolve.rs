@@ -64,11 +64,9 @@ impl<'a> Names<'a> {
                 self.complete(object)?;
                 Some(Relation::View { id: object.relation(), name, schema: schema_of(&object.columns) })
             }
-            ObjectData::Table(_) => object.table_definition().map(|table| Relation::View {
-                id: table.id,
-                name,
-                schema: table.schema,
-            }),
+            ObjectData::Table(_) => {
+                object.table_definition().map(|table| Relation::View { id: table.id, name, schema: table.schema })
+            }
             ObjectData::Files(_) => match self.published.files.get(&object.oid) {
                 Some(scan) => Some(Relation::Files { name, scan: scan.clone() }),
                 None => return Err(Error::internal(format!("external table \"{name}\" was not opened"))),

@@ -203,7 +203,12 @@ pub(super) fn pg_constraint(tables: &CatalogTables) -> Result<Arc<dyn TableProvi
 pub(super) fn pg_attrdef(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
     let mut table = Table::new(&[("oid", Int4), ("adrelid", Int4), ("adnum", Int2), ("adbin", Text)]);
     for ((relation, place), shown) in defaults(tables) {
-        table.row([int4(relation.wrapping_mul(2000).wrapping_add(place)), int4(relation), int2(place as i16), text(shown)]);
+        table.row([
+            int4(relation.wrapping_mul(2000).wrapping_add(place)),
+            int4(relation),
+            int2(place as i16),
+            text(shown),
+        ]);
     }
     table.finish()
 }

@@ -66,9 +66,9 @@ impl CatalogTables {
                 let checks = table.constraints.iter().filter(|one| matches!(one.rule, Rule::Check(_))).count();
                 i16::try_from(checks).unwrap_or(i16::MAX)
             }),
-            indexed: object.table().is_some_and(|table| {
-                table.constraints.iter().any(|one| matches!(one.rule, Rule::Unique { .. }))
-            }),
+            indexed: object
+                .table()
+                .is_some_and(|table| table.constraints.iter().any(|one| matches!(one.rule, Rule::Unique { .. }))),
         });
         let system = (THALWEG_OID..).zip(&self.thalweg).map(|(oid, (name, schema))| Relation {
             oid,

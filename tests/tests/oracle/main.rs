@@ -68,6 +68,7 @@ fn add(total: &mut Tally, tally: &Tally) {
     total.comparisons += tally.comparisons;
     total.postgres += tally.postgres;
     total.rows += tally.rows;
+    total.changes += tally.changes;
     total.failing += tally.failing;
     total.restarts += tally.restarts;
     total.crashes += tally.crashes;

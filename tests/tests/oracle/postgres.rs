@@ -1,4 +1,4 @@
-//! The sources as tables of a real PostgreSQL: the same queries asked of an engine that shares no
+//! The sources and tables in a real PostgreSQL: the same queries asked of an engine that shares no
 //! line with ours.
 //!
 //! Promises: values come as text in UTC; the tables of the round before are gone.
@@ -41,19 +41,14 @@ impl Tables {
 
     /// Appends the rows among some records.
     pub(crate) async fn append(&self, source: &str, records: &[Record]) {
-        let literal = |value: &Option<String>| match value {
-            Some(text) => format!("'{}'", text.replace('\'', "''")),
-            None => "NULL".into(),
-        };
-        let rows = records.iter().filter_map(|record| match record {
-            Record::Row(row) => Some(format!("({})", row.iter().map(literal).collect::<Vec<_>>().join(", "))),
-            Record::Bad(_) | Record::Gap => None,
-        });
-        let rows: Vec<String> = rows.collect();
-        if !rows.is_empty() {
-            let sql = format!("INSERT INTO {source} VALUES {}", rows.join(", "));
-            self.client.batch_execute(&sql).await.expect("PostgreSQL takes the rows that ours takes");
+        if let Some(sql) = insertion(source, records) {
+            self.run(&sql).await;
         }
+    }
+
+    /// Runs statements that do not fail.
+    pub(crate) async fn run(&self, sql: &str) {
+        self.client.batch_execute(sql).await.unwrap_or_else(|error| panic!("PostgreSQL: {sql}: {error}"));
     }
 
     /// A query's rows, or its SQLSTATE.
@@ -63,4 +58,20 @@ impl Tables {
             None => error.to_string(),
         })
     }
+}
+
+/// The INSERT of the rows among some records, if there are any.
+pub(crate) fn insertion(table: &str, records: &[Record]) -> Option<String> {
+    let literal = |value: &Option<String>| match value {
+        Some(text) => format!("'{}'", text.replace('\'', "''")),
+        None => "NULL".into(),
+    };
+    let rows: Vec<String> = records
+        .iter()
+        .filter_map(|record| match record {
+            Record::Row(row) => Some(format!("({})", row.iter().map(literal).collect::<Vec<_>>().join(", "))),
+            Record::Bad(_) | Record::Gap => None,
+        })
+        .collect();
+    (!rows.is_empty()).then(|| format!("INSERT INTO {table} VALUES {}", rows.join(", ")))
 }

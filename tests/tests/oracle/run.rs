@@ -15,7 +15,7 @@ use thalweg_sql::batch::BatchOptions;
 use thalweg_sql::database::{Database, DatabaseOptions};
 use thalweg_sql::session::{Outcome, Session, Startup};
 
-use super::postgres::Tables;
+use super::postgres::{Tables, insertion};
 use super::script::{Script, Setup, Step};
 use super::source::Topics;
 use super::value::Kind;
@@ -40,6 +40,7 @@ pub(crate) struct Tally {
     /// Queries that PostgreSQL answered alike.
     pub(crate) postgres: usize,
     pub(crate) rows: usize,
+    pub(crate) changes: usize,
     pub(crate) failing: usize,
     pub(crate) restarts: usize,
     pub(crate) crashes: usize,
@@ -210,8 +211,12 @@ pub(crate) async fn run(script: &Script, tables: &Tables) -> Result<Tally, Failu
     for source in &script.sources {
         let columns: Vec<String> =
             source.columns.iter().map(|column| format!("{} {}", column.name, column.declared)).collect();
-        let name = &source.name;
-        let sql = format!("CREATE SOURCE {name} ({}) WITH (connector='test', topic='{name}')", columns.join(", "));
+        let (name, columns) = (&source.name, columns.join(", "));
+        let sql = if source.table {
+            format!("CREATE TABLE {name} ({columns})")
+        } else {
+            format!("CREATE SOURCE {name} ({columns}) WITH (connector='test', topic='{name}')")
+        };
         running.run(&sql).await.map_err(plain)?;
     }
     let mut tally = Tally::default();
@@ -237,9 +242,20 @@ pub(crate) async fn run(script: &Script, tables: &Tables) -> Result<Tally, Failu
                 alive.retain(|other| other != name);
             }
             Step::Append(source, partition, records) => {
-                topics.get(source).append(*partition, records);
+                if script.sources.iter().any(|spec| spec.name == *source && spec.table) {
+                    if let Some(sql) = insertion(source, records) {
+                        running.run(&sql).await.map_err(plain)?;
+                    }
+                } else {
+                    topics.get(source).append(*partition, records);
+                }
                 tables.append(source, records).await;
                 tally.rows += records.len();
+            }
+            Step::Change(sql) => {
+                running.run(sql).await.map_err(|error| fail(format!("{sql}: {}", describe(&error))))?;
+                tables.run(sql).await;
+                tally.changes += 1;
             }
             Step::Compare => {
                 running.settle(&topics).await.map_err(fail)?;
@@ -294,7 +310,8 @@ async fn compare_all(
             (Err(error), Ok(_)) => {
                 // A view below may fail in a row or column that this query does not need.
                 failing.insert(view.clone());
-                (!excused && !of_data(error)).then(|| format!("the view fails: {}; the query does not", describe(error)))
+                (!excused && !of_data(error))
+                    .then(|| format!("the view fails: {}; the query does not", describe(error)))
             }
             (Ok(_), Err(error)) if of_data(error) => None,
             (Ok(_), Err(error)) => Some(format!("the query fails: {}; the view does not", describe(error))),

@@ -23,10 +23,12 @@ pub(crate) struct Setup {
     pub(crate) checkpoint_ms: u64,
 }
 
-/// A source.
+/// A source, or a table.
 #[derive(Debug, Clone)]
 pub(crate) struct SourceSpec {
     pub(crate) name: String,
+    /// Whether rows come by INSERT and may be changed.
+    pub(crate) table: bool,
     pub(crate) columns: Vec<ColumnSpec>,
 }
 
@@ -50,7 +52,9 @@ pub(crate) enum Step {
     Create(String),
     /// Drops a view that nothing reads.
     Drop(String),
-    /// Appends to a partition of a source.
+    /// Changes a table: statements that no row makes fail.
+    Change(String),
+    /// Appends to a partition of a source, or inserts into a table.
     Append(String, i32, Vec<Record>),
     /// Waits until all is read, then compares every view.
     Compare,
@@ -81,7 +85,8 @@ impl Script {
             checkpoint_ms: *[1, 20, 10_000].choose(&mut random).unwrap(),
         };
         let hostile = random.random_bool(0.15);
-        let sources: Vec<SourceSpec> = (0..2).map(|n| source(&format!("s{n}"), hostile, &mut random)).collect();
+        let sources: Vec<SourceSpec> =
+            ["s0", "s1", "t0"].iter().map(|name| source(name, hostile, &mut random)).collect();
         let mut script = Script { setup, sources, views: BTreeMap::new(), steps: Vec::new() };
         let mut draw = Draw { random, script: &mut script, used, alive: Vec::new(), names: 0 };
         draw.steps(views);
@@ -146,7 +151,7 @@ fn source(name: &str, hostile: bool, random: &mut StdRng) -> SourceSpec {
         let nulls = *[0.0, 0.1, 0.5].choose(random).unwrap();
         columns.push(ColumnSpec { name: format!("k{place}"), kind, declared, nulls, hostile });
     }
-    SourceSpec { name: name.to_string(), columns }
+    SourceSpec { name: name.to_string(), table: name.starts_with('t'), columns }
 }
 
 struct Draw<'a> {
@@ -194,6 +199,10 @@ impl Draw<'_> {
         for _ in 0..self.random.random_range(1..4) {
             let place = self.random.random_range(0..self.script.sources.len());
             let source = self.script.sources[place].clone();
+            if source.table && self.random.random_bool(0.6) {
+                self.change(&source);
+                continue;
+            }
             let partition = self.random.random_range(0..3);
             let most = if self.random.random_bool(0.1) { 400 } else { 20 };
             let count = self.random.random_range(1..most);
@@ -211,6 +220,29 @@ impl Draw<'_> {
             }
             self.script.steps.push(Step::Append(source.name, partition, records));
         }
+    }
+
+    /// UPDATE, DELETE, TRUNCATE, now and then several as a transaction.
+    fn change(&mut self, table: &SourceSpec) {
+        let column = |column: &ColumnSpec| Col { name: column.name.clone(), kind: column.kind, exact: true };
+        let cols: Vec<Col> = table.columns.iter().map(column).collect();
+        let mut writer = Writer {
+            random: &mut self.random,
+            relations: &[],
+            names: self.names,
+            used: self.used,
+            joined: true,
+            pending: None,
+        };
+        let count = if writer.random.random_bool(0.2) { 3 } else { 1 };
+        let statements: Vec<String> = (0..count).map(|_| writer.change(&table.name, &cols)).collect();
+        let whole = statements.join("; ");
+        let text = match (count, self.random.random_range(0..4)) {
+            (1, _) => whole,
+            (_, 0) => format!("BEGIN; {whole}; ROLLBACK"),
+            _ => format!("BEGIN; {whole}; COMMIT"),
+        };
+        self.script.steps.push(Step::Change(text));
     }
 
     fn create(&mut self) {

@@ -63,6 +63,29 @@ impl Writer<'_> {
         self.random.random_range(0..100) < percent
     }
 
+    /// A change of a table that no value makes fail.
+    pub(crate) fn change(&mut self, table: &str, cols: &[Col]) -> String {
+        let condition = if self.chance(90) { self.comparison(cols) } else { "true".to_string() };
+        match self.random.random_range(0..10) {
+            0..=3 => {
+                self.count("DELETE");
+                format!("DELETE FROM {table} WHERE {condition}")
+            }
+            4 if self.chance(20) => {
+                self.count("TRUNCATE");
+                format!("TRUNCATE {table}")
+            }
+            _ => {
+                self.count("UPDATE");
+                let count = self.random.random_range(1..4);
+                let chosen: Vec<Col> = cols.choose_multiple(self.random, count).cloned().collect();
+                let sets: Vec<String> =
+                    chosen.iter().map(|col| format!("{} = {}", col.name, col.kind.literal(self.random))).collect();
+                format!("UPDATE {table} SET {} WHERE {condition}", sets.join(", "))
+            }
+        }
+    }
+
     /// A whole query.
     pub(crate) fn query(&mut self, depth: usize) -> Select {
         match self.random.random_range(0..10) {
@@ -486,14 +509,13 @@ impl Writer<'_> {
         let narrow: Vec<Rel> = self.relations.iter().filter(|relation| !relation.wide).cloned().collect();
         let relation = narrow.choose(self.random)?.clone();
         let alias = self.name("q");
-        let inner: Vec<Col> = relation
-            .cols
-            .iter()
-            .map(|col| Col { name: format!("{alias}.{}", col.name), ..col.clone() })
-            .collect();
+        let inner: Vec<Col> =
+            relation.cols.iter().map(|col| Col { name: format!("{alias}.{}", col.name), ..col.clone() }).collect();
         let mut condition = if self.chance(50) { self.comparison(&inner) } else { "true".to_string() };
         if self.chance(60)
             && let Some(one) = self.exact_of(cols, &KINDS)
+            // A bare name would mean the inner relation's column, if it has one of this name.
+            && one.name.contains('.')
             && let Some(other) = self.exact_of(&inner, &[one.kind])
         {
             self.count("correlated");

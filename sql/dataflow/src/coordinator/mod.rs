@@ -9,9 +9,9 @@ pub(crate) mod inbox;
 mod relations;
 mod replay;
 pub(crate) mod shared;
-pub(crate) mod tables;
 #[cfg(test)]
 mod table_tests;
+pub(crate) mod tables;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -354,12 +354,7 @@ impl Coordinator {
     }
 
     /// One epoch: cut, dataflow, barrier, publication. The tables' changes are in their heads.
-    fn run_epoch(
-        &mut self,
-        taken: Vec<(RelationId, Vec<SourceBatch>)>,
-        now: i64,
-        logging: Logging,
-    ) -> Result<()> {
+    fn run_epoch(&mut self, taken: Vec<(RelationId, Vec<SourceBatch>)>, now: i64, logging: Logging) -> Result<()> {
         self.epoch += 1;
         self.now = now.max(self.now);
         let mut inputs = Inputs::default();
@@ -407,11 +402,7 @@ impl Coordinator {
     }
 
     /// Appends this epoch's cut to the log; the receiver hears when it is durable.
-    fn log_cut(
-        &self,
-        catalog: Option<Vec<u8>>,
-        changes: Vec<LoggedChange>,
-    ) -> Result<mpsc::Receiver<Result<()>>> {
+    fn log_cut(&self, catalog: Option<Vec<u8>>, changes: Vec<LoggedChange>) -> Result<mpsc::Receiver<Result<()>>> {
         let positions = self.sources.iter().filter(|(_, state)| state.reading.is_some());
         let sources = positions.map(|(id, state)| (*id, state.progress.offsets.clone())).collect();
         let cut = Cut { epoch: self.epoch, now: self.now, sources, catalog, changes };

@@ -57,13 +57,9 @@ fn options() -> EngineOptions {
 /// SELECT name, count(*), min(id) FROM t GROUP BY name.
 fn by_name() -> ViewDefinition {
     let below = Plan { op: Op::View { relation: TABLE }, schema: schema() };
-    let call =
-        |function, argument| Call { function, argument, distinct: false, filter: None };
-    let fields = vec![
-        PgType::Text.field("name", true),
-        PgType::Int8.field("count", true),
-        PgType::Int8.field("min", true),
-    ];
+    let call = |function, argument| Call { function, argument, distinct: false, filter: None };
+    let fields =
+        vec![PgType::Text.field("name", true), PgType::Int8.field("count", true), PgType::Int8.field("min", true)];
     let op = Op::Reduce {
         input: Box::new(below),
         keys: vec![1],
@@ -158,7 +154,8 @@ async fn rows_whose_key_is_taken_are_left_out_or_fail_as_asked() {
     assert_eq!(done.skipped, [[2]]);
     let done = change(&engine, &table, &[], &[row(2, "c"), row(3, "c")], OnConflict::Skip(None)).await.unwrap();
     assert_eq!(done.skipped, [[0]]);
-    let error = change(&engine, &table, &[], &[row(4, "d"), row(3, "d")], OnConflict::Retry(Some(0))).await.unwrap_err();
+    let error =
+        change(&engine, &table, &[], &[row(4, "d"), row(3, "d")], OnConflict::Retry(Some(0))).await.unwrap_err();
     assert_eq!(error.state(), SqlState::SerializationFailure);
     assert_eq!(rows(&engine), [row(1, "a"), row(2, "b"), row(3, "c")]);
 }

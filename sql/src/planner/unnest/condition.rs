@@ -67,11 +67,7 @@ pub(super) fn across(condition: &Expr, left: &LogicalPlan, right: &LogicalPlan) 
 /// The value, or another where it is null.
 fn or(value: Expr, other: Expr) -> Expr {
     let present = Box::new(value.clone().is_not_null());
-    Expr::Case(Case {
-        expr: None,
-        when_then_expr: vec![(present, Box::new(value))],
-        else_expr: Some(Box::new(other)),
-    })
+    Expr::Case(Case { expr: None, when_then_expr: vec![(present, Box::new(value))], else_expr: Some(Box::new(other)) })
 }
 
 impl Unnester<'_> {

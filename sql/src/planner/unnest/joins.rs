@@ -1,8 +1,8 @@
 //! Joins whose condition holds subqueries, and joins whose right side names their left one: LATERAL.
 
-use datafusion::common::{Column, NullEquality};
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::tree_node::TreeNode;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Column, NullEquality};
 use datafusion::logical_expr::utils::split_conjunction_owned;
 use datafusion::logical_expr::{Distinct, Expr, Join, JoinType, LogicalPlan};
 use datafusion::prelude::lit;
@@ -55,11 +55,7 @@ impl Unnester<'_> {
         let columns = node.schema.columns();
         let null_safe = node.null_equality == NullEquality::NullEqualsNull;
         let mut pairs = part.pairs();
-        pairs.extend(node.on.iter().map(|(left, right)| Pair {
-            left: left.clone(),
-            right: right.clone(),
-            null_safe,
-        }));
+        pairs.extend(node.on.iter().map(|(left, right)| Pair { left: left.clone(), right: right.clone(), null_safe }));
         let mut filter = node.filter.clone();
         let mut nested = false;
         if let Some(condition) = &filter {
@@ -94,8 +90,7 @@ impl Unnester<'_> {
             let joined = self.joined((*node.left).clone(), (*node.right).clone(), JoinType::Inner, pairs, plain)?;
             return self.rewrite(filtered(joined, nested)?);
         }
-        let (mut left, mut right) =
-            (Attached::new((*node.left).clone()), Attached::new((*node.right).clone()));
+        let (mut left, mut right) = (Attached::new((*node.left).clone()), Attached::new((*node.right).clone()));
         let mut local = Vec::with_capacity(conditions.len());
         for condition in conditions {
             let (here, there) = sides(&condition, &node)?;

@@ -45,13 +45,7 @@ impl Unnester<'_> {
         Ok(if test.negated { Expr::Not(Box::new(member)) } else { member })
     }
 
-    fn one_member(
-        &self,
-        attached: &mut Attached,
-        value: &Expr,
-        query: LogicalPlan,
-        column: &Column,
-    ) -> Result<Expr> {
+    fn one_member(&self, attached: &mut Attached, value: &Expr, query: LogicalPlan, column: &Column) -> Result<Expr> {
         let outer = attached.outer(&query)?;
         let domain = Domain::of(&query, &outer)?;
         let part = self.completed(self.push(&query, &domain)?, &domain)?;
@@ -86,7 +80,11 @@ impl Unnester<'_> {
         let call = named(aggregate_call(bool_or_udaf(), Expr::Column(is_null)), &any);
         let plan = LogicalPlan::Aggregate(Aggregate::try_new(part.plan.into(), groups, vec![call])?);
         let part = Part { keys: part.keys, ..Part::independent(plan) };
-        if domain.is_empty() { attached.add_row(self, part.plan)? } else { attached.add(self, part)? }
+        if domain.is_empty() {
+            attached.add_row(self, part.plan)?
+        } else {
+            attached.add(self, part)?
+        }
         Ok(Nulls { column: any })
     }
 

@@ -30,7 +30,9 @@ mod tests;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, TableReference};
-use datafusion::logical_expr::{Aggregate, Distinct, Expr, Filter, LogicalPlan, Projection, SortExpr, Subquery, Window};
+use datafusion::logical_expr::{
+    Aggregate, Distinct, Expr, Filter, LogicalPlan, Projection, SortExpr, Subquery, Window,
+};
 use thalweg_dataflow::{Error, Result};
 
 pub(super) use push::row_number;
@@ -128,10 +130,7 @@ fn holds_subquery(plan: &LogicalPlan) -> Result<bool> {
 /// Whether an expression holds a subquery.
 fn is_nested(expr: &Expr) -> datafusion::error::Result<bool> {
     expr.exists(|inner| {
-        Ok(matches!(
-            inner,
-            Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_)
-        ))
+        Ok(matches!(inner, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_)))
     })
 }
 

@@ -84,12 +84,10 @@ impl Part {
 /// An expression with key columns in the place of the outer columns whose values they have.
 pub(super) fn localized(expr: Expr, keys: &[Key]) -> Result<Expr> {
     let local = expr.transform(|inner| match &inner {
-        Expr::OuterReferenceColumn(_, column) => {
-            match keys.iter().find(|key| key.copy_of.as_ref() == Some(column)) {
-                Some(key) => Ok(Transformed::yes(Expr::Column(key.column.clone()))),
-                None => Ok(Transformed::no(inner)),
-            }
-        }
+        Expr::OuterReferenceColumn(_, column) => match keys.iter().find(|key| key.copy_of.as_ref() == Some(column)) {
+            Some(key) => Ok(Transformed::yes(Expr::Column(key.column.clone()))),
+            None => Ok(Transformed::no(inner)),
+        },
         _ => Ok(Transformed::no(inner)),
     })?;
     Ok(local.data)

@@ -145,8 +145,12 @@ fn strip(
             strip(&filter.input, domain, conditions, values)
         }
         LogicalPlan::Projection(projection) => {
-            let columns: Vec<(Column, Expr)> =
-                projection.schema.columns().into_iter().zip(projection.expr.iter().cloned().map(Expr::unalias)).collect();
+            let columns: Vec<(Column, Expr)> = projection
+                .schema
+                .columns()
+                .into_iter()
+                .zip(projection.expr.iter().cloned().map(Expr::unalias))
+                .collect();
             replace_all(conditions, values, &columns)?;
             strip(&projection.input, domain, conditions, values)
         }
@@ -166,11 +170,9 @@ fn replace_all(conditions: &mut [Expr], values: &mut [Expr], columns: &[(Column,
     for expr in conditions.iter_mut().chain(values) {
         let replaced = expr.clone().transform(|inner| match &inner {
             Expr::Column(column) => match columns.iter().find(|(known, _)| known == column) {
-                Some((_, expr)) => Ok(Transformed::new(
-                    expr.clone(),
-                    true,
-                    datafusion::common::tree_node::TreeNodeRecursion::Jump,
-                )),
+                Some((_, expr)) => {
+                    Ok(Transformed::new(expr.clone(), true, datafusion::common::tree_node::TreeNodeRecursion::Jump))
+                }
                 None => Ok(Transformed::no(inner)),
             },
             _ => Ok(Transformed::no(inner)),

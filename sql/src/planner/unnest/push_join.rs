@@ -65,11 +65,9 @@ impl Unnester<'_> {
         let mut own = Vec::new();
         for key in right.keys {
             match over_keys(&key.outer, &keys)? {
-                Some(value) => pairs.push(Pair {
-                    left: value,
-                    right: Expr::Column(key.column),
-                    null_safe: key.null_safe,
-                }),
+                Some(value) => {
+                    pairs.push(Pair { left: value, right: Expr::Column(key.column), null_safe: key.null_safe })
+                }
                 None => own.push(key),
             }
         }

@@ -71,10 +71,9 @@ impl Unnester<'_> {
             .map(|expr| {
                 let replaced = expr.transform_up(|inner| {
                     let value = match &inner {
-                        Expr::ScalarSubquery(_)
-                        | Expr::Exists(_)
-                        | Expr::InSubquery(_)
-                        | Expr::SetComparison(_) => self.attached(attached, &inner).map_err(Error::into_datafusion)?,
+                        Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_) => {
+                            self.attached(attached, &inner).map_err(Error::into_datafusion)?
+                        }
                         _ => return Ok(Transformed::no(inner)),
                     };
                     Ok(Transformed::yes(value))

@@ -50,18 +50,15 @@ pub(crate) async fn check(session: &Session, view: &View, target: &Target, rows:
         let passed = passed.as_boolean();
         let row = (0..rows.num_rows()).find(|row| passed.is_valid(*row) && !passed.value(*row));
         if let Some(row) = row.filter(|row| first.as_ref().is_none_or(|(known, _)| row < known)) {
-            let message = format!(
-                "new row for relation \"{}\" violates check constraint \"{name}\"",
-                target.object.name
-            );
+            let message =
+                format!("new row for relation \"{}\" violates check constraint \"{name}\"", target.object.name);
             first = Some((row, Error::new(SqlState::CheckViolation, message)));
         }
     }
     match first {
-        Some((row, error)) => Err(error.detail(format!(
-            "Failing row contains {}.",
-            row_text(rows.columns(), row, target, session)
-        ))),
+        Some((row, error)) => {
+            Err(error.detail(format!("Failing row contains {}.", row_text(rows.columns(), row, target, session))))
+        }
         None => Ok(()),
     }
 }
@@ -77,8 +74,7 @@ async fn passes(session: &Session, view: &View, target: &Target, text: &str, row
 
 /// A row as messages show it: `(1, null, samsung)`.
 fn row_text(columns: &[ArrayRef], row: usize, target: &Target, session: &Session) -> String {
-    let style =
-        TextStyle { zone: Zone::parse(session.settings.zone()).unwrap_or(Zone::Utc), ..TextStyle::default() };
+    let style = TextStyle { zone: Zone::parse(session.settings.zone()).unwrap_or(Zone::Utc), ..TextStyle::default() };
     let mut parts = Vec::with_capacity(columns.len());
     for (column, declared) in columns.iter().zip(&target.object.columns) {
         let mut text = String::new();

@@ -149,8 +149,7 @@ impl CopyIn {
             let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
             let rows = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?;
             let evaluation = Evaluation { session, view: &self.view, parameters: &[], types: &[] };
-            let types: Vec<PgType> =
-                self.target.object.columns.iter().map(|column| column.data_type.clone()).collect();
+            let types: Vec<PgType> = self.target.object.columns.iter().map(|column| column.data_type.clone()).collect();
             let scope = RowScope::new(&[])?;
             let values = evaluation.over(&defaults, &types, &scope.schema, &rows).await?;
             columns.iter_mut().zip(values).for_each(|(column, value)| _ = column.get_or_insert(value));

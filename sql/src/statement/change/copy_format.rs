@@ -118,10 +118,7 @@ impl Format {
 fn one_byte(name: &str, value: &str) -> Result<u8> {
     match value.as_bytes() {
         [byte] => Ok(*byte),
-        _ => Err(Error::new(
-            SqlState::FeatureNotSupported,
-            format!("COPY {name} must be a single one-byte character"),
-        )),
+        _ => Err(Error::new(SqlState::FeatureNotSupported, format!("COPY {name} must be a single one-byte character"))),
     }
 }
 
@@ -244,7 +241,11 @@ impl Splitter {
                 },
                 // In text a backslash takes the next byte along, also the end of a line.
                 b'\\' if !self.format.csv => place += 1,
-                _ if self.format.csv && quoted && byte == self.format.escape && self.format.escape != self.format.quote => {
+                _ if self.format.csv
+                    && quoted
+                    && byte == self.format.escape
+                    && self.format.escape != self.format.quote =>
+                {
                     if [Some(&self.format.quote), Some(&self.format.escape)].contains(&self.rest.get(place + 1)) {
                         place += 1;
                     }
@@ -283,8 +284,9 @@ impl Splitter {
                     start = place;
                 }
                 Some(b'\r') => {
-                    return Err(bad("literal carriage return found in data")
-                        .hint("Use \"\\r\" to represent carriage return."));
+                    return Err(
+                        bad("literal carriage return found in data").hint("Use \"\\r\" to represent carriage return.")
+                    );
                 }
                 Some(b'\n') => {
                     return Err(bad("literal newline found in data").hint("Use \"\\n\" to represent newline."));
@@ -331,7 +333,8 @@ impl Splitter {
                 Some(b'x') if bytes.peek().is_some_and(u8::is_ascii_hexdigit) => {
                     let mut value = 0;
                     for _ in 0..2 {
-                        let digit = bytes.next_if(u8::is_ascii_hexdigit).and_then(|digit| char::from(digit).to_digit(16));
+                        let digit =
+                            bytes.next_if(u8::is_ascii_hexdigit).and_then(|digit| char::from(digit).to_digit(16));
                         match digit {
                             Some(digit) => value = value * 16 + digit,
                             None => break,
@@ -353,7 +356,9 @@ impl Splitter {
         loop {
             let byte = raw.get(place).copied();
             match byte {
-                Some(byte) if quoted && byte == escape && [Some(&quote), Some(&escape)].contains(&raw.get(place + 1)) => {
+                Some(byte)
+                    if quoted && byte == escape && [Some(&quote), Some(&escape)].contains(&raw.get(place + 1)) =>
+                {
                     place += 1;
                     field.push(raw[place]);
                 }
@@ -381,7 +386,11 @@ impl Line {
     /// The line as messages show it.
     pub(crate) fn shown(&self) -> String {
         let text = String::from_utf8_lossy(&self.raw);
-        if text.chars().count() > 100 { format!("{}...", text.chars().take(100).collect::<String>()) } else { text.into() }
+        if text.chars().count() > 100 {
+            format!("{}...", text.chars().take(100).collect::<String>())
+        } else {
+            text.into()
+        }
     }
 
     /// Holds the header against the names of the columns, if it is to match.
@@ -396,9 +405,9 @@ impl Line {
         }
         for (place, (field, name)) in self.fields.iter().zip(names).enumerate() {
             if field.as_deref() != Some(name.as_bytes()) {
-                let got = field.as_ref().map_or_else(|| "null value".into(), |got| {
-                    format!("\"{}\"", String::from_utf8_lossy(got))
-                });
+                let got = field
+                    .as_ref()
+                    .map_or_else(|| "null value".into(), |got| format!("\"{}\"", String::from_utf8_lossy(got)));
                 let message =
                     format!("column name mismatch in header line field {}: got {got}, expected \"{name}\"", place + 1);
                 return Err(bad(&message));

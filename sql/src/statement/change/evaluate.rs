@@ -43,10 +43,8 @@ pub(super) fn one_row() -> Result<RecordBatch> {
 fn has_subquery(expr: &Expr) -> Result<bool> {
     let mut found = false;
     expr.apply(|inner| {
-        found = matches!(
-            inner,
-            Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_)
-        );
+        found =
+            matches!(inner, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_));
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     Ok(found)
@@ -101,9 +99,10 @@ impl Evaluation<'_> {
         let table = provider_as_source(Arc::new(MemTable::try_new(numbered.clone(), vec![vec![batch]])?));
         // The expressions name the columns without a table.
         let plan = LogicalPlanBuilder::scan("rows at hand", table, None)?;
-        let bare = numbered.fields().iter().map(|field| {
-            Expr::Column(Column::new(Some("rows at hand"), field.name())).alias(field.name())
-        });
+        let bare = numbered
+            .fields()
+            .iter()
+            .map(|field| Expr::Column(Column::new(Some("rows at hand"), field.name())).alias(field.name()));
         let plan = plan.project(bare.collect::<Vec<_>>())?;
         let mut outputs = vec![Expr::Column(Column::new_unqualified(number.name()))];
         let mut fields = vec![number];

@@ -17,8 +17,8 @@ use thalweg_dataflow::types::PgType;
 use super::evaluate::{Evaluation, Found, find, one_row};
 use super::target::with_names;
 use super::{Effect, Target, check, indices};
-use crate::parser::change::{Arbiter, Conflict, ConflictAction, Insert};
 use crate::parser::Statement;
+use crate::parser::change::{Arbiter, Conflict, ConflictAction, Insert};
 use crate::planner::Planner;
 use crate::planner::change::{BoundInsert, Returning, RowScope, Rows, constant};
 use crate::session::{Prepared, RowsTag, Session, View};
@@ -132,8 +132,7 @@ async fn values(
     let one = one_row()?;
     let mut columns: Vec<Vec<ScalarValue>> = vec![Vec::with_capacity(rows.len()); types.len()];
     for row in rows {
-        let constants: Option<Vec<ScalarValue>> =
-            row.iter().zip(&types).map(|(expr, ty)| constant(expr, ty)).collect();
+        let constants: Option<Vec<ScalarValue>> = row.iter().zip(&types).map(|(expr, ty)| constant(expr, ty)).collect();
         let values = match constants {
             Some(constants) => constants,
             None => evaluation
@@ -199,9 +198,10 @@ impl Inserting<'_> {
         let mut seen: Vec<HashSet<&[u8]>> = vec![HashSet::new(); values.len()];
         let mut kept = Vec::new();
         for row in (0..rows.num_rows()).filter(|row| free[*row]) {
-            let twice = values.iter().zip(&seen).any(|(values, seen)| {
-                values[row].as_deref().is_some_and(|value| seen.contains(value))
-            });
+            let twice = values
+                .iter()
+                .zip(&seen)
+                .any(|(values, seen)| values[row].as_deref().is_some_and(|value| seen.contains(value)));
             if twice {
                 continue;
             }
@@ -229,8 +229,10 @@ impl Inserting<'_> {
         let pairs = RecordBatch::try_new(Arc::new(scope.schema.as_arrow().clone()), columns)?;
         let chosen = match condition {
             Some(condition) => {
-                let verdict =
-                    self.evaluation.over(std::slice::from_ref(condition), &[PgType::Bool], &scope.schema, &pairs).await?;
+                let verdict = self
+                    .evaluation
+                    .over(std::slice::from_ref(condition), &[PgType::Bool], &scope.schema, &pairs)
+                    .await?;
                 let verdict = verdict.first().map(|array| array.as_boolean().clone());
                 (0..met.len())
                     .filter(|pair| verdict.as_ref().is_some_and(|array| array.is_valid(*pair) && array.value(*pair)))
@@ -256,7 +258,13 @@ impl Inserting<'_> {
     }
 
     /// A row may be changed once, and one that is new not at all.
-    fn refuse_twice(&self, key: usize, rows: &RecordBatch, of: &[Option<usize>], changing: &HashSet<usize>) -> Result<()> {
+    fn refuse_twice(
+        &self,
+        key: usize,
+        rows: &RecordBatch,
+        of: &[Option<usize>],
+        changing: &HashSet<usize>,
+    ) -> Result<()> {
         let values = self.target.definition.key_values(key, rows)?;
         let mut seen: HashSet<&[u8]> = HashSet::new();
         for (row, value) in values.iter().enumerate() {

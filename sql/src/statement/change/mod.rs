@@ -61,12 +61,7 @@ pub(crate) async fn describe(
     }
 }
 
-async fn effect(
-    session: &Session,
-    view: &View,
-    prepared: &Prepared,
-    parameters: &[ScalarValue],
-) -> Result<Effect> {
+async fn effect(session: &Session, view: &View, prepared: &Prepared, parameters: &[ScalarValue]) -> Result<Effect> {
     let statement = &prepared.statement;
     match statement.kind() {
         Kind::Insert(insert) => insert::effect(session, view, statement, insert, prepared, parameters).await,
@@ -120,9 +115,7 @@ pub(crate) use truncate::run as truncate;
 /// A table that went meanwhile, by its name.
 fn gone(error: Error, name: &str) -> Error {
     match error.state() {
-        SqlState::UndefinedTable => {
-            Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist"))
-        }
+        SqlState::UndefinedTable => Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist")),
         _ => error,
     }
 }

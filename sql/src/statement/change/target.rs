@@ -7,7 +7,7 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::table::TableDefinition;
 
 use crate::catalog::{Object, ObjectData, Table};
-use crate::parser::{Name, change, change::relations_read, Kind};
+use crate::parser::{Kind, Name, change, change::relations_read};
 use crate::planner::change as planner;
 use crate::session::{Session, View};
 use crate::statement::resolve::{Names, folded, open_named_files, with_near_name};
@@ -39,7 +39,8 @@ impl Target {
 
     fn object(session: &Session, view: &View, name: &Name) -> Result<Object> {
         let path = session.settings.search_path();
-        let system = |schema: Option<&str>| schema.is_some_and(|schema| crate::catalog::SYSTEM_SCHEMAS.contains(&schema));
+        let system =
+            |schema: Option<&str>| schema.is_some_and(|schema| crate::catalog::SYSTEM_SCHEMAS.contains(&schema));
         let catalog = &view.published.catalog;
         let Some(object) = catalog.find(name.schema.as_deref(), &name.name, &path) else {
             if system(name.schema.as_deref()) {
