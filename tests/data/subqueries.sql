@@ -198,7 +198,7 @@ SELECT id FROM (SELECT id, a FROM t ORDER BY id LIMIT 3) x WHERE EXISTS (SELECT 
 SELECT id, (SELECT count(*) FROM u WHERE u.v < 10 * x.a) AS n FROM (SELECT id, a FROM t ORDER BY id LIMIT 3) x ORDER BY 1;
 SELECT id, (SELECT sum(v) FROM u WHERE u.k = t.a) AS n FROM t WHERE EXISTS (SELECT 1 FROM u WHERE u.k = t.a AND u.v > (SELECT min(v) FROM u o WHERE o.k = t.a)) ORDER BY 1 LIMIT 3;
 SELECT e.k, (SELECT count(*) FROM u WHERE u.v < e.v) AS n FROM e;
-SELECT count(*), (SELECT count(*) FROM u) FROM e;
+SELECT count(*) AS n, (SELECT count(*) FROM u) AS m FROM e;
 
 -- LATERAL
 SELECT t.id, x.v FROM t, LATERAL (SELECT v FROM u WHERE u.k = t.a) x ORDER BY 1, 2;
@@ -231,7 +231,7 @@ SELECT a, count(*) FROM t WHERE id > 100 GROUP BY ROLLUP (a) ORDER BY 1;
 SELECT count(*) FROM t WHERE id > 100 GROUP BY ();
 SELECT 1 AS one FROM t GROUP BY GROUPING SETS ((), ());
 SELECT a, sum(b) FROM t GROUP BY ROLLUP (a) HAVING grouping(a) = 0 AND sum(b) > 20 ORDER BY 1;
-SELECT coalesce(s, 'all') AS s, count(*), count(DISTINCT a) FROM t GROUP BY ROLLUP (s) ORDER BY 1, 2;
+SELECT coalesce(s, 'all') AS s, count(*) AS n, count(DISTINCT a) AS m FROM t GROUP BY ROLLUP (s) ORDER BY 1, 2;
 SELECT a + 1 AS c, grouping(a + 1) AS g, count(*) FROM t GROUP BY CUBE (a + 1) ORDER BY 1, 2;
 SELECT a, (SELECT count(*) FROM u WHERE u.k = t.a) AS n, count(*) FROM t GROUP BY ROLLUP (a) ORDER BY 1, 2, 3;
 SELECT a, s, count(*) FROM t GROUP BY (a, s) ORDER BY 1, 2;
@@ -254,9 +254,19 @@ SELECT id, (SELECT count(*) FROM (SELECT DISTINCT ON (w) w, v FROM u WHERE u.v <
 -- IS DISTINCT FROM in joins
 SELECT t.id, u.v FROM t JOIN u ON t.a IS NOT DISTINCT FROM u.k ORDER BY 1, 2;
 SELECT t.id, u.v FROM t LEFT JOIN u ON t.a IS NOT DISTINCT FROM u.k AND t.b = u.v ORDER BY 1, 2;
-SELECT t.id, u.v, o.id FROM t JOIN u ON t.a IS NOT DISTINCT FROM u.k JOIN t o ON o.b = u.v WHERE o.a = t.a ORDER BY 1, 2, 3;
-SELECT t.id, u.v, o.id FROM t JOIN u ON t.s IS NOT DISTINCT FROM u.w JOIN t o ON o.b IS NOT DISTINCT FROM u.v AND o.a = t.a ORDER BY 1, 2, 3;
+SELECT t.id, u.v, o.id AS other FROM t JOIN u ON t.a IS NOT DISTINCT FROM u.k JOIN t o ON o.b = u.v WHERE o.a = t.a ORDER BY 1, 2, 3;
+SELECT t.id, u.v, o.id AS other FROM t JOIN u ON t.s IS NOT DISTINCT FROM u.w JOIN t o ON o.b IS NOT DISTINCT FROM u.v AND o.a = t.a ORDER BY 1, 2, 3;
 SELECT count(*) FROM t JOIN u ON t.a IS DISTINCT FROM u.k;
+
+-- inequalities with any and all, by type
+SELECT y, x > ANY (SELECT x FROM f) AS a, x > ALL (SELECT x FROM f) AS b, x <= ALL (SELECT x FROM f WHERE x IS NOT NULL) AS c, x < ANY (SELECT g.x FROM f g WHERE g.y <> f.y) AS d FROM f ORDER BY 1;
+SELECT k, v, n >= ANY (SELECT n FROM u) AS a, n >= ALL (SELECT n FROM u) AS b, n < ALL (SELECT n FROM u o WHERE o.k = u.k + 1) AS c FROM u ORDER BY 1, 2;
+SELECT id, s < ANY (SELECT w FROM u) AS a, s >= ALL (SELECT w FROM u) AS b, s > ALL (SELECT w FROM u WHERE u.k = t.a) AS c FROM t ORDER BY 1;
+SELECT id, (a > 1) < ANY (SELECT k > 1 FROM u) AS a, (a > 1) >= ALL (SELECT k > 1 FROM u WHERE k = t.a) AS b FROM t ORDER BY 1;
+SELECT id, b < ALL (SELECT v + t.id FROM u WHERE u.k = t.a) AS a, b > ANY (SELECT v FROM u WHERE u.v < t.b) AS b FROM t ORDER BY 1;
+SELECT id, a = ALL (SELECT k FROM u WHERE u.w = t.s) AS a, a <> ANY (SELECT k FROM u WHERE u.w = t.s) AS b FROM t ORDER BY 1;
+SELECT count(*) AS n FROM t, u;
+SELECT count(*) AS n FROM t WHERE EXISTS (SELECT 1 FROM u);
 
 -- errors
 SELECT id, (SELECT v FROM u WHERE u.k = t.nothing) FROM t;

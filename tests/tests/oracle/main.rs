@@ -15,6 +15,7 @@ mod run;
 mod script;
 mod source;
 mod sql;
+mod subquery;
 mod value;
 
 use std::collections::BTreeMap;

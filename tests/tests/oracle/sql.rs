@@ -55,7 +55,7 @@ impl Writer<'_> {
         format!("{prefix}{}", self.names)
     }
 
-    fn count(&mut self, construct: &'static str) {
+    pub(crate) fn count(&mut self, construct: &'static str) {
         *self.used.entry(construct).or_insert(0) += 1;
     }
 
@@ -294,7 +294,12 @@ impl Writer<'_> {
     }
 
     fn where_clause(&mut self, cols: &[Col]) -> String {
-        let joined = self.pending.take();
+        let mut joined = self.pending.take();
+        if self.chance(20)
+            && let Some(condition) = self.subquery_condition(cols)
+        {
+            joined = Some(joined.map_or_else(|| condition.clone(), |joined| format!("{joined} AND {condition}")));
+        }
         if !self.chance(45) {
             return joined.map_or_else(String::new, |joined| format!(" WHERE {joined}"));
         }
@@ -327,6 +332,15 @@ impl Writer<'_> {
         let wanted = kinds.map_or_else(|| self.random.random_range(1..5), <[Kind]>::len);
         for place in 0..wanted {
             let name = format!("c{place}");
+            if kinds.is_none()
+                && !distinct
+                && self.chance(8)
+                && let Some((text, kind)) = self.subquery_value(&cols)
+            {
+                items.push(format!("{text} AS {name}"));
+                out.push(Col { name, kind, exact: true });
+                continue;
+            }
             let passed = if kinds.is_none() && self.chance(60) { cols.choose(self.random).cloned() } else { None };
             let (text, kind, exact) = match passed.filter(|col| col.exact || !distinct) {
                 Some(col) => (col.name, col.kind, col.exact),
@@ -411,7 +425,7 @@ impl Writer<'_> {
         format!(" HAVING {}", self.comparison(&[aggregate]))
     }
 
-    fn exact_of(&mut self, cols: &[Col], kinds: &[Kind]) -> Option<Col> {
+    pub(crate) fn exact_of(&mut self, cols: &[Col], kinds: &[Kind]) -> Option<Col> {
         let fitting: Vec<&Col> = cols.iter().filter(|col| col.exact && kinds.contains(&col.kind)).collect();
         fitting.choose(self.random).map(|col| (*col).clone())
     }

@@ -7,7 +7,7 @@ use datafusion::logical_expr::{BinaryExpr, Case, Expr, ExprSchemable, Join, Join
 use thalweg_dataflow::Result;
 use thalweg_dataflow::types::PgType;
 
-use super::Unnester;
+use super::{Unnester, filtered};
 use crate::planner::typed::literal;
 
 /// Two expressions, one a side of a join, that must be equal.
@@ -80,6 +80,9 @@ impl Unnester<'_> {
         mut pairs: Vec<Pair>,
         filter: Option<Expr>,
     ) -> Result<LogicalPlan> {
+        if kind == JoinType::Inner && pairs.is_empty() && (is_one_row(&left) || is_one_row(&right)) {
+            return filtered(if is_one_row(&left) { right } else { left }, filter);
+        }
         let mut rest = Vec::new();
         for condition in filter.map(split_conjunction_owned).unwrap_or_default() {
             match across(&condition, &left, &right) {
@@ -108,6 +111,11 @@ impl Unnester<'_> {
     pub(super) fn crossed(&self, left: LogicalPlan, right: LogicalPlan) -> Result<LogicalPlan> {
         self.joined(left, right, JoinType::Inner, Vec::new(), None)
     }
+}
+
+/// Whether a plan is one row without columns: what is joined with it stays as it is.
+fn is_one_row(plan: &LogicalPlan) -> bool {
+    matches!(plan, LogicalPlan::EmptyRelation(empty) if empty.produce_one_row && empty.schema.fields().is_empty())
 }
 
 /// A pair of which a null equals a null as two of which it does not: whether they are null, and

@@ -2,10 +2,12 @@
 
 use datafusion::common::{Column, ScalarValue};
 use datafusion::functions_aggregate::bool_and_or::{bool_and_udaf, bool_or_udaf};
+use datafusion::functions_aggregate::min_max::{max_udaf, min_udaf};
 use datafusion::logical_expr::expr::{InSubquery, SetComparison, SetQuantifier};
 use datafusion::logical_expr::{Aggregate, BinaryExpr, Case, Expr, ExprSchemable, LogicalPlan, Operator};
 use datafusion::prelude::lit;
-use thalweg_dataflow::Result;
+use thalweg_dataflow::types::PgType;
+use thalweg_dataflow::{Error, Result};
 
 use super::condition::has;
 use super::domain::Domain;
@@ -13,10 +15,17 @@ use super::part::{Key, Part};
 use super::rows::Rows;
 use super::value::{Attached, distinct};
 use super::{ROW, Unnester, aggregate_call, named, project};
+use crate::planner::functions::extreme_key;
 
 /// The column that tells of a query's only column whether it has nulls: null if there are no rows.
 pub(super) struct Nulls {
     pub(super) column: Column,
+}
+
+/// The value that decides an inequality with any or all of a query's values.
+struct Extreme {
+    value: Expr,
+    nulls: Nulls,
 }
 
 /// The values before IN: several if it is a row.
@@ -56,22 +65,13 @@ impl Unnester<'_> {
         members.keys.push(Key { outer: value.clone(), column: key, null_safe: false, copy_of: None });
         attached.add(self, distinct(members))?;
         let nulls = Expr::Column(self.nulls(attached, &query, &domain)?.column);
-        let unknown = nulls.clone().or(value.clone().is_null());
-        Ok(Expr::Case(Case {
-            expr: None,
-            when_then_expr: vec![
-                (Box::new(Expr::Column(found).is_not_null()), Box::new(lit(true))),
-                (Box::new(nulls.is_null()), Box::new(lit(false))),
-                (Box::new(unknown), Box::new(lit(ScalarValue::Boolean(None)))),
-            ],
-            else_expr: Some(Box::new(lit(false))),
-        }))
+        Ok(decision(true, Expr::Column(found).is_not_null(), nulls, Some(value)))
     }
 
     /// Adds what [`Nulls`] tells.
     pub(super) fn nulls(&self, attached: &mut Attached, query: &LogicalPlan, domain: &Domain<'_>) -> Result<Nulls> {
         let Some(column) = query.schema().columns().into_iter().next() else {
-            return Err(thalweg_dataflow::Error::internal("a subquery without its column"));
+            return Err(Error::internal("a subquery without its column"));
         };
         let part = self.completed(self.push(query, domain)?, domain)?;
         let (is_null, any) = (self.fresh("null"), self.fresh("nulls"));
@@ -91,9 +91,66 @@ impl Unnester<'_> {
     /// `value op ANY (query)`, `value op ALL (query)`.
     pub(super) fn quantified(&self, attached: &mut Attached, test: &SetComparison) -> Result<Expr> {
         let query = self.inside(&test.subquery)?;
-        let columns = query.schema().columns().into_iter();
-        let tests = columns.map(|column| ((*test.expr).clone(), test.op, Expr::Column(column))).collect();
-        self.compared(attached, query, tests, test.quantifier.clone())
+        let Some(column) = query.schema().columns().into_iter().next() else {
+            return Err(Error::internal("a subquery without its column"));
+        };
+        let ty = PgType::of(query.schema().field(0));
+        let any = test.quantifier == SetQuantifier::Any;
+        // The least or the greatest of the values decides an inequality.
+        let least = match test.op {
+            Operator::Gt | Operator::GtEq => Some(any),
+            Operator::Lt | Operator::LtEq => Some(!any),
+            _ => None,
+        };
+        match least {
+            Some(least) if ty != PgType::Bool && !(self.view && ty == PgType::Bytea) => {
+                let extreme = self.extreme(attached, &query, (column, ty), least)?;
+                let value = (*test.expr).clone();
+                let holds = Expr::BinaryExpr(BinaryExpr {
+                    left: Box::new(value.clone()),
+                    op: test.op,
+                    right: Box::new(extreme.value),
+                });
+                let decided = if any { holds.is_true() } else { holds.is_false() };
+                let nulls = extreme.nulls.column;
+                Ok(decision(any, decided, Expr::Column(nulls), Some(&value)))
+            }
+            _ => {
+                let tests = vec![((*test.expr).clone(), test.op, Expr::Column(column))];
+                self.compared(attached, query, tests, test.quantifier.clone())
+            }
+        }
+    }
+
+    /// Adds the least or the greatest value of a query's only column, and [`Nulls`].
+    fn extreme(
+        &self,
+        attached: &mut Attached,
+        query: &LogicalPlan,
+        (column, ty): (Column, PgType),
+        least: bool,
+    ) -> Result<Extreme> {
+        let outer = attached.outer(query)?;
+        let domain = Domain::of(query, &outer)?;
+        let part = self.completed(self.push(query, &domain)?, &domain)?;
+        let (given, extreme, any) = (self.fresh("given"), self.fresh("extreme"), self.fresh("nulls"));
+        let part = self.narrow(part, vec![named(Expr::Column(column), &given)])?;
+        // The engine orders every type as PostgreSQL does, Arrow does not.
+        let keyed = !self.view && extreme_key::is_needed(&ty);
+        let given = Expr::Column(given);
+        let argument = if keyed { extreme_key::key(given.clone(), &ty) } else { given.clone() };
+        let function = if least { min_udaf() } else { max_udaf() };
+        let calls = vec![
+            named(aggregate_call(function, argument), &extreme),
+            named(aggregate_call(bool_or_udaf(), given.is_null()), &any),
+        ];
+        let groups = part.key_columns();
+        let plan = LogicalPlan::Aggregate(Aggregate::try_new(part.plan.into(), groups, calls)?);
+        let part = Part { keys: part.keys, ..Part::independent(plan) };
+        if domain.is_empty() { attached.add_row(self, part.plan)? } else { attached.add(self, part)? }
+        let value = Expr::Column(extreme);
+        let value = if keyed { extreme_key::value(value, &ty) } else { value };
+        Ok(Extreme { value, nulls: Nulls { column: any } })
     }
 
     /// Whether the comparisons hold with any row, or with all: the comparisons of each value of the
@@ -127,19 +184,29 @@ impl Unnester<'_> {
             named(aggregate_call(bool_or_udaf(), test.is_null()), &open),
         ];
         let whole = LogicalPlan::Aggregate(Aggregate::try_new(one.into(), Vec::new(), calls)?);
-        let (all, open) = (Expr::Column(all), Expr::Column(open));
+        let all = Expr::Column(all);
         let decided = if any { all.is_true() } else { all.is_false() };
-        let answer = Case {
-            expr: None,
-            when_then_expr: vec![
-                (Box::new(decided), Box::new(lit(any))),
-                (Box::new(open.is_true()), Box::new(lit(ScalarValue::Boolean(None)))),
-            ],
-            else_expr: Some(Box::new(lit(!any))),
-        };
-        let answer = project(whole, vec![named(Expr::Case(answer), &self.fresh("answer"))])?;
+        let answer = decision(any, decided, Expr::Column(open), None);
+        let answer = project(whole, vec![named(answer, &self.fresh("answer"))])?;
         self.scalar(attached, answer, Rows::One)
     }
+}
+
+/// The truth of ANY or ALL: `any` where a row decided it; unknown where nulls were among the rows
+/// (`nulls`, itself null where there were no rows) or where there were rows and the value is null;
+/// else the contrary.
+fn decision(any: bool, decided: Expr, nulls: Expr, value: Option<&Expr>) -> Expr {
+    let mut whens = vec![(decided, lit(any)), (nulls.clone().is_null(), lit(!any))];
+    let unknown = match value {
+        Some(value) => nulls.or(value.clone().is_null()),
+        None => nulls,
+    };
+    whens.push((unknown, lit(ScalarValue::Boolean(None))));
+    Expr::Case(Case {
+        expr: None,
+        when_then_expr: whens.into_iter().map(|(when, then)| (Box::new(when), Box::new(then))).collect(),
+        else_expr: Some(Box::new(lit(!any))),
+    })
 }
 
 /// An expression over a plan, as a subquery of it names its columns.

@@ -55,10 +55,7 @@ impl Attached {
 
     /// Adds the columns of a plan of one row to every row.
     pub(super) fn add_row(&mut self, unnester: &Unnester<'_>, row: LogicalPlan) -> Result<()> {
-        self.plan = match &self.plan {
-            LogicalPlan::EmptyRelation(empty) if empty.produce_one_row => row,
-            plan => unnester.crossed(plan.clone(), row)?,
-        };
+        self.plan = unnester.crossed(self.plan.clone(), row)?;
         Ok(())
     }
 }
@@ -185,8 +182,9 @@ impl Unnester<'_> {
         if domain.is_empty() {
             let rows = LogicalPlanBuilder::from(query);
             let rows = if self.view { rows } else { rows.limit(0, Some(1))? };
-            let any = named(aggregate_call(bool_or_udaf(), lit(true)), &found);
-            let rows = project(rows.build()?, vec![named(lit(true), &self.fresh("row"))])?;
+            let row = self.fresh("row");
+            let rows = project(rows.build()?, vec![named(lit(true), &row)])?;
+            let any = named(aggregate_call(bool_or_udaf(), Expr::Column(row)), &found);
             let row = LogicalPlan::Aggregate(Aggregate::try_new(rows.into(), Vec::new(), vec![any])?);
             attached.add_row(self, row)?;
             return Ok(Expr::Column(found).is_not_null());
