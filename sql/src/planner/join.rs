@@ -10,7 +10,6 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::{JoinType, NullEquality, ScalarValue};
-use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Expr, Join, Operator};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{BinaryExpr, Column, IsNotNullExpr, Literal};
@@ -18,6 +17,7 @@ use thalweg_dataflow::plan::{Call, Function, JoinKind, On, Op, Plan};
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result};
 
+use super::factor::conjuncts;
 use super::lower::{columns_of, identity, lower, map, physical, type_of};
 
 type PhysicalRef = Arc<dyn PhysicalExpr>;
@@ -52,8 +52,8 @@ pub(super) fn join(join: &Join) -> Result<Plan> {
     }
     if let Some(filter) = &join.filter {
         let both = join.left.schema().join(join.right.schema())?;
-        for part in split_conjunction(filter) {
-            let condition = physical(part, &both)?;
+        for part in conjuncts(filter) {
+            let condition = physical(&part, &both)?;
             inputs.condition(join.join_type, condition);
         }
     }

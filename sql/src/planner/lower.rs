@@ -14,7 +14,6 @@ use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Distinct, Expr, ExprSchemable, LogicalPlan};
 use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
@@ -23,6 +22,7 @@ use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result};
 
 use super::Relation;
+use super::factor::conjuncts;
 use super::from::RelationSource;
 use super::functions::aggregates::engine_function;
 use super::groups;
@@ -39,8 +39,8 @@ pub(crate) fn lower(plan: &LogicalPlan) -> Result<Plan> {
         LogicalPlan::Projection(inner) => projection(inner, lower(&inner.input)?),
         LogicalPlan::Filter(filter) => {
             let input = lower(&filter.input)?;
-            let filters = split_conjunction(&filter.predicate)
-                .into_iter()
+            let filters = conjuncts(&filter.predicate)
+                .iter()
                 .map(|expr| physical(expr, filter.input.schema()))
                 .collect::<Result<Vec<_>>>()?;
             let project = identity(&input.schema);

@@ -15,6 +15,7 @@ pub(crate) mod change;
 mod deparse;
 mod explain;
 mod expr;
+mod factor;
 mod from;
 mod functions;
 mod grouping;

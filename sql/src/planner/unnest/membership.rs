@@ -147,7 +147,11 @@ impl Unnester<'_> {
         let groups = part.key_columns();
         let plan = LogicalPlan::Aggregate(Aggregate::try_new(part.plan.into(), groups, calls)?);
         let part = Part { keys: part.keys, ..Part::independent(plan) };
-        if domain.is_empty() { attached.add_row(self, part.plan)? } else { attached.add(self, part)? }
+        if domain.is_empty() {
+            attached.add_row(self, part.plan)?
+        } else {
+            attached.add(self, part)?
+        }
         let value = Expr::Column(extreme);
         let value = if keyed { extreme_key::value(value, &ty) } else { value };
         Ok(Extreme { value, nulls: Nulls { column: any } })
