@@ -5,18 +5,19 @@
 //! too; notices arrive while a statement runs. Does not know the wire: the server frames what
 //! comes out of here. Not `Clone`: one session belongs to one connection.
 
+mod outcome;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::datatypes::SchemaRef;
-use datafusion::execution::SendableRecordBatchStream;
 use datafusion::scalar::ScalarValue;
 use parking_lot::Mutex;
 use thalweg_dataflow::engine::{Rows, Snapshot};
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::plan::RelationId;
-use thalweg_dataflow::table::Pending;
+use thalweg_dataflow::table::{Pending, TableDefinition};
 use thalweg_dataflow::types::PgType;
 use tokio::sync::{mpsc, watch};
 
@@ -26,6 +27,7 @@ use crate::parser::{self, Kind, Statement};
 use crate::settings::SessionSettings;
 use crate::statement;
 pub use crate::statement::change::copy::CopyIn;
+pub use outcome::{Notice, Outcome, RowsTag, Severity};
 
 /// The most notices that wait for a connection to send them; further ones are dropped.
 const NOTICE_QUEUE: usize = 1024;
@@ -41,37 +43,6 @@ pub struct Startup {
     pub parameters: Vec<(String, String)>,
 }
 
-/// How bad a notice is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Severity {
-    /// `INFO`.
-    Info,
-    /// `NOTICE`.
-    Notice,
-    /// `WARNING`.
-    Warning,
-}
-
-impl Severity {
-    /// The word on the wire.
-    pub fn word(self) -> &'static str {
-        match self {
-            Severity::Info => "INFO",
-            Severity::Notice => "NOTICE",
-            Severity::Warning => "WARNING",
-        }
-    }
-}
-
-/// A NoticeResponse.
-#[derive(Debug, Clone)]
-pub struct Notice {
-    /// How bad.
-    pub severity: Severity,
-    /// SQLSTATE (00000 for a plain notice), message, detail, hint.
-    pub fields: Error,
-}
-
 /// What ReadyForQuery says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TransactionStatus {
@@ -81,69 +52,6 @@ pub enum TransactionStatus {
     InBlock,
     /// `E`: in a block that failed.
     Failed,
-}
-
-/// How the CommandComplete of rows is worded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RowsTag {
-    /// `SELECT n`.
-    Select,
-    /// `SHOW`.
-    Show,
-    /// `EXPLAIN`.
-    Explain,
-    /// `INSERT 0 n`.
-    Insert,
-    /// `UPDATE n`.
-    Update,
-    /// `DELETE n`.
-    Delete,
-}
-
-impl RowsTag {
-    /// The tag after so many rows.
-    pub fn complete(self, rows: u64) -> String {
-        match self {
-            RowsTag::Select => format!("SELECT {rows}"),
-            RowsTag::Show => "SHOW".into(),
-            RowsTag::Explain => "EXPLAIN".into(),
-            RowsTag::Insert => format!("INSERT 0 {rows}"),
-            RowsTag::Update => format!("UPDATE {rows}"),
-            RowsTag::Delete => format!("DELETE {rows}"),
-        }
-    }
-}
-
-/// What a statement gave.
-pub enum Outcome {
-    /// Rows.
-    Rows {
-        /// Their columns, types by `PgType::of`.
-        schema: SchemaRef,
-        /// The rows. Errors carry ours (`Error::from`). Dropping it ends the statement.
-        rows: SendableRecordBatchStream,
-        /// The tag to close them with.
-        tag: RowsTag,
-    },
-    /// No rows: the command tag.
-    Done(String),
-    /// Data is wanted, and then [`Session::finish_copy`].
-    Copy(Box<CopyIn>),
-    /// There was no statement (EmptyQueryResponse).
-    Empty,
-}
-
-impl std::fmt::Debug for Outcome {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Outcome::Rows { schema, tag, .. } => {
-                f.debug_struct("Rows").field("schema", schema).field("tag", tag).finish()
-            }
-            Outcome::Copy(copy) => copy.fmt(f),
-            Outcome::Done(tag) => f.debug_tuple("Done").field(tag).finish(),
-            Outcome::Empty => f.write_str("Empty"),
-        }
-    }
 }
 
 /// A statement whose parameters and columns are known. Cheap to clone.
@@ -189,6 +97,9 @@ impl Block {
     }
 }
 
+/// What a block changed, by table.
+pub(crate) type Writes = Arc<BTreeMap<RelationId, Arc<Pending>>>;
+
 /// What one statement reads: data and catalog of one moment.
 #[derive(Debug, Clone)]
 pub(crate) struct View {
@@ -197,13 +108,13 @@ pub(crate) struct View {
     /// The catalog.
     pub(crate) published: Arc<Published>,
     /// What the block changed so far, by table.
-    pub(crate) writes: Option<Arc<BTreeMap<RelationId, Pending>>>,
+    pub(crate) writes: Option<Writes>,
 }
 
 impl View {
     /// What the block changed of a table.
     pub(crate) fn pending(&self, table: RelationId) -> Option<&Pending> {
-        self.writes.as_ref()?.get(&table)
+        self.writes.as_ref()?.get(&table).map(Arc::as_ref)
     }
 
     /// The rows of a view or table, all columns.
@@ -480,13 +391,21 @@ impl Session {
         self.shared().is_some()
     }
 
-    /// Remembers what a block changed of a table, over what it saw.
-    pub(crate) fn write(&mut self, mut view: View, pending: Pending, table: RelationId) {
-        let mut writes = view.writes.take().unwrap_or_default();
-        Arc::make_mut(&mut writes).insert(table, pending);
-        view.writes = Some(writes);
-        if let Some(shared) = self.block.as_mut().or(self.request.as_mut()) {
-            shared.view = Some(view);
+    /// What the open block changed of a table, to be changed and put back. Nobody else should hold
+    /// its view then, or it is copied.
+    pub(crate) fn take_pending(&mut self, table: &Arc<TableDefinition>) -> Arc<Pending> {
+        let view = self.block.as_mut().or(self.request.as_mut()).and_then(|shared| shared.view.as_mut());
+        let writes = view.and_then(|view| view.writes.as_mut());
+        let taken = writes.and_then(|writes| Arc::make_mut(writes).remove(&table.id));
+        taken.unwrap_or_else(|| Arc::new(Pending::new(table.clone())))
+    }
+
+    /// Puts back what [`Session::take_pending`] took.
+    pub(crate) fn put_pending(&mut self, table: RelationId, pending: Arc<Pending>) {
+        // A block that writes has read, so that its view is there.
+        let view = self.block.as_mut().or(self.request.as_mut()).and_then(|shared| shared.view.as_mut());
+        if let Some(view) = view {
+            Arc::make_mut(view.writes.get_or_insert_default()).insert(table, pending);
         }
     }
 

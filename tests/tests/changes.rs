@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use thalweg_tests::postgres::Postgres;
+use thalweg_tests::postgres::{Postgres, psql};
 use thalweg_tests::server::{Options, Server};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
@@ -60,6 +60,32 @@ async fn answer(client: &Client, sql: &str) -> String {
         },
     }
     out
+}
+
+/// What psql describes.
+const DESCRIBED: &str = "CREATE TABLE plain (a int, b text NOT NULL, c numeric(10,2), d timestamptz);
+CREATE TABLE described (id bigint PRIMARY KEY, name varchar(20) NOT NULL DEFAULT 'nobody', n int DEFAULT 7,
+  on_day date DEFAULT '2020-02-02', \"Odd\" text UNIQUE, CHECK (n > 0), CONSTRAINT pair UNIQUE (name, n));";
+
+#[test]
+fn psql_describes_tables_as_over_postgresql() {
+    let postgres = Postgres::start();
+    let server = Server::start(Options::default());
+    let ours =
+        |sql: &str| String::from_utf8_lossy(&psql("127.0.0.1", server.port(), "thalweg", sql).stdout).into_owned();
+    let theirs = |sql: &str| String::from_utf8_lossy(&postgres.psql(sql).stdout).into_owned();
+    assert_eq!(ours(DESCRIBED), theirs(DESCRIBED));
+    for sql in [
+        "\\d plain\n",
+        "\\d described\n",
+        "SELECT table_name, column_name, column_default, is_nullable, data_type FROM information_schema.columns \
+         WHERE table_schema = 'public' ORDER BY table_name, ordinal_position;",
+        "SELECT conname, contype, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'described'::regclass \
+         AND contype <> 'c' ORDER BY 1;",
+        "SELECT constraint_name, column_name, ordinal_position FROM information_schema.key_column_usage ORDER BY 1, 3;",
+    ] {
+        assert_eq!(ours(sql), theirs(sql), "{sql}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -61,7 +61,8 @@ async fn copy_brings_all_lines_or_none() {
         ("COPY nosuch FROM STDIN", "", "42P01 relation \"nosuch\" does not exist"),
         ("COPY v FROM STDIN", "", "42809 cannot change materialized view \"v\""),
     ] {
-        let error = copy(&client, sql, &[data]).await.expect_err(sql);
+        // tokio-postgres loses count of its answers when a COPY is refused at once.
+        let error = copy(&server.connect().await, sql, &[data]).await.expect_err(sql);
         assert_eq!(message(&error), wanted, "{sql} {data:?}");
     }
     let wanted = [["1", "ann"], ["2", "b\tob"], ["3", "\\N"], ["4", "a\nb"], ["5", ""]];

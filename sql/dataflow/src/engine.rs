@@ -15,12 +15,12 @@ use arrow::record_batch::RecordBatch;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::arrangement::Pin;
-use crate::arrangement::hash::SHARDS;
+use crate::arrangement::hash::{SHARDS, hash_bytes, shard_of};
+use crate::arrangement::{Arrangement, Pin};
 use crate::checkpoint::{Recovered, recover};
 use crate::coordinator::inbox::Inbox;
 use crate::coordinator::shared::{Published, Shared, ViewHandle};
-use crate::coordinator::{Command, Commit, Coordinator, Resources};
+use crate::coordinator::{Command, Commit, Coordinator, LookupRows, Resources};
 use crate::cut::Cut;
 use crate::delta::{Batch, Delta};
 use crate::error::{Error, Result, SqlState};
@@ -28,7 +28,7 @@ use crate::graph::Reading;
 use crate::plan::{Plan, RelationId};
 use crate::source::{BadRecord, Offsets, Source};
 use crate::storage::Storage;
-use crate::table::{Change, Committed, TableChange, TableDefinition};
+use crate::table::{Change, Committed, Found, TableChange, TableDefinition};
 
 /// The settings of an engine; every queue's bound has its name here.
 #[derive(Debug, Clone)]
@@ -317,6 +317,14 @@ impl Engine {
         self.ask(|reply| Command::AddTable { definition, reply }).await
     }
 
+    /// The rows that have the given rows' values of a key, as of the newest epoch: nothing is read
+    /// but these.
+    pub async fn lookup(&self, table: &TableDefinition, key: usize, given: &RecordBatch) -> Result<Found> {
+        let values = table.key_values(key, given)?;
+        let found = self.ask(|reply| Command::Lookup(LookupRows { table: table.id, key, values, reply })).await?;
+        table.found(found)
+    }
+
     /// Makes changes of tables, all of them or none, in one epoch. When it returns they are durable
     /// and in every later snapshot, in every view. Errors: 40001 when a row to be deleted is not
     /// there (any more), 23505 when a key is taken, 42P01 when a table is gone.
@@ -424,6 +432,29 @@ impl Snapshot {
             Err(error) => vec![Err(error)],
         });
         Ok(Box::new(batches))
+    }
+
+    /// Which of these rows a table has at this epoch.
+    pub fn holds(&self, table: &TableDefinition, rows: &RecordBatch) -> Result<Vec<bool>> {
+        let arrangement = self.arrangement(table.id)?;
+        let bytes = table.codec().encode(rows.columns(), rows.num_rows())?;
+        let holds = |row: usize| {
+            let row = bytes.row(row);
+            let hash = hash_bytes(row);
+            arrangement.shards[shard_of(hash)].read().groups.was_there(hash, row, self.epoch())
+        };
+        Ok((0..rows.num_rows()).map(holds).collect())
+    }
+
+    /// Whether a table has not changed after this epoch.
+    pub fn is_newest(&self, table: RelationId) -> Result<bool> {
+        let shards = &self.arrangement(table)?.shards;
+        Ok(!shards.iter().any(|shard| shard.read().groups.changed_since(self.epoch())))
+    }
+
+    fn arrangement(&self, table: RelationId) -> Result<&Arrangement> {
+        let reading = self.handle(table)?.reading.as_ref();
+        reading.map(|reading| reading.arrangement.as_ref()).ok_or_else(|| being_built(1.0))
     }
 
     /// The schema of a view.

@@ -4,11 +4,11 @@
 //! the coordinator against the table's head ([`crate::engine::Engine::commit`]); rows are encoded
 //! here, on the caller's thread. Knows no SQL.
 
-use std::collections::{BTreeMap, HashMap};
+mod pending;
+
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::arrangement::codec::{EncodedRows, RowCodec};
@@ -16,6 +16,8 @@ use crate::delta::of_columns;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{Op, Plan, RelationId};
 use crate::types::{PgType, TextStyle, write_text};
+
+pub use pending::Pending;
 
 /// Bytes of rows that one commit may carry: they are one record of the cut log.
 pub const MAX_COMMIT_BYTES: usize = 256 << 20;
@@ -67,6 +69,15 @@ pub struct TableChange {
     pub on_conflict: OnConflict,
 }
 
+/// Rows of a table that have the key of given rows.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The rows, all columns.
+    pub rows: RecordBatch,
+    /// For each given row the place of the one that has its key.
+    pub of: Vec<Option<usize>>,
+}
+
 /// What a commit did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
@@ -88,6 +99,18 @@ impl TableDefinition {
         let Some(key) = self.keys.get(key) else { return Err(Error::internal("a key that the table has not")) };
         let keys = Keys::new(self, key, rows)?;
         Ok((0..rows.num_rows()).map(|row| keys.get(row).map(Box::from)).collect())
+    }
+
+    /// Rows that were found for given ones, from their bytes.
+    pub(crate) fn found(&self, bytes: Vec<Option<Vec<u8>>>) -> Result<Found> {
+        let mut rows = EncodedRows::default();
+        let of = bytes.into_iter().map(|row| {
+            let place = rows.len();
+            rows.push(&row?);
+            Some(place)
+        });
+        let of = of.collect();
+        Ok(Found { rows: Rows::decode(self, rows)?.batch, of })
     }
 
     /// `duplicate key value violates unique constraint "t_pkey"`: the row at this place has a key
@@ -130,76 +153,6 @@ impl TableDefinition {
 fn row_codec(schema: &Schema) -> RowCodec {
     let all: Vec<usize> = (0..schema.fields().len()).collect();
     RowCodec::new(schema, &all, false)
-}
-
-/// Changes of a table that are not committed yet: what a transaction block keeps, added up.
-#[derive(Debug, Clone)]
-pub struct Pending {
-    table: Arc<TableDefinition>,
-    /// How often each row comes, less how often it goes; never zero.
-    net: BTreeMap<Box<[u8]>, i64>,
-    on_conflict: OnConflict,
-}
-
-impl Pending {
-    /// No change.
-    pub fn new(table: Arc<TableDefinition>) -> Pending {
-        Pending { table, net: BTreeMap::new(), on_conflict: OnConflict::Fail }
-    }
-
-    /// Adds a change, which has been held against the rows that [`Pending::over`] shows.
-    pub fn add(&mut self, change: &TableChange) -> Result<()> {
-        let codec = self.table.codec();
-        for (rows, diff) in [(&change.deletes, -1), (&change.inserts, 1)] {
-            let bytes = codec.encode(rows.columns(), rows.num_rows())?;
-            for row in 0..bytes.len() {
-                let count = self.net.entry(bytes.row(row).into()).or_insert(0);
-                *count += diff;
-                if *count == 0 {
-                    self.net.remove(bytes.row(row));
-                }
-            }
-        }
-        if change.on_conflict != OnConflict::Fail {
-            self.on_conflict = OnConflict::Retry(None);
-        }
-        Ok(())
-    }
-
-    /// All of it as one change.
-    pub fn change(&self) -> Result<TableChange> {
-        let rows = |sign: i64| {
-            let mut bytes = EncodedRows::default();
-            for (row, count) in self.net.iter().filter(|(_, count)| count.signum() == sign) {
-                (0..count.abs()).for_each(|_| bytes.push(row));
-            }
-            Ok::<_, Error>(Rows::decode(&self.table, bytes)?.batch)
-        };
-        let (deletes, inserts) = (rows(-1)?, rows(1)?);
-        Ok(TableChange { table: self.table.clone(), deletes, inserts, on_conflict: self.on_conflict })
-    }
-
-    /// These rows of the table, all columns, with the changes made.
-    pub fn over(&self, rows: crate::engine::Rows) -> Result<crate::engine::Rows> {
-        let codec = self.table.codec();
-        let mut gone: HashMap<Box<[u8]>, i64> =
-            self.net.iter().filter(|(_, count)| **count < 0).map(|(row, count)| (row.clone(), -count)).collect();
-        let come = self.change()?.inserts;
-        let left = rows.map(move |batch| {
-            let batch = batch?;
-            let bytes = codec.encode(batch.columns(), batch.num_rows())?;
-            let stays = (0..bytes.len()).map(|row| match gone.get_mut(bytes.row(row)) {
-                Some(count) if *count > 0 => {
-                    *count -= 1;
-                    false
-                }
-                _ => true,
-            });
-            let stays: BooleanArray = stays.map(Some).collect();
-            Ok(filter_record_batch(&batch, &stays)?)
-        });
-        Ok(Box::new(left.chain(std::iter::once(Ok(come)))))
-    }
 }
 
 /// Rows with their bytes and the bytes of their keys.

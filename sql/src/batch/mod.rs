@@ -12,7 +12,6 @@ mod tables;
 mod threads;
 
 use std::any::Any;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -33,13 +32,11 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use futures::StreamExt;
 use thalweg_dataflow::engine::Snapshot;
-use thalweg_dataflow::plan::RelationId;
-use thalweg_dataflow::table::Pending;
 use thalweg_dataflow::types::{PgType, normalize};
 use thalweg_dataflow::{Error, Result, SqlState};
 
 use crate::planner::{Bound, Relation, RelationSource};
-use crate::session::View;
+use crate::session::{View, Writes};
 use interrupt::{Interrupt, InterruptJoins};
 use tables::{Rows, Table};
 use threads::Threads;
@@ -116,7 +113,7 @@ impl Batch {
         bound: &Bound,
         parameters: &[ScalarValue],
         snapshot: Option<Arc<Snapshot>>,
-        writes: Option<Arc<BTreeMap<RelationId, Pending>>>,
+        writes: Option<Writes>,
     ) -> Result<SendableRecordBatchStream> {
         let plan = bound.plan.clone();
         let parameters = parameters.to_vec();
@@ -196,7 +193,7 @@ fn resolve(
     parameters: &[ScalarValue],
     types: &[PgType],
     snapshot: Option<&Arc<Snapshot>>,
-    writes: Option<&Arc<BTreeMap<RelationId, Pending>>>,
+    writes: Option<&Writes>,
 ) -> Result<LogicalPlan> {
     if parameters.len() != types.len() {
         let message = format!(
@@ -242,17 +239,13 @@ pub(crate) fn fill(expr: Expr, parameters: &[ScalarValue], types: &[PgType]) -> 
     })
 }
 
-fn rows_of(
-    source: &RelationSource,
-    snapshot: Option<&Arc<Snapshot>>,
-    writes: Option<&Arc<BTreeMap<RelationId, Pending>>>,
-) -> Result<Rows> {
+fn rows_of(source: &RelationSource, snapshot: Option<&Arc<Snapshot>>, writes: Option<&Writes>) -> Result<Rows> {
     match &source.relation {
         Relation::View { id, schema, .. } => {
             let snapshot = snapshot.ok_or_else(|| Error::internal("a view without a snapshot"))?;
             // A statement that changes a table asks for one column more: the rows' numbers.
             let numbered = source.schema.fields().len() > schema.fields().len();
-            let pending = writes.and_then(|writes| writes.get(id)).cloned().map(Arc::new);
+            let pending = writes.and_then(|writes| writes.get(id)).cloned();
             Ok(Rows::View { id: *id, snapshot: snapshot.clone(), pending, numbered })
         }
         Relation::Source { source, start, .. } => {

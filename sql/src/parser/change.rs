@@ -71,7 +71,7 @@ pub(crate) enum ConflictAction {
     /// DO NOTHING.
     Nothing,
     /// DO UPDATE.
-    Update(Vec<Assignment>, Option<ast::Expr>),
+    Update(Vec<Assignment>, Option<Box<ast::Expr>>),
 }
 
 /// One part of SET.
@@ -282,7 +282,7 @@ fn conflict(cursor: &mut Cursor<'_>) -> Result<Conflict> {
             None => error,
         });
     }
-    Ok(Conflict { arbiter, action: ConflictAction::Update(assignments, condition) })
+    Ok(Conflict { arbiter, action: ConflictAction::Update(assignments, condition.map(Box::new)) })
 }
 
 /// COPY; the word is taken already.

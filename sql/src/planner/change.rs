@@ -14,6 +14,7 @@ use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::binder::{Binder, Env, at, fold, name_parts};
+use super::change_by_key::{ByKey, by_key};
 use super::from::RelationSource;
 use super::names::output_name;
 use super::scope::{Scope, ScopeColumn};
@@ -37,6 +38,8 @@ pub(crate) struct Target<'a> {
     pub(crate) columns: &'a [thalweg_dataflow::source::Column],
     /// Their DEFAULTs.
     pub(crate) defaults: &'a [Option<String>],
+    /// The columns of each unique key.
+    pub(crate) keys: Vec<Vec<usize>>,
 }
 
 /// Expressions over rows that are at hand: their columns by number, and what names mean them.
@@ -88,6 +91,8 @@ pub(crate) struct BoundChange {
     pub(crate) returning: Option<SchemaRef>,
     /// The types of `$1`, ...
     pub(crate) parameters: Vec<PgType>,
+    /// The same by a key, where the condition names one.
+    pub(crate) by_key: Option<ByKey>,
 }
 
 impl RowScope {
@@ -113,8 +118,18 @@ impl RowScope {
         Ok(RowScope { schema: Arc::new(schema), scope })
     }
 
-    fn env<'s>(&'s self, clause: &'static str) -> Env<'s> {
+    pub(super) fn env<'s>(&'s self, clause: &'static str) -> Env<'s> {
         env(&self.scope, clause)
+    }
+
+    /// What names mean in it.
+    pub(super) fn names(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// A column by its place.
+    pub(super) fn column(&self, place: usize) -> Expr {
+        Expr::Column(Column::new_unqualified(place.to_string()))
     }
 }
 
@@ -149,9 +164,8 @@ impl Planner {
         let update = match &insert.conflict {
             Some(Conflict { action: ConflictAction::Update(assignments, condition), .. }) => {
                 let scope = RowScope::new(&[(target.visible, target.columns), ("excluded", target.columns)])?;
-                let values = binder.assigned(target, assignments, &scope.env("UPDATE"), &|place| {
-                    Expr::Column(Column::new_unqualified(place.to_string()))
-                })?;
+                let values =
+                    binder.assigned(target, assignments, &scope.env("UPDATE"), &|place| scope.column(place))?;
                 let condition = match condition {
                     Some(condition) => {
                         let env = scope.env("WHERE");
@@ -187,7 +201,13 @@ impl Planner {
         let (plan, scope) = binder.changed_rows(target, &update.from, update.condition.as_ref())?;
         let own = |place: usize| scope.columns[place].expr.clone();
         let values = binder.assigned(target, &update.assignments, &env(&scope, "UPDATE"), &own)?;
-        binder.change(plan, &scope, target, Some(values), update.returning.as_deref())
+        let mut bound = binder.change(plan, &scope, target, Some(values), update.returning.as_deref())?;
+        if update.from.is_empty() {
+            let under = (resolver, settings, bound.parameters.as_slice());
+            let (set, returning) = (Some(update.assignments.as_slice()), update.returning.as_deref());
+            bound.by_key = by_key(target, update.condition.as_ref(), set, returning, under)?;
+        }
+        Ok(bound)
     }
 
     /// Binds a DELETE.
@@ -201,7 +221,12 @@ impl Planner {
     ) -> Result<BoundChange> {
         let binder = Binder::new(resolver, settings, parameters);
         let (plan, scope) = binder.changed_rows(target, &delete.using, delete.condition.as_ref())?;
-        binder.change(plan, &scope, target, None, delete.returning.as_deref())
+        let mut bound = binder.change(plan, &scope, target, None, delete.returning.as_deref())?;
+        if delete.using.is_empty() {
+            let under = (resolver, settings, bound.parameters.as_slice());
+            bound.by_key = by_key(target, delete.condition.as_ref(), None, delete.returning.as_deref(), under)?;
+        }
+        Ok(bound)
     }
 
     /// The values of a row for which nothing is given: the DEFAULT of each column.
@@ -360,10 +385,11 @@ impl Binder<'_> {
             None => None,
         };
         let plan = unnest(plan, &|wanted| self.unique(wanted), false)?;
-        Ok(BoundChange { plan, schema: Arc::new(Schema::new(fields)), returning, parameters: settled(self)? })
+        let (schema, parameters) = (Arc::new(Schema::new(fields)), settled(self)?);
+        Ok(BoundChange { plan, schema, returning, parameters, by_key: None })
     }
 
-    fn returning(&self, items: &[ast::SelectItem], scope: &Scope) -> Result<Returning> {
+    pub(super) fn returning(&self, items: &[ast::SelectItem], scope: &Scope) -> Result<Returning> {
         let env = env(scope, "RETURNING");
         let (mut exprs, mut fields) = (Vec::new(), Vec::new());
         let mut push = |name: String, typed: Typed| -> Result<()> {

@@ -12,6 +12,7 @@ mod assign;
 mod binder;
 mod call;
 pub(crate) mod change;
+pub(crate) mod change_by_key;
 mod deparse;
 mod explain;
 mod expr;

@@ -184,8 +184,14 @@ fn check_expressions(
     let published = session.database.published();
     let names = Names::of_catalog(&published, session.settings.search_path());
     let settings = planning(session, "", false);
-    let target =
-        Target { id: object.relation(), name: &object.name, visible: &object.name, columns: &object.columns, defaults };
+    let target = Target {
+        id: object.relation(),
+        name: &object.name,
+        visible: &object.name,
+        columns: &object.columns,
+        defaults,
+        keys: Vec::new(),
+    };
     for text in defaults.iter().flatten() {
         let expr = parse_expression(text)?;
         if has_subquery(&expr) {

@@ -191,6 +191,7 @@ fn rewritten(query: &Query) -> Result<Statement> {
     static PARSER: OnceLock<PostgresCompatibilityParser> = OnceLock::new();
     let parser = PARSER.get_or_init(PostgresCompatibilityParser::new);
     let mut query = query.clone();
+    rewrite::with_column_defaults(&mut query);
     rewrite::without_empty_tables(&mut query);
     let parsed =
         parser.parse(&query.to_string()).map_err(|error| Error::new(SqlState::SyntaxError, error.to_string()))?;

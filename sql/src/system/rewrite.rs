@@ -21,6 +21,15 @@ use crate::statement::resolve::folded;
 const AGGREGATES: &[&str] =
     &["array_agg", "avg", "bool_and", "bool_or", "count", "every", "json_agg", "max", "min", "string_agg", "sum"];
 
+/// Before `datafusion-pg-catalog`'s rewriting, which takes subqueries from the select list: those that
+/// read a DEFAULT become calls.
+pub(crate) fn with_column_defaults(query: &mut Query) {
+    let _ = visit_expressions_mut(query, |expr| {
+        column_default(expr);
+        ControlFlow::<()>::Continue(())
+    });
+}
+
 /// Before `datafusion-pg-catalog`'s rewriting: SELECTs that can give no row, because a table they
 /// join is always empty here, become SELECTs of nulls that give none.
 pub(crate) fn without_empty_tables(query: &mut Query) {
@@ -134,7 +143,6 @@ fn nothing(select: &Select) -> Option<SetExpr> {
 pub(crate) fn for_datafusion(statement: &mut Statement) {
     let _ = visit_expressions_mut(statement, |expr| {
         array_of_subquery(expr);
-        column_default(expr);
         table_oid(expr);
         at_most_one_row(expr);
         ControlFlow::<()>::Continue(())

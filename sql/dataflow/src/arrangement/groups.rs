@@ -214,6 +214,20 @@ impl Groups {
         self.image(self.keys.find(hash, key)?)
     }
 
+    /// Whether something changed after an epoch.
+    pub(crate) fn changed_since(&self, epoch: u64) -> bool {
+        self.undo.iter().any(|undo| undo.epoch > epoch && !undo.entries.is_empty())
+    }
+
+    /// Whether the group of a key was there at an epoch.
+    pub(crate) fn was_there(&self, hash: u64, key: &[u8], epoch: u64) -> bool {
+        let old = if self.changed_since(epoch) { self.old_images(epoch) } else { BTreeMap::new() };
+        match self.keys.find(hash, key) {
+            Some(id) if !old.contains_key(&id) => true,
+            _ => old.values().flatten().any(|image| image.key == key),
+        }
+    }
+
     /// The groups this epoch touched, each with its old and its new image, in order of touch.
     pub(crate) fn touched(&self, epoch: u64) -> impl Iterator<Item = (u32, Option<Image<'_>>, Option<Image<'_>>)> {
         let undo = self.undo.back().filter(|undo| undo.epoch == epoch);

@@ -74,6 +74,15 @@ impl KeyTable {
             .map(|slot| slot.id)
     }
 
+    /// The number of a key with this hash for which `wanted` holds.
+    pub(crate) fn find_where(&self, hash: u64, wanted: impl Fn(&[u8]) -> bool) -> Option<u32> {
+        let half = hash as u32;
+        let found = self
+            .slots
+            .find(spread(half), |slot| slot.hash == half && wanted(key_at(&self.arena, self.places[slot.id as usize])));
+        found.map(|slot| slot.id)
+    }
+
     /// The number of a key, and whether it is new.
     #[inline]
     pub(crate) fn insert(&mut self, hash: u64, key: &[u8]) -> (u32, bool) {

@@ -5,6 +5,7 @@
 //! cut goes to the log while the dataflow runs; it is published when both are done.
 
 pub(crate) mod backfill;
+mod commits;
 pub(crate) mod inbox;
 mod relations;
 mod replay;
@@ -26,6 +27,8 @@ use arrow::compute::concat_batches;
 use tokio::sync::{oneshot, watch};
 
 use self::backfill::{Job, Target, count};
+pub(crate) use self::commits::{Commit, LookupRows};
+use self::commits::{Committing, Logging};
 use self::inbox::Inbox;
 use self::shared::{Published, Shared, ViewHandle};
 use self::tables::Tables;
@@ -38,7 +41,7 @@ use crate::graph::{Dataflow, Frame, Inputs};
 use crate::plan::RelationId;
 use crate::source::{Offsets, Reader, Source, SourceBatch};
 use crate::storage::Storage;
-use crate::table::{Change, Committed, MAX_COMMIT_BYTES, TableDefinition};
+use crate::table::TableDefinition;
 
 /// Batches with fewer rows on average are put together before they enter the dataflow.
 const SMALL_BATCH_ROWS: usize = 4096;
@@ -78,6 +81,8 @@ pub(crate) enum Command {
     Replayed {
         reply: oneshot::Sender<Result<()>>,
     },
+    /// Asks for rows by key.
+    Lookup(LookupRows),
     /// Rows of tables go and come. Waits for the next epoch, with all the others.
     Commit(Commit),
     /// A build asks for a live epoch to read up to.
@@ -105,12 +110,6 @@ impl std::fmt::Debug for Command {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Command")
     }
-}
-
-/// A commit to tables, and who waits for it.
-pub(crate) struct Commit {
-    pub(crate) changes: Vec<Change>,
-    pub(crate) reply: oneshot::Sender<Result<Committed>>,
 }
 
 /// A build that is ready to move in.
@@ -177,28 +176,6 @@ pub(crate) struct Coordinator {
     commits: VecDeque<Commit>,
     /// Builds that have read further than the live epochs, which must meet them first.
     ahead: Vec<SplicePoint>,
-}
-
-/// Whether an epoch is new, or one that the cut log holds already.
-enum Logging {
-    /// What goes into its cut.
-    New {
-        /// The catalog, if it changed.
-        catalog: Option<Vec<u8>>,
-        /// Changes of tables.
-        changes: Vec<LoggedChange>,
-    },
-    /// It is played again.
-    Replayed,
-}
-
-/// The commits of one epoch.
-#[derive(Default)]
-struct Committing {
-    /// Who waits for which answer.
-    answers: Vec<(oneshot::Sender<Result<Committed>>, Result<Committed>)>,
-    /// What the accepted ones changed.
-    logged: Vec<LoggedChange>,
 }
 
 /// The checkpoint's own clockwork.
@@ -292,6 +269,7 @@ impl Coordinator {
                 let _ = reply.send(self.add_table(definition).and_then(|()| self.empty_epoch(None)));
             }
             Command::Replayed { reply } => drop(reply.send(Ok(()))),
+            Command::Lookup(lookup) => lookup.answer(&self.tables),
             Command::Commit(commit) => self.commits.push_back(commit),
             Command::CommitCatalog { bytes, reply } => {
                 self.catalog = bytes.clone();
@@ -329,23 +307,6 @@ impl Coordinator {
             let _ = reply.send(answer);
         }
         Ok(())
-    }
-
-    /// Holds the commits that wait against the heads of their tables, as many as an epoch takes.
-    fn take_commits(&mut self) -> Committing {
-        let mut committing = Committing::default();
-        let (mut rows, mut bytes) = (0, 0);
-        while rows < self.options.epoch_max_rows && bytes < MAX_COMMIT_BYTES {
-            let Some(Commit { changes, reply }) = self.commits.pop_front() else { break };
-            let answer = self.tables.commit(changes).map(|accepted| {
-                rows += accepted.rows;
-                bytes += accepted.logged.iter().map(LoggedChange::size).sum::<usize>();
-                committing.logged.extend(accepted.logged);
-                Committed { epoch: self.epoch + 1, skipped: accepted.skipped }
-            });
-            committing.answers.push((reply, answer));
-        }
-        committing
     }
 
     /// An epoch without rows: for commands that must be visible, or durable, when they return.

@@ -158,6 +158,10 @@ async fn rows_whose_key_is_taken_are_left_out_or_fail_as_asked() {
         change(&engine, &table, &[], &[row(4, "d"), row(3, "d")], OnConflict::Retry(Some(0))).await.unwrap_err();
     assert_eq!(error.state(), SqlState::SerializationFailure);
     assert_eq!(rows(&engine), [row(1, "a"), row(2, "b"), row(3, "c")]);
+    // What has a key is found without reading the rest; after a restart too (see below).
+    let found = engine.lookup(&table, 0, &batch(&[row(3, "?"), row(7, "?"), row(1, "?"), row(3, "!")])).await.unwrap();
+    assert_eq!(found.of, [Some(0), None, Some(1), Some(2)]);
+    assert_eq!(found.rows.column(1).as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["c", "a", "c"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -266,6 +270,9 @@ async fn every_acknowledged_commit_survives_a_crash_once() {
         check(&running, &model);
         let taken = model.iter().next().map(|(id, name)| (*id, name.clone()));
         if let Some(taken) = taken {
+            let found = running.lookup(&table, 0, &batch(&[(taken.0, None)])).await.unwrap();
+            let wanted = batch(std::slice::from_ref(&taken));
+            assert_eq!(found.rows.columns(), wanted.columns());
             let error = change(&running, &table, &[], &[taken], OnConflict::Fail).await.unwrap_err();
             assert_eq!(error.state(), SqlState::UniqueViolation, "keys are indexed again");
         }

@@ -40,10 +40,10 @@ struct Table {
     delta: Vec<(RecordBatch, i64)>,
 }
 
-/// The values of a unique key that are taken.
+/// The values of a unique key that are taken, each with the hash of the row that has it.
 #[derive(Debug)]
 struct KeyIndex {
-    shards: Vec<KeyTable>,
+    shards: Vec<(KeyTable, Vec<u64>)>,
 }
 
 /// What must be done to take a step of a commit back.
@@ -52,8 +52,8 @@ enum Undo {
     Row(Box<[u8]>, i64),
     /// The key was taken.
     Taken(usize, Box<[u8]>),
-    /// The key was freed.
-    Freed(usize, Box<[u8]>),
+    /// The key was freed by the row with this hash.
+    Freed(usize, Box<[u8]>, u64),
 }
 
 /// A commit that was accepted.
@@ -68,24 +68,35 @@ pub(super) struct Accepted {
 
 impl KeyIndex {
     fn new() -> KeyIndex {
-        KeyIndex { shards: (0..SHARDS).map(|_| KeyTable::default()).collect() }
+        KeyIndex { shards: (0..SHARDS).map(|_| (KeyTable::default(), Vec::new())).collect() }
+    }
+
+    /// The hash of the row that has a key.
+    fn find(&self, key: &[u8]) -> Option<u64> {
+        let hash = hash_bytes(key);
+        let (keys, rows) = &self.shards[shard_of(hash)];
+        rows.get(keys.find(hash, key)? as usize).copied()
     }
 
     fn contains(&self, key: &[u8]) -> bool {
-        let hash = hash_bytes(key);
-        self.shards[shard_of(hash)].find(hash, key).is_some()
+        self.find(key).is_some()
     }
 
-    fn insert(&mut self, key: &[u8]) {
+    fn insert(&mut self, key: &[u8], row: u64) {
         let hash = hash_bytes(key);
-        self.shards[shard_of(hash)].insert(hash, key);
+        let (keys, rows) = &mut self.shards[shard_of(hash)];
+        let (id, _) = keys.insert(hash, key);
+        if rows.len() <= id as usize {
+            rows.resize(id as usize + 1, 0);
+        }
+        rows[id as usize] = row;
     }
 
     fn remove(&mut self, key: &[u8]) {
         let hash = hash_bytes(key);
-        let shard = &mut self.shards[shard_of(hash)];
-        if let Some(id) = shard.find(hash, key) {
-            shard.remove(id);
+        let (keys, _) = &mut self.shards[shard_of(hash)];
+        if let Some(id) = keys.find(hash, key) {
+            keys.remove(id);
         }
     }
 }
@@ -99,7 +110,9 @@ impl Tables {
                 for batch in arrangement.read_shard(shard, u64::MAX)? {
                     let rows = Rows::new(&definition, &batch)?;
                     for (index, taken) in keys.iter_mut().zip(&rows.keys) {
-                        (0..rows.len()).filter_map(|row| taken.get(row)).for_each(|key| index.insert(key));
+                        for (row, key) in (0..rows.len()).filter_map(|row| Some((row, taken.get(row)?))) {
+                            index.insert(key, hash_bytes(rows.bytes.row(row)));
+                        }
                     }
                 }
             }
@@ -154,7 +167,7 @@ impl Tables {
             match step {
                 Undo::Row(row, diff) => *table.open.entry(row).or_insert(0) -= diff,
                 Undo::Taken(place, key) => table.keys[place].remove(&key),
-                Undo::Freed(place, key) => table.keys[place].insert(&key),
+                Undo::Freed(place, key, row) => table.keys[place].insert(&key, row),
             }
         }
     }
@@ -165,13 +178,42 @@ impl Tables {
         let deletes = Rows::decode(&table.definition, change.deletes)?;
         let inserts = Rows::decode(&table.definition, change.inserts)?;
         for (place, index) in table.keys.iter_mut().enumerate() {
-            let taken = |keys: &Rows, row: usize| keys.keys[place].get(row).map(<[u8]>::to_vec);
-            (0..deletes.len()).filter_map(|row| taken(&deletes, row)).for_each(|key| index.remove(&key));
-            (0..inserts.len()).filter_map(|row| taken(&inserts, row)).for_each(|key| index.insert(&key));
+            (0..deletes.len()).filter_map(|row| deletes.keys[place].get(row)).for_each(|key| index.remove(key));
+            for (row, key) in (0..inserts.len()).filter_map(|row| Some((row, inserts.keys[place].get(row)?))) {
+                index.insert(key, hash_bytes(inserts.bytes.row(row)));
+            }
         }
         table.push(deletes.batch, -1);
         table.push(inserts.batch, 1);
         Ok(())
+    }
+
+    /// The rows that have these values of a key, as their bytes. To be asked between two epochs.
+    pub(super) fn lookup(
+        &self,
+        id: RelationId,
+        key: usize,
+        values: &[Option<Box<[u8]>>],
+    ) -> Result<Vec<Option<Vec<u8>>>> {
+        let table = self.tables.get(&id).ok_or_else(|| super::not_there(id))?;
+        let (Some(index), Some(declared)) = (table.keys.get(key), table.definition.keys.get(key)) else {
+            return Err(changed_meanwhile());
+        };
+        let (codec, key_codec) = (table.definition.codec(), table.definition.key_codec(declared));
+        let has_key = |row: &[u8], wanted: &[u8]| {
+            let columns = codec.decode(std::iter::once(row))?;
+            let of_key: Vec<_> = declared.columns.iter().map(|place| columns[*place].clone()).collect();
+            Ok::<_, Error>(key_codec.encode(&of_key, 1)?.row(0) == wanted)
+        };
+        let found = values.iter().map(|value| {
+            let value = value.as_deref()?;
+            let hash = index.find(value)?;
+            let shard = table.arrangement.shards[shard_of(hash)].read();
+            let keys = &shard.groups.keys;
+            let id = keys.find_where(hash, |row| has_key(row, value).unwrap_or(false))?;
+            keys.key(id).map(<[u8]>::to_vec)
+        });
+        Ok(found.collect())
     }
 
     /// The changes of the open epoch, which closes.
@@ -228,7 +270,7 @@ impl Table {
             for (place, keys) in deletes.keys.iter().enumerate() {
                 if let Some(key) = keys.get(row) {
                     self.keys[place].remove(key);
-                    note(Undo::Freed(place, key.into()));
+                    note(Undo::Freed(place, key.into(), hash_bytes(bytes)));
                 }
             }
         }
@@ -241,7 +283,7 @@ impl Table {
             self.add(inserts.bytes.row(row), 1, note);
             for (place, keys) in inserts.keys.iter().enumerate() {
                 if let Some(key) = keys.get(row) {
-                    self.keys[place].insert(key);
+                    self.keys[place].insert(key, hash_bytes(inserts.bytes.row(row)));
                     note(Undo::Taken(place, key.into()));
                 }
             }
@@ -259,7 +301,7 @@ impl Table {
         let inserts = &change.inserts;
         let taken = |place: usize| inserts.keys[place].get(row).is_some_and(|key| self.keys[place].contains(key));
         let Some(place) = (0..self.keys.len()).find(|place| taken(*place)) else { return Ok(false) };
-        let concerns = |wanted: Option<usize>| wanted.is_none_or(|wanted| taken(wanted));
+        let concerns = |wanted: Option<usize>| wanted.is_none_or(taken);
         match change.on_conflict {
             OnConflict::Skip(wanted) if concerns(wanted) => Ok(true),
             OnConflict::Retry(wanted) if concerns(wanted) => Err(changed_meanwhile()),

@@ -244,11 +244,10 @@ impl Splitter {
                 _ if self.format.csv
                     && quoted
                     && byte == self.format.escape
-                    && self.format.escape != self.format.quote =>
+                    && self.format.escape != self.format.quote
+                    && [Some(&self.format.quote), Some(&self.format.escape)].contains(&self.rest.get(place + 1)) =>
                 {
-                    if [Some(&self.format.quote), Some(&self.format.escape)].contains(&self.rest.get(place + 1)) {
-                        place += 1;
-                    }
+                    place += 1;
                 }
                 _ if self.format.csv && byte == self.format.quote => quoted = !quoted,
                 _ => {}

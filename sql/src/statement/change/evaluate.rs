@@ -17,7 +17,7 @@ use datafusion::scalar::ScalarValue;
 use futures::TryStreamExt;
 use thalweg_dataflow::engine::Rows;
 use thalweg_dataflow::error::{Error, Result, SqlState};
-use thalweg_dataflow::table::{MAX_COMMIT_BYTES, TableDefinition};
+use thalweg_dataflow::table::{Found, MAX_COMMIT_BYTES, TableDefinition};
 use thalweg_dataflow::types::{PgType, normalize};
 
 use super::indices;
@@ -148,16 +148,44 @@ fn without_subqueries(plan: LogicalPlan) -> Result<LogicalPlan> {
     unnest(plan, &unique, false)
 }
 
-/// Rows of a table that have the key of given rows.
-pub(super) struct Found {
-    /// The rows.
-    pub(super) rows: RecordBatch,
-    /// For each given row the place of the one that has its key.
-    pub(super) of: Vec<Option<usize>>,
+/// The rows of the table, as the statement sees them, that have a key of the given rows: by the
+/// index of the newest rows, unless the block sees older ones.
+pub(super) async fn rows_by_key(
+    session: &Session,
+    view: &View,
+    table: &Arc<TableDefinition>,
+    key: usize,
+    given: &RecordBatch,
+) -> Result<Found> {
+    let newest = session.database.0.engine.lookup(table, key, given).await?;
+    if !session.is_in_block() {
+        return Ok(newest);
+    }
+    let values = table.key_values(key, given)?;
+    let unchanged = view.snapshot.is_newest(table.id)?;
+    let seen = view.snapshot.holds(table, &newest.rows)?;
+    let known = |row: usize| newest.of[row].map_or(unchanged, |place| seen[place]);
+    let (own, gone) = match view.pending(table.id) {
+        Some(pending) => (pending.with_keys(key, &values)?, pending.gone(&newest.rows)?),
+        None => (Found { rows: table.no_rows(), of: vec![None; values.len()] }, vec![false; newest.rows.num_rows()]),
+    };
+    let is_known = |row: usize| own.of[row].is_some() || values[row].is_none() || known(row);
+    if !(0..values.len()).all(is_known) {
+        let (table, view, given) = (table.clone(), view.clone(), given.clone());
+        let found = tokio::task::spawn_blocking(move || find(&table, key, view.rows(table.id)?, &given));
+        return found.await.map_err(|error| Error::internal(format!("the keys could not be compared: {error}")))?;
+    }
+    let count = newest.rows.num_rows();
+    let of = (0..values.len()).map(|row| match own.of[row] {
+        Some(place) => Some(count + place),
+        None => newest.of[row].filter(|place| !gone[*place]),
+    });
+    let of = of.collect();
+    Ok(Found { rows: concat_batches(&newest.rows.schema(), [&newest.rows, &own.rows])?, of })
 }
 
 /// Looks through rows of a table for those that share a key with the given ones.
-pub(super) fn find(table: &TableDefinition, key: usize, rows: Rows, given: &RecordBatch) -> Result<Found> {
+fn find(table: &TableDefinition, key: usize, rows: Rows, given: &RecordBatch) -> Result<Found> {
     let mut wanted: HashMap<Box<[u8]>, Vec<usize>> = HashMap::new();
     for (row, value) in table.key_values(key, given)?.into_iter().enumerate() {
         if let Some(value) = value {

@@ -11,10 +11,10 @@ use arrow::datatypes::SchemaRef;
 use datafusion::scalar::ScalarValue;
 use std::sync::Arc;
 use thalweg_dataflow::error::{Error, Result, SqlState};
-use thalweg_dataflow::table::{OnConflict, TableChange};
+use thalweg_dataflow::table::{Found, OnConflict, TableChange};
 use thalweg_dataflow::types::PgType;
 
-use super::evaluate::{Evaluation, Found, find, one_row};
+use super::evaluate::{Evaluation, one_row, rows_by_key};
 use super::target::with_names;
 use super::{Effect, Target, check, indices};
 use crate::parser::Statement;
@@ -175,11 +175,9 @@ impl Inserting<'_> {
         Ok(RecordBatch::try_new_with_options(returning.schema.clone(), columns, &options)?)
     }
 
-    /// The rows of the table, as the statement sees them, that have a key of the given rows.
     async fn found(&self, key: usize, rows: &RecordBatch) -> Result<Found> {
-        let (table, view, rows) = (self.target.definition.clone(), self.evaluation.view.clone(), rows.clone());
-        let found = tokio::task::spawn_blocking(move || find(&table, key, view.rows(table.id)?, &rows));
-        found.await.map_err(|error| Error::internal(format!("the keys could not be compared: {error}")))?
+        let Evaluation { session, view, .. } = self.evaluation;
+        rows_by_key(session, view, &self.target.definition, key, rows).await
     }
 
     /// The rows whose key nobody has, the first of equal ones.

@@ -14,12 +14,15 @@ mod modify;
 mod target;
 mod truncate;
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use datafusion::scalar::ScalarValue;
 use thalweg_dataflow::error::{Error, Result, SqlState};
-use thalweg_dataflow::table::{OnConflict, Pending, TableChange};
+use thalweg_dataflow::table::{OnConflict, TableChange};
 use thalweg_dataflow::types::PgType;
 
 use super::one_batch;
@@ -106,7 +109,7 @@ pub(crate) async fn run(
             Err(error) => return Err(gone(error, &effect.change.table.name)),
         }
     }
-    Err(Error::new(SqlState::SerializationFailure, "could not serialize access due to concurrent update"))
+    Err(concurrent_update())
 }
 
 /// Runs TRUNCATE.
@@ -146,40 +149,47 @@ fn done(effect: Effect) -> Result<Outcome> {
     })
 }
 
-/// Puts a change into the block's own, held against what the block sees.
+/// Puts a change into the block's own, its keys held against the newest rows and the block's.
 pub(super) async fn keep(session: &mut Session, view: View, change: &TableChange) -> Result<()> {
-    let table = change.table.clone();
-    let mut pending = view.pending(table.id).cloned().unwrap_or_else(|| Pending::new(table.clone()));
-    let checked = !table.keys.is_empty() && change.inserts.num_rows() > 0;
-    if checked {
-        let mut before = pending.clone();
-        before.add(&TableChange { inserts: table.no_rows(), on_conflict: OnConflict::Fail, ..change.clone() })?;
-        let (snapshot, inserts) = (view.snapshot.clone(), change.inserts.clone());
-        let held = tokio::task::spawn_blocking(move || {
-            for key in 0..table.keys.len() {
-                let rows = before.over(snapshot.scan(table.id, None)?)?;
-                let found = evaluate::find(&table, key, rows, &inserts)?;
-                let mut seen = std::collections::HashSet::new();
-                for (row, value) in table.key_values(key, &inserts)?.into_iter().enumerate() {
-                    let twice = value.is_some_and(|value| !seen.insert(value));
-                    if twice || found.of[row].is_some() {
-                        return Err(table.violation(key, &inserts, row));
-                    }
-                }
+    // Held any longer, it would have what the block changed copied.
+    drop(view);
+    let table = &change.table;
+    let mut pending = session.take_pending(table);
+    let own = Arc::make_mut(&mut pending);
+    own.delete(&change.deletes)?;
+    for key in 0..table.keys.len() {
+        if change.inserts.num_rows() == 0 {
+            break;
+        }
+        let found = session.database.0.engine.lookup(table, key, &change.inserts).await;
+        let found = found.map_err(|error| gone(error, &table.name))?;
+        let gone = own.gone(&found.rows)?;
+        let mut seen = HashSet::new();
+        for (row, value) in table.key_values(key, &change.inserts)?.into_iter().enumerate() {
+            let Some(value) = value else { continue };
+            let others = found.of[row].is_some_and(|place| !gone[place]);
+            if others && change.on_conflict != OnConflict::Fail {
+                // The statement, which would have minded it, did not see it.
+                return Err(concurrent_update());
             }
-            Ok(())
-        });
-        held.await.map_err(|error| Error::internal(format!("the keys could not be compared: {error}")))??;
+            if others || own.has_key(key, &value) || !seen.insert(value) {
+                return Err(table.violation(key, &change.inserts, row));
+            }
+        }
     }
-    pending.add(change)?;
-    session.write(view, pending, change.table.id);
+    own.insert(&change.inserts, change.on_conflict)?;
+    session.put_pending(table.id, pending);
     Ok(())
+}
+
+fn concurrent_update() -> Error {
+    Error::new(SqlState::SerializationFailure, "could not serialize access due to concurrent update")
 }
 
 /// Commits what a block changed.
 pub(crate) async fn commit(session: &Session, view: &View) -> Result<()> {
     let Some(writes) = &view.writes else { return Ok(()) };
-    let changes = writes.values().map(Pending::change).collect::<Result<Vec<_>>>()?;
+    let changes = writes.values().map(|pending| pending.change()).collect::<Result<Vec<_>>>()?;
     let changes: Vec<TableChange> =
         changes.into_iter().filter(|change| change.deletes.num_rows() + change.inserts.num_rows() > 0).collect();
     if changes.is_empty() {

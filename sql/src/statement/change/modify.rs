@@ -5,20 +5,22 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::compute::take_record_batch;
+use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::compute::{filter_record_batch, prep_null_mask_filter, take_record_batch};
 use arrow::datatypes::{Int64Type, SchemaRef};
+use datafusion::logical_expr::Expr;
 use datafusion::scalar::ScalarValue;
 use thalweg_dataflow::error::{Error, Result};
 use thalweg_dataflow::table::{OnConflict, TableChange};
 use thalweg_dataflow::types::PgType;
 
-use super::evaluate::Evaluation;
+use super::evaluate::{Evaluation, one_row, rows_by_key};
 use super::target::with_names;
 use super::{Effect, Target, check, indices};
 use crate::parser::{Kind, Statement};
 use crate::planner::Planner;
-use crate::planner::change::BoundChange;
+use crate::planner::change::{BoundChange, RowScope};
+use crate::planner::change_by_key::ByKey;
 use crate::session::{Prepared, RowsTag, Session, View};
 use crate::statement::query::planning;
 
@@ -73,12 +75,15 @@ pub(super) async fn effect(
     let types: Vec<Option<PgType>> = prepared.parameters.iter().cloned().map(Some).collect();
     let bound = bind(session, view, statement, &target, &types).await?;
     let evaluation = Evaluation { session, view, parameters, types: &bound.parameters };
+    if let Some(by_key) = &bound.by_key {
+        return looked_up(&evaluation, &target, by_key).await;
+    }
     let found = once(&evaluation.query(bound.plan, bound.schema).await?)?;
     let table = target.definition.clone();
     let width = table.schema.fields().len();
     let part = |from: usize, schema: &SchemaRef| {
         let columns = found.columns()[from..from + schema.fields().len()].to_vec();
-        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(found.num_rows()));
+        let options = RecordBatchOptions::new().with_row_count(Some(found.num_rows()));
         RecordBatch::try_new_with_options(schema.clone(), columns, &options)
     };
     let deletes = part(1, &table.schema)?;
@@ -94,6 +99,60 @@ pub(super) async fn effect(
         returned,
         tag: if is_update { RowsTag::Update } else { RowsTag::Delete },
     })
+}
+
+/// The same where the condition names a key: at most one row.
+async fn looked_up(evaluation: &Evaluation<'_>, target: &Target, by_key: &ByKey) -> Result<Effect> {
+    let table = &target.definition;
+    let scope = &by_key.scope.schema;
+    let rows = named_row(evaluation, target, by_key).await?;
+    let verdict = evaluation.over(std::slice::from_ref(&by_key.condition), &[PgType::Bool], scope, &rows).await?;
+    let deletes = match verdict.first() {
+        Some(verdict) => filter_record_batch(&rows, &prep_null_mask_filter(verdict.as_boolean()))?,
+        None => rows,
+    };
+    let types: Vec<PgType> = target.object.columns.iter().map(|column| column.data_type.clone()).collect();
+    let inserts = match &by_key.set {
+        Some(set) => {
+            let updated = evaluation.over(set, &types, scope, &deletes).await?;
+            let updated = RecordBatch::try_new(table.schema.clone(), updated)?;
+            check::check(evaluation.session, evaluation.view, target, &updated).await?;
+            updated
+        }
+        None => table.no_rows(),
+    };
+    let returned = match &by_key.returning {
+        Some(returning) => {
+            let types: Vec<PgType> = returning.schema.fields().iter().map(|field| PgType::of(field)).collect();
+            let shown = if by_key.set.is_some() { &inserts } else { &deletes };
+            let columns = evaluation.over(&returning.exprs, &types, scope, shown).await?;
+            let options = RecordBatchOptions::new().with_row_count(Some(shown.num_rows()));
+            Some(RecordBatch::try_new_with_options(returning.schema.clone(), columns, &options)?)
+        }
+        None => None,
+    };
+    Ok(Effect {
+        rows: deletes.num_rows(),
+        tag: if by_key.set.is_some() { RowsTag::Update } else { RowsTag::Delete },
+        change: TableChange { table: table.clone(), deletes, inserts, on_conflict: OnConflict::Fail },
+        returned,
+    })
+}
+
+/// The row that has the key, if there is one.
+async fn named_row(evaluation: &Evaluation<'_>, target: &Target, by_key: &ByKey) -> Result<RecordBatch> {
+    let table = &target.definition;
+    let (exprs, places): (Vec<Expr>, Vec<usize>) =
+        by_key.values.iter().map(|(place, value)| (value.clone(), *place)).unzip();
+    let types: Vec<PgType> = places.iter().map(|place| target.object.columns[*place].data_type.clone()).collect();
+    let nothing = RowScope::new(&[])?;
+    let values = evaluation.over(&exprs, &types, &nothing.schema, &one_row()?).await?;
+    let mut given: Vec<ArrayRef> =
+        table.schema.fields().iter().map(|field| new_null_array(field.data_type(), 1)).collect();
+    places.iter().zip(values).for_each(|(place, value)| given[*place] = value);
+    let given = RecordBatch::try_new(table.schema.clone(), given)?;
+    let found = rows_by_key(evaluation.session, evaluation.view, table, by_key.key, &given).await?;
+    Ok(take_record_batch(&found.rows, &indices(found.of.into_iter().flatten()))?)
 }
 
 /// The first match of each row, by its number.

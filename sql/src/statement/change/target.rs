@@ -71,6 +71,7 @@ impl Target {
             visible: &self.visible,
             columns: &self.object.columns,
             defaults: &self.table()?.defaults,
+            keys: self.definition.keys.iter().map(|key| key.columns.clone()).collect(),
         })
     }
 }

@@ -6,7 +6,7 @@ use arrow::compute::concat_batches;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::table::{OnConflict, TableChange};
 
-use super::{MAX_TRIES, Target, gone, keep};
+use super::{MAX_TRIES, Target, concurrent_update, gone, keep};
 use crate::guard::Guard;
 use crate::parser::change;
 use crate::parser::table::Truncate;
@@ -15,7 +15,7 @@ use crate::session::{Outcome, Session, View};
 /// See the module.
 pub(crate) async fn run(session: &mut Session, truncate: &Truncate, guard: &Guard) -> Result<Outcome> {
     let database = session.database.clone();
-    let mut last = Error::new(SqlState::SerializationFailure, "could not serialize access due to concurrent update");
+    let mut last = concurrent_update();
     let mut _turn = None;
     for _ in 0..MAX_TRIES {
         let view = session.view();

@@ -1,0 +1,71 @@
+//! Commits on their way into an epoch: who waits, what was accepted, what goes into the cut.
+
+use tokio::sync::oneshot;
+
+use super::Coordinator;
+use super::tables::Tables;
+use crate::cut::LoggedChange;
+use crate::error::Result;
+use crate::plan::RelationId;
+use crate::table::{Change, Committed, MAX_COMMIT_BYTES};
+
+/// A commit to tables, and who waits for it.
+pub(crate) struct Commit {
+    pub(crate) changes: Vec<Change>,
+    pub(crate) reply: oneshot::Sender<Result<Committed>>,
+}
+
+/// A question for the rows that have some values of a unique key.
+pub(crate) struct LookupRows {
+    pub(crate) table: RelationId,
+    pub(crate) key: usize,
+    pub(crate) values: Vec<Option<Box<[u8]>>>,
+    pub(crate) reply: oneshot::Sender<Result<Vec<Option<Vec<u8>>>>>,
+}
+
+impl LookupRows {
+    pub(super) fn answer(self, tables: &Tables) {
+        let _ = self.reply.send(tables.lookup(self.table, self.key, &self.values));
+    }
+}
+
+/// Whether an epoch is new, or one that the cut log holds already.
+pub(super) enum Logging {
+    /// What goes into its cut.
+    New {
+        /// The catalog, if it changed.
+        catalog: Option<Vec<u8>>,
+        /// Changes of tables.
+        changes: Vec<LoggedChange>,
+    },
+    /// It is played again.
+    Replayed,
+}
+
+/// The commits of one epoch.
+#[derive(Default)]
+pub(super) struct Committing {
+    /// Who waits for which answer.
+    pub(super) answers: Vec<(oneshot::Sender<Result<Committed>>, Result<Committed>)>,
+    /// What the accepted ones changed.
+    pub(super) logged: Vec<LoggedChange>,
+}
+
+impl Coordinator {
+    /// Holds the commits that wait against the heads of their tables, as many as an epoch takes.
+    pub(super) fn take_commits(&mut self) -> Committing {
+        let mut committing = Committing::default();
+        let (mut rows, mut bytes) = (0, 0);
+        while rows < self.options.epoch_max_rows && bytes < MAX_COMMIT_BYTES {
+            let Some(Commit { changes, reply }) = self.commits.pop_front() else { break };
+            let answer = self.tables.commit(changes).map(|accepted| {
+                rows += accepted.rows;
+                bytes += accepted.logged.iter().map(LoggedChange::size).sum::<usize>();
+                committing.logged.extend(accepted.logged);
+                Committed { epoch: self.epoch + 1, skipped: accepted.skipped }
+            });
+            committing.answers.push((reply, answer));
+        }
+        committing
+    }
+}

@@ -1,0 +1,103 @@
+//! What a statement gives to the wire: rows, a tag, a wish for data; and notices on the way.
+//!
+//! Frames nothing.
+
+use arrow::datatypes::SchemaRef;
+use datafusion::execution::SendableRecordBatchStream;
+use thalweg_dataflow::error::Error;
+
+use super::CopyIn;
+
+/// How bad a notice is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// `INFO`.
+    Info,
+    /// `NOTICE`.
+    Notice,
+    /// `WARNING`.
+    Warning,
+}
+
+impl Severity {
+    /// The word on the wire.
+    pub fn word(self) -> &'static str {
+        match self {
+            Severity::Info => "INFO",
+            Severity::Notice => "NOTICE",
+            Severity::Warning => "WARNING",
+        }
+    }
+}
+
+/// A NoticeResponse.
+#[derive(Debug, Clone)]
+pub struct Notice {
+    /// How bad.
+    pub severity: Severity,
+    /// SQLSTATE (00000 for a plain notice), message, detail, hint.
+    pub fields: Error,
+}
+
+/// How the CommandComplete of rows is worded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowsTag {
+    /// `SELECT n`.
+    Select,
+    /// `SHOW`.
+    Show,
+    /// `EXPLAIN`.
+    Explain,
+    /// `INSERT 0 n`.
+    Insert,
+    /// `UPDATE n`.
+    Update,
+    /// `DELETE n`.
+    Delete,
+}
+
+impl RowsTag {
+    /// The tag after so many rows.
+    pub fn complete(self, rows: u64) -> String {
+        match self {
+            RowsTag::Select => format!("SELECT {rows}"),
+            RowsTag::Show => "SHOW".into(),
+            RowsTag::Explain => "EXPLAIN".into(),
+            RowsTag::Insert => format!("INSERT 0 {rows}"),
+            RowsTag::Update => format!("UPDATE {rows}"),
+            RowsTag::Delete => format!("DELETE {rows}"),
+        }
+    }
+}
+
+/// What a statement gave.
+pub enum Outcome {
+    /// Rows.
+    Rows {
+        /// Their columns, types by `PgType::of`.
+        schema: SchemaRef,
+        /// The rows. Errors carry ours (`Error::from`). Dropping it ends the statement.
+        rows: SendableRecordBatchStream,
+        /// The tag to close them with.
+        tag: RowsTag,
+    },
+    /// No rows: the command tag.
+    Done(String),
+    /// Data is wanted, and then [`Session::finish_copy`].
+    Copy(Box<CopyIn>),
+    /// There was no statement (EmptyQueryResponse).
+    Empty,
+}
+
+impl std::fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Outcome::Rows { schema, tag, .. } => {
+                f.debug_struct("Rows").field("schema", schema).field("tag", tag).finish()
+            }
+            Outcome::Copy(copy) => copy.fmt(f),
+            Outcome::Done(tag) => f.debug_tuple("Done").field(tag).finish(),
+            Outcome::Empty => f.write_str("Empty"),
+        }
+    }
+}
