@@ -120,6 +120,8 @@ pub(crate) struct Node {
     pub(crate) errors: Arc<Errors>,
     /// Rows of its output.
     pub(crate) rows: Arc<AtomicI64>,
+    /// Rows it has looked at since it was made: what its work is.
+    pub(crate) touched: u64,
     /// The same for the same computation, over restarts.
     pub(crate) fingerprint: String,
 }
@@ -403,6 +405,7 @@ impl Dataflow {
             users: 0,
             errors: Arc::default(),
             rows: Arc::default(),
+            touched: 0,
             fingerprint,
         };
         self.put(id, node);
@@ -548,7 +551,8 @@ impl Dataflow {
         let read: BTreeSet<NodeId> = self.nodes.values().flat_map(|node| inputs_of(&node.key)).collect();
         for (id, node) in &mut self.nodes {
             let place = Place { frame, fresh: fresh.contains(id), read: read.contains(id) };
-            let Changed { delta, rows, errors } = run_node(*id, node, &deltas, &mut inputs, place)?;
+            let Changed { delta, rows, errors, touched } = run_node(*id, node, &deltas, &mut inputs, place)?;
+            node.touched += touched;
             if !errors.is_empty() {
                 Arc::make_mut(&mut node.errors).apply(errors);
                 errors_changed = true;
@@ -580,6 +584,7 @@ fn run_node(
     Place { frame, fresh, read }: Place,
 ) -> Result<Changed> {
     let mut errors = Vec::new();
+    let mut touched = 0;
     let empty = Delta::new();
     let delta_of = |id: &NodeId| deltas.get(id).unwrap_or(&empty);
     let delta = match (&mut node.op, &node.key) {
@@ -617,21 +622,33 @@ fn run_node(
             for batch in delta {
                 reduce.push(batch, frame.epoch, frame.oldest, frame.workers)?;
             }
-            return reduce.finish(frame.epoch, read);
+            let changed = reduce.finish(frame.epoch, read)?;
+            return Ok(Changed { touched: rows_of(delta) + rows_of(&changed.delta), ..changed });
         }
-        (NodeOp::TopK(top), NodeKey::TopK(input, ..)) => top.run(delta_of(input), frame.workers)?,
-        (NodeOp::Partition(partition), NodeKey::Partition(input, ..)) => {
-            let (delta, failed) = partition.run(delta_of(input), fresh, frame.workers)?;
-            errors = failed;
+        (NodeOp::TopK(top), NodeKey::TopK(input, ..)) => {
+            let (delta, walked) = top.run(delta_of(input), frame.workers)?;
+            touched = walked;
             delta
+        }
+        (NodeOp::Partition(partition), NodeKey::Partition(input, ..)) => {
+            let changed = partition.run(delta_of(input), fresh, frame.workers)?;
+            (errors, touched) = (changed.errors, changed.touched);
+            changed.delta
         }
         (NodeOp::Index(index), NodeKey::Index(input, ..)) => {
             let delta = delta_of(input);
             index.apply(delta, frame.epoch, frame.oldest, frame.workers)?;
-            return Ok(Changed { rows: delta.iter().map(Batch::count).sum(), ..Changed::default() });
+            return Ok(Changed {
+                rows: delta.iter().map(Batch::count).sum(),
+                touched: rows_of(delta),
+                ..Changed::default()
+            });
         }
         (NodeOp::Join(join), NodeKey::Join(_, [left, right], _)) => {
-            join.run(delta_of(left), delta_of(right), frame.workers)?
+            let (left, right) = (delta_of(left), delta_of(right));
+            let delta = join.run(left, right, frame.workers)?;
+            touched = rows_of(left) + rows_of(right) + rows_of(&delta);
+            delta
         }
         (NodeOp::Values, NodeKey::Values(constants)) if fresh => {
             vec![Batch::inserted(of_columns(
@@ -643,7 +660,11 @@ fn run_node(
         (NodeOp::Values, _) => Delta::new(),
         _ => return Err(Error::internal(format!("node {id} is not what its key says"))),
     };
-    Ok(Changed::of(delta, errors))
+    Ok(Changed { touched, ..Changed::of(delta, errors) })
+}
+
+fn rows_of(delta: &[Batch]) -> u64 {
+    delta.iter().map(|batch| batch.rows.num_rows() as u64).sum()
 }
 
 fn source_rows(built: &[usize], batches: &[RecordBatch], columns: &[usize], schema: &SchemaRef) -> Result<Delta> {

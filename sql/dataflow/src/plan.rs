@@ -130,6 +130,10 @@ pub trait PartitionFunction: fmt::Debug + Send + Sync {
     /// Whether it gives one row a group instead of one for each row.
     fn aggregates(&self) -> bool;
 
+    /// The result that is a row's number in its group, if no result of a row depends on rows behind
+    /// it: then the first rows alone give the same for them.
+    fn row_number(&self) -> Option<usize>;
+
     /// Its results over one group, whose rows are all of these, in order: its argument columns.
     fn evaluate(&self, arguments: &RecordBatch) -> crate::Result<Vec<ArrayRef>>;
 }
@@ -331,6 +335,25 @@ fn types_of(schema: &arrow::datatypes::Schema) -> impl Iterator<Item = (PgType, 
 }
 
 impl Plan {
+    /// The same operator over other inputs: each input goes through `each`.
+    pub fn map_inputs(self, each: &mut dyn FnMut(Plan) -> crate::Result<Plan>) -> crate::Result<Plan> {
+        let mut boxed = |input: Box<Plan>| Ok::<_, crate::Error>(Box::new(each(*input)?));
+        let op = match self.op {
+            op @ (Op::Source { .. } | Op::View { .. } | Op::Table { .. } | Op::Values { .. }) => op,
+            Op::Map { input, filters, project } => Op::Map { input: boxed(input)?, filters, project },
+            Op::Reduce { input, keys, calls } => Op::Reduce { input: boxed(input)?, keys, calls },
+            Op::TopK { input, keys, order, offset, limit } => {
+                Op::TopK { input: boxed(input)?, keys, order, offset, limit }
+            }
+            Op::Partition { input, keys, order, passed, arguments, function } => {
+                Op::Partition { input: boxed(input)?, keys, order, passed, arguments, function }
+            }
+            Op::Join { left, right, kind, on } => Op::Join { left: boxed(left)?, right: boxed(right)?, kind, on },
+            Op::Union { inputs } => Op::Union { inputs: inputs.into_iter().map(each).collect::<crate::Result<_>>()? },
+        };
+        Ok(Plan { op, schema: self.schema })
+    }
+
     /// The inputs.
     pub fn inputs(&self) -> Vec<&Plan> {
         match &self.op {

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{BinaryExpr, Column, Literal};
+use thalweg_dataflow::Result;
 use thalweg_dataflow::plan::{JoinKind, On, Op, Plan};
-use thalweg_dataflow::{Error, Result};
 
 use super::join::{comparable, equality, field_of, filter, keyed, moved, side_by_side};
 use super::lower::{columns_of, identity, map};
@@ -28,20 +28,7 @@ pub(super) fn arrange(plan: Plan) -> Result<Plan> {
         let outputs = parts.gather(plan)?;
         return parts.assemble(outputs, schema);
     }
-    let schema = plan.schema;
-    let boxed = |input: Box<Plan>| Ok::<_, Error>(Box::new(arrange(*input)?));
-    let op = match plan.op {
-        op @ (Op::Source { .. } | Op::View { .. } | Op::Table { .. } | Op::Values { .. }) => op,
-        Op::Map { input, filters, project } => Op::Map { input: boxed(input)?, filters, project },
-        Op::Union { inputs } => Op::Union { inputs: inputs.into_iter().map(arrange).collect::<Result<_>>()? },
-        Op::Reduce { input, keys, calls } => Op::Reduce { input: boxed(input)?, keys, calls },
-        Op::TopK { input, keys, order, offset, limit } => Op::TopK { input: boxed(input)?, keys, order, offset, limit },
-        Op::Partition { input, keys, order, passed, arguments, function } => {
-            Op::Partition { input: boxed(input)?, keys, order, passed, arguments, function }
-        }
-        Op::Join { left, right, kind, on } => Op::Join { left: boxed(left)?, right: boxed(right)?, kind, on },
-    };
-    Ok(Plan { op, schema })
+    plan.map_inputs(&mut arrange)
 }
 
 /// Whether a plan is an inner join below nothing but a map.

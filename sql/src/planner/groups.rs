@@ -166,7 +166,11 @@ fn windows_over(base: &mut Base<'_>, calls: &[&WindowFunction]) -> Result<std::o
         results.push(engine_type(declared, expr.field()?.data_type()).field(format!("w{place}"), true));
         exprs.push(expr);
     }
-    let function = Windows { exprs, results: results.clone(), text };
+    let names: Vec<String> = calls.iter().map(|call| call.fun.name().to_string()).collect();
+    let numbered = names.iter().position(|name| name == "row_number");
+    let forward = names.iter().all(|name| matches!(name.as_str(), "row_number" | "rank" | "dense_rank"));
+    let row_number = numbered.filter(|_| forward);
+    let function = Windows { exprs, results: results.clone(), text, row_number };
     let input = std::mem::replace(
         &mut base.plan,
         Plan { op: Op::Union { inputs: Vec::new() }, schema: Arc::new(Schema::empty()) },
@@ -198,6 +202,7 @@ struct Windows {
     exprs: Vec<Arc<dyn WindowExpr>>,
     results: Vec<Field>,
     text: String,
+    row_number: Option<usize>,
 }
 
 impl PartitionFunction for Windows {
@@ -207,6 +212,10 @@ impl PartitionFunction for Windows {
 
     fn aggregates(&self) -> bool {
         false
+    }
+
+    fn row_number(&self) -> Option<usize> {
+        self.row_number
     }
 
     fn evaluate(&self, arguments: &RecordBatch) -> Result<Vec<ArrayRef>> {
@@ -317,6 +326,10 @@ impl PartitionFunction for Aggregates {
 
     fn aggregates(&self) -> bool {
         true
+    }
+
+    fn row_number(&self) -> Option<usize> {
+        None
     }
 
     fn evaluate(&self, arguments: &RecordBatch) -> Result<Vec<ArrayRef>> {

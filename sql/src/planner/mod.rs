@@ -35,6 +35,7 @@ mod select;
 mod subquery;
 #[cfg(test)]
 mod tests;
+mod top_n;
 mod typed;
 mod unnest;
 
@@ -203,7 +204,7 @@ impl Planner {
         if bound.schema.fields().is_empty() {
             return Err(Error::unsupported("a materialized view without columns"));
         }
-        let plan = prune::prune(arrange::arrange(lower::lower(&bound.plan)?)?)?;
+        let plan = prune::prune(top_n::top_n(arrange::arrange(lower::lower(&bound.plan)?)?)?)?;
         // The columns carry the view's names and types.
         Ok(Plan { schema: bound.schema.clone(), op: plan.op })
     }

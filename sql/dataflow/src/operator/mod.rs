@@ -13,5 +13,7 @@ pub(crate) mod map;
 pub(crate) mod partition;
 pub(crate) mod reduce;
 pub(crate) mod top_k;
+#[cfg(test)]
+mod work_tests;
 
 pub(crate) use errors::{ErrorChange, Errors, row_text};

@@ -15,6 +15,7 @@ use arrow::datatypes::SchemaRef;
 use rayon::prelude::*;
 
 use super::index::{IndexReader, KeyChanges};
+use super::reduce::Changed;
 use super::reduce::output::Output;
 use super::top_k::Walk;
 use super::{ErrorChange, row_text};
@@ -41,6 +42,7 @@ pub(crate) struct Partition {
 struct Results {
     rows: HashMap<Vec<u8>, i64>,
     errors: Vec<ErrorChange>,
+    touched: u64,
 }
 
 impl Partition {
@@ -63,29 +65,35 @@ impl Partition {
     }
 
     /// One epoch; `fresh`: the node's first.
-    pub(crate) fn run(&self, delta: &[Batch], fresh: bool, workers: usize) -> Result<(Delta, Vec<ErrorChange>)> {
+    pub(crate) fn run(&self, delta: &[Batch], fresh: bool, workers: usize) -> Result<Changed> {
         let mut changes = self.input.changes(delta)?;
         let global = self.is_global();
         let hash = hash_bytes(b"");
         if global && fresh {
             changes[shard_of(hash)].entry(Vec::new()).or_insert_with(|| KeyChanges { hash, ..KeyChanges::default() });
         }
-        let work = |shard: usize| -> Result<(Delta, Vec<ErrorChange>)> {
+        let work = |shard: usize| -> Result<Changed> {
             let mut results = Results::default();
             let guard = self.input.arrangement.shards[shard].read();
             for (key, change) in &changes[shard] {
                 self.group(&guard, key, change, global && fresh, &mut results)?;
             }
             drop(guard);
-            Ok((self.delta(results.rows)?, results.errors))
+            let changed = Changed::of(self.delta(results.rows)?, results.errors);
+            Ok(Changed { touched: results.touched, ..changed })
         };
-        let parts: Vec<(Delta, Vec<ErrorChange>)> = if workers > 1 {
+        let parts: Vec<Changed> = if workers > 1 {
             (0..SHARDS).into_par_iter().map(work).collect::<Result<_>>()?
         } else {
             (0..SHARDS).map(work).collect::<Result<_>>()?
         };
-        let (deltas, errors): (Vec<Delta>, Vec<Vec<ErrorChange>>) = parts.into_iter().unzip();
-        Ok((deltas.concat(), errors.concat()))
+        let mut whole = Changed::default();
+        for part in parts {
+            whole.delta.extend(part.delta);
+            whole.errors.extend(part.errors);
+            whole.touched += part.touched;
+        }
+        Ok(whole)
     }
 
     fn group(&self, shard: &Shard, key: &[u8], change: &KeyChanges, first: bool, results: &mut Results) -> Result<()> {
@@ -110,6 +118,7 @@ impl Partition {
     }
 
     fn evaluate(&self, rows: &[&[u8]], diff: i64, results: &mut Results) -> Result<()> {
+        results.touched += rows.len() as u64;
         let columns = self.input.rows.decode(rows.iter().copied())?;
         let input = of_columns(&self.input.schema, columns, rows.len())?;
         let arguments = input.project(&self.arguments)?;

@@ -39,42 +39,47 @@ impl TopK {
         TopK { input, offset, end, schema }
     }
 
-    /// One epoch.
-    pub(crate) fn run(&self, delta: &[Batch], workers: usize) -> Result<Delta> {
+    /// One epoch; also how many rows were looked at.
+    pub(crate) fn run(&self, delta: &[Batch], workers: usize) -> Result<(Delta, u64)> {
         let changes = self.input.changes(delta)?;
-        let work = |shard: usize| -> Result<Delta> {
+        let work = |shard: usize| -> Result<(Delta, u64)> {
             if changes[shard].is_empty() {
-                return Ok(Delta::new());
+                return Ok((Delta::new(), 0));
             }
             let guard = self.input.arrangement.shards[shard].read();
             let mut rows: Vec<(&[u8], i64)> = Vec::new();
+            let mut walked = 0;
             for (key, change) in &changes[shard] {
-                self.group(&guard, key, change, &mut rows);
+                walked += self.group(&guard, key, change, &mut rows);
             }
             if rows.is_empty() {
-                return Ok(Delta::new());
+                return Ok((Delta::new(), walked));
             }
             let columns = self.input.rows.decode(rows.iter().map(|(row, _)| *row))?;
             let diffs = rows.iter().map(|(_, diff)| *diff).collect();
-            Ok(vec![Batch { rows: of_columns(&self.schema, columns, rows.len())?, diffs: Some(diffs) }])
+            let batch = Batch { rows: of_columns(&self.schema, columns, rows.len())?, diffs: Some(diffs) };
+            Ok((vec![batch], walked))
         };
-        let parts: Vec<Delta> =
+        let parts: Vec<(Delta, u64)> =
             if workers > 1 && delta.iter().map(|batch| batch.rows.num_rows()).sum::<usize>() >= PARALLEL_ROWS {
                 (0..SHARDS).into_par_iter().map(work).collect::<Result<_>>()?
             } else {
                 (0..SHARDS).map(work).collect::<Result<_>>()?
             };
-        Ok(parts.concat())
+        let (deltas, walked): (Vec<Delta>, Vec<u64>) = parts.into_iter().unzip();
+        Ok((deltas.concat(), walked.iter().sum()))
     }
 
-    fn group<'a>(&self, shard: &'a Shard, key: &[u8], change: &'a KeyChanges, out: &mut Vec<(&'a [u8], i64)>) {
-        let Some(index) = &shard.index else { return };
+    /// What changed among the shown rows of a group; how many of its rows were looked at.
+    fn group<'a>(&self, shard: &'a Shard, key: &[u8], change: &'a KeyChanges, out: &mut Vec<(&'a [u8], i64)>) -> u64 {
+        let Some(index) = &shard.index else { return 0 };
         let kept = index.sorted(change.hash, key).filter_map(|(sort, row)| {
             let image = shard.groups.image(row)?;
             Some((sort, image.key, Output::multiplicity(&image)))
         });
-        let (mut now, mut before) = (0u64, 0u64);
+        let (mut now, mut before, mut walked) = (0u64, 0u64, 0u64);
         for (row, count, diff) in Walk::new(kept, &change.rows) {
+            walked += 1;
             let shown = self.shown(&mut now, count) - self.shown(&mut before, count - diff);
             if shown != 0 {
                 out.push((row, shown));
@@ -83,6 +88,7 @@ impl TopK {
                 break;
             }
         }
+        walked
     }
 
     /// How many of the next `count` rows are shown, from this place on.

@@ -55,12 +55,14 @@ pub(crate) struct Changed {
     /// Rows that are there more now.
     pub(crate) rows: i64,
     pub(crate) errors: Vec<ErrorChange>,
+    /// Rows that were looked at.
+    pub(crate) touched: u64,
 }
 
 impl Changed {
     /// Rows, counted.
     pub(crate) fn of(delta: Delta, errors: Vec<ErrorChange>) -> Changed {
-        Changed { rows: delta.iter().map(Batch::count).sum(), delta, errors }
+        Changed { rows: delta.iter().map(Batch::count).sum(), delta, errors, touched: 0 }
     }
 }
 
