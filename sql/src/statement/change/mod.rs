@@ -168,8 +168,9 @@ pub(super) async fn keep(session: &mut Session, view: View, change: &TableChange
         for (row, value) in table.key_values(key, &change.inserts)?.into_iter().enumerate() {
             let Some(value) = value else { continue };
             let others = found.of[row].is_some_and(|place| !gone[place]);
-            if others && change.on_conflict != OnConflict::Fail {
-                // The statement, which would have minded it, did not see it.
+            if others && (change.on_conflict != OnConflict::Fail || own.has_freed(key, &value)) {
+                // The statement, which would have minded it, did not see it; or it is what became
+                // of a row that the block has changed too.
                 return Err(concurrent_update());
             }
             if others || own.has_key(key, &value) || !seen.insert(value) {
