@@ -5,6 +5,7 @@
 //! its rows stay with the session until COMMIT. Promises: an error leaves nothing behind; a cancel
 //! is heard until the commit is under way, and no longer.
 
+pub(crate) mod alter;
 pub(crate) mod check;
 pub(crate) mod copy;
 mod copy_format;
@@ -106,6 +107,8 @@ pub(crate) async fn run(
                     turn = Some(database.0.turn.lock().await);
                 }
             }
+            // ALTER TABLE put another in its place: the next try finds that one, or none.
+            Err(error) if error.state() == SqlState::UndefinedTable && tries < TRIES_BEFORE_TURN => {}
             Err(error) => return Err(gone(error, &effect.change.table.name)),
         }
     }
