@@ -141,8 +141,13 @@ impl Database {
     /// Makes a changed catalog durable, then visible. Call it with [`Inner::ddl`] held.
     pub(crate) async fn publish(&self, next: Published) -> Result<()> {
         self.0.engine.commit_catalog(next.catalog.encode()?).await?;
-        *self.0.published.write() = Arc::new(next);
+        self.install(next);
         Ok(())
+    }
+
+    /// Makes a catalog visible that is durable already.
+    pub(crate) fn install(&self, next: Published) {
+        *self.0.published.write() = Arc::new(next);
     }
 
     /// Remembers an external table that was opened after it was published.

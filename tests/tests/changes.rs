@@ -82,7 +82,8 @@ fn psql_describes_tables_as_over_postgresql() {
          WHERE table_schema = 'public' ORDER BY table_name, ordinal_position;",
         "SELECT conname, contype, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'described'::regclass \
          AND contype <> 'c' ORDER BY 1;",
-        "SELECT constraint_name, column_name, ordinal_position FROM information_schema.key_column_usage ORDER BY 1, 3;",
+        "SELECT constraint_name, column_name, ordinal_position FROM information_schema.key_column_usage \
+         WHERE table_schema = 'public' ORDER BY 1, 3;",
     ] {
         assert_eq!(ours(sql), theirs(sql), "{sql}");
     }

@@ -4,7 +4,7 @@
 //! encoded batch by batch into one reused buffer that is sent at 64 KiB, so that memory does not
 //! grow with them and a slow client slows its own statement only. While a statement runs the
 //! socket is watched: a client that goes away cancels it. Does not know SQL, and (yet) no TLS, no
-//! passwords and no COPY.
+//! passwords and no COPY TO.
 //!
 //! | file | what |
 //! |---|---|

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatchOptions, UInt32Array};
+use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 
@@ -44,6 +45,19 @@ impl Batch {
 pub(crate) fn take(rows: &RecordBatch, places: &UInt32Array) -> Result<RecordBatch> {
     let columns = rows.columns().iter().map(|column| Ok(arrow::compute::take(column, places, None)?));
     of_columns(rows.schema_ref(), columns.collect::<Result<_>>()?, places.len())
+}
+
+/// Batches with fewer rows on average are put together before they enter the dataflow.
+const SMALL_BATCH_ROWS: usize = 4096;
+
+/// Puts small batches together.
+pub(crate) fn join_small(rows: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
+    let total: usize = rows.iter().map(RecordBatch::num_rows).sum();
+    if rows.len() > 1 && total / rows.len() < SMALL_BATCH_ROWS {
+        let schema = rows[0].schema();
+        return Ok(vec![concat_batches(&schema, &rows)?]);
+    }
+    Ok(rows)
 }
 
 /// A batch of these columns; `rows` says how many there are where there is no column.

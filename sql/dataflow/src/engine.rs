@@ -4,31 +4,30 @@
 //! effect at a cut; the catalog's bytes are durable when [`Engine::commit_catalog`] returns.
 //! Knows no names and no SQL; the catalog is opaque to it.
 
+mod snapshot;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::arrangement::hash::{SHARDS, hash_bytes, shard_of};
-use crate::arrangement::{Arrangement, Pin};
 use crate::checkpoint::{Recovered, recover};
 use crate::coordinator::inbox::Inbox;
-use crate::coordinator::shared::{Published, Shared, ViewHandle};
-use crate::coordinator::{Command, Commit, Coordinator, LookupRows, Resources};
+use crate::coordinator::shared::{Shared, ViewHandle};
+use crate::coordinator::{Command, Commit, Coordinator, LookupRows, Replacement, Resources};
 use crate::cut::Cut;
-use crate::delta::{Batch, Delta};
 use crate::error::{Error, Result, SqlState};
-use crate::graph::Reading;
 use crate::plan::{Plan, RelationId};
 use crate::source::{BadRecord, Offsets, Source};
 use crate::storage::Storage;
 use crate::table::{Change, Committed, Found, TableChange, TableDefinition};
+
+pub use snapshot::{Rows, Snapshot};
 
 /// The settings of an engine; every queue's bound has its name here.
 #[derive(Debug, Clone)]
@@ -193,17 +192,6 @@ struct Inner {
     stopped: Arc<AtomicBool>,
 }
 
-/// All views at one epoch; pinned while it is held.
-#[derive(Debug)]
-pub struct Snapshot {
-    published: Arc<Published>,
-    shared: Arc<Shared>,
-    pin: Arc<Pin>,
-}
-
-/// The rows of a view, in no order. Dropping it ends the scan.
-pub type Rows = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
-
 /// How often the ends of the sources are looked at, for their lag.
 const MONITOR_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -333,6 +321,15 @@ impl Engine {
         self.ask(|reply| Command::Commit(Commit { changes, reply })).await
     }
 
+    /// Puts a table in the place of another, in one cut with the catalog that says so: `out` takes all
+    /// rows of the old one away, `come` brings those of the new one. Error 40001 if the old one has
+    /// other rows by now.
+    pub async fn replace_table(&self, out: TableChange, come: TableChange, catalog: Vec<u8>) -> Result<()> {
+        let (old, new) = (out.table.id, come.table.as_ref().clone());
+        let changes = Change::encode(&[out, come])?;
+        self.ask(|reply| Command::ReplaceTable(Box::new(Replacement { old, new, changes, catalog, reply }))).await
+    }
+
     /// Removes relations at a cut; a view that is being built is cancelled.
     pub async fn remove(&self, ids: Vec<RelationId>) -> Result<()> {
         self.ask(|reply| Command::Remove { ids, reply }).await
@@ -397,120 +394,4 @@ fn view_status(handle: &ViewHandle) -> ViewStatus {
         errors: handle.errors.iter().map(|errors| errors.count()).sum(),
         memory: handle.reading.as_ref().map_or(0, |reading| reading.arrangement.memory() as u64),
     }
-}
-
-impl Snapshot {
-    /// The epoch.
-    pub fn epoch(&self) -> u64 {
-        self.published.epoch
-    }
-
-    /// The clock reading of its cut, microseconds since 1970 UTC.
-    pub fn now(&self) -> i64 {
-        self.published.now
-    }
-
-    /// The rows of a view, with the given columns of its schema (all if `None`). An error if the
-    /// view is not there, is being built (55000) or has errors (theirs, with a hint).
-    pub fn scan(&self, view: RelationId, columns: Option<Vec<usize>>) -> Result<Rows> {
-        if let Some(fatal) = &self.published.fatal {
-            return Err(fatal.clone());
-        }
-        let handle = self.handle(view)?;
-        match &*handle.state.borrow() {
-            BuildState::Live => {}
-            BuildState::Building { done, .. } => return Err(being_built(*done)),
-            BuildState::Failed(error) => return Err(error.clone()),
-        }
-        if let Some((error, _, _)) = handle.errors.iter().flat_map(|errors| errors.iter()).next() {
-            return Err(error.hint("SELECT * FROM thalweg.view_errors shows the rows that fail."));
-        }
-        let reading = handle.reading.clone().ok_or_else(|| being_built(1.0))?;
-        let (pin, shard) = (self.pin.clone(), 0..SHARDS);
-        let batches = shard.flat_map(move |shard| match read_shard(&reading, shard, pin.epoch, columns.as_deref()) {
-            Ok(batches) => batches.into_iter().map(Ok).collect::<Vec<_>>(),
-            Err(error) => vec![Err(error)],
-        });
-        Ok(Box::new(batches))
-    }
-
-    /// Which of these rows a table has at this epoch.
-    pub fn holds(&self, table: &TableDefinition, rows: &RecordBatch) -> Result<Vec<bool>> {
-        let arrangement = self.arrangement(table.id)?;
-        let bytes = table.codec().encode(rows.columns(), rows.num_rows())?;
-        let holds = |row: usize| {
-            let row = bytes.row(row);
-            let hash = hash_bytes(row);
-            arrangement.shards[shard_of(hash)].read().groups.was_there(hash, row, self.epoch())
-        };
-        Ok((0..rows.num_rows()).map(holds).collect())
-    }
-
-    /// Whether a table has not changed after this epoch.
-    pub fn is_newest(&self, table: RelationId) -> Result<bool> {
-        let shards = &self.arrangement(table)?.shards;
-        Ok(!shards.iter().any(|shard| shard.read().groups.changed_since(self.epoch())))
-    }
-
-    fn arrangement(&self, table: RelationId) -> Result<&Arrangement> {
-        let reading = self.handle(table)?.reading.as_ref();
-        reading.map(|reading| reading.arrangement.as_ref()).ok_or_else(|| being_built(1.0))
-    }
-
-    /// The schema of a view.
-    pub fn schema(&self, view: RelationId) -> Option<SchemaRef> {
-        self.published.views.get(&view)?.reading.as_ref().map(|reading| reading.schema.clone())
-    }
-
-    /// All of `thalweg.source_errors`.
-    pub fn source_errors(&self) -> Vec<SourceError> {
-        let log = self.shared.errors.lock();
-        let count = self.published.error_end.saturating_sub(log.first) as usize;
-        log.entries.iter().take(count).cloned().collect()
-    }
-
-    /// All of `thalweg.view_errors`.
-    pub fn view_errors(&self) -> Vec<ViewError> {
-        let mut out = Vec::new();
-        for (view, handle) in self.published.views.iter() {
-            for (error, row, count) in handle.errors.iter().flat_map(|errors| errors.iter()) {
-                out.push(ViewError { view: *view, error, row: row.to_string(), count });
-            }
-        }
-        out
-    }
-
-    fn handle(&self, view: RelationId) -> Result<&ViewHandle> {
-        let handle = self.published.views.get(&view);
-        handle.ok_or_else(|| {
-            Error::new(SqlState::UndefinedTable, format!("materialized view {} is not in this snapshot", view.0))
-        })
-    }
-}
-
-/// The SQL layer puts the name in.
-fn being_built(done: f64) -> Error {
-    Error::new(
-        SqlState::ObjectNotInPrerequisiteState,
-        format!("materialized view is being built ({} %)", (done * 100.0) as u64),
-    )
-}
-
-fn read_shard(reading: &Reading, shard: usize, epoch: u64, columns: Option<&[usize]>) -> Result<Vec<RecordBatch>> {
-    let mut delta: Delta = reading.arrangement.read_shard(shard, epoch)?.into_iter().map(Batch::inserted).collect();
-    for map in &reading.maps {
-        let mut out = Delta::new();
-        let mut errors = Vec::new();
-        for batch in &delta {
-            map.apply(batch, &mut out, &mut errors)?;
-        }
-        delta = out;
-    }
-    delta
-        .into_iter()
-        .map(|batch| match columns {
-            Some(columns) => Ok(batch.rows.project(columns)?),
-            None => Ok(batch.rows),
-        })
-        .collect()
 }

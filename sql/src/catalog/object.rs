@@ -47,6 +47,9 @@ pub(crate) enum ObjectData {
 /// A table, besides its columns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Table {
+    /// The engine's name for it: the oid at first (`None`), a fresh number after ALTER TABLE.
+    #[serde(default)]
+    pub(crate) relation: Option<u32>,
     /// The DEFAULT of each column, as it was written.
     pub(crate) defaults: Vec<Option<String>>,
     /// The constraints but NOT NULL.
@@ -129,7 +132,8 @@ impl Object {
     pub(crate) fn relation(&self) -> RelationId {
         match &self.data {
             ObjectData::View(view) => RelationId(view.body.relation),
-            ObjectData::Source(_) | ObjectData::Files(_) | ObjectData::Table(_) => RelationId(self.oid),
+            ObjectData::Table(table) => RelationId(table.relation.unwrap_or(self.oid)),
+            ObjectData::Source(_) | ObjectData::Files(_) => RelationId(self.oid),
         }
     }
 
@@ -140,7 +144,7 @@ impl Object {
                 let replacement = view.replacement.iter().map(|(body, _)| RelationId(body.relation));
                 std::iter::once(RelationId(view.body.relation)).chain(replacement).collect()
             }
-            ObjectData::Source(_) | ObjectData::Table(_) => vec![RelationId(self.oid)],
+            ObjectData::Source(_) | ObjectData::Table(_) => vec![self.relation()],
             ObjectData::Files(_) => Vec::new(),
         }
     }

@@ -69,6 +69,20 @@ pub(crate) enum AlterAction {
     Rename(String),
     /// RENAME COLUMN a TO b.
     RenameColumn(String, String),
+    /// ADD COLUMN: a table of this one column with its constraints.
+    AddColumn {
+        /// IF NOT EXISTS.
+        if_not_exists: bool,
+        /// The column.
+        column: CreateTable,
+    },
+    /// DROP COLUMN.
+    DropColumn {
+        /// IF EXISTS.
+        if_exists: bool,
+        /// Which.
+        name: String,
+    },
 }
 
 /// Words that end a DEFAULT.
@@ -236,10 +250,13 @@ pub(crate) fn alter(cursor: &mut Cursor<'_>) -> Result<Kind> {
     let if_exists = cursor.takes("IF EXISTS");
     cursor.takes("ONLY");
     let name = cursor.name()?;
-    if !cursor.takes("RENAME") {
+    let action = if cursor.takes("ADD") {
+        add_column(cursor, &name)?
+    } else if cursor.takes("DROP") {
+        drop_column(cursor)?
+    } else if !cursor.takes("RENAME") {
         return refuse(cursor, "ALTER TABLE ...");
-    }
-    let action = if cursor.takes("TO") {
+    } else if cursor.takes("TO") {
         AlterAction::Rename(cursor.identifier()?)
     } else if cursor.sees("CONSTRAINT") {
         return refuse(cursor, "ALTER TABLE ... RENAME");
@@ -250,4 +267,34 @@ pub(crate) fn alter(cursor: &mut Cursor<'_>) -> Result<Kind> {
         AlterAction::RenameColumn(old, cursor.identifier()?)
     };
     Ok(Kind::AlterTable(AlterTable { if_exists, name, action }))
+}
+
+/// The word ADD is taken already.
+fn add_column(cursor: &mut Cursor<'_>, table: &Name) -> Result<AlterAction> {
+    if !cursor.takes("COLUMN")
+        && ["CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN"].iter().any(|word| cursor.sees(word))
+    {
+        return refuse(cursor, "ALTER TABLE ... ADD");
+    }
+    let if_not_exists = cursor.takes("IF NOT EXISTS");
+    let mut one = CreateTable {
+        if_not_exists,
+        name: table.clone(),
+        columns: Vec::new(),
+        defaults: Vec::new(),
+        constraints: Vec::new(),
+    };
+    column(cursor, &mut one)?;
+    Ok(AlterAction::AddColumn { if_not_exists, column: one })
+}
+
+/// The word DROP is taken already.
+fn drop_column(cursor: &mut Cursor<'_>) -> Result<AlterAction> {
+    if !cursor.takes("COLUMN") && cursor.sees("CONSTRAINT") {
+        return refuse(cursor, "ALTER TABLE ... DROP");
+    }
+    let if_exists = cursor.takes("IF EXISTS");
+    let name = cursor.identifier()?;
+    let _ = cursor.takes("CASCADE") || cursor.takes("RESTRICT");
+    Ok(AlterAction::DropColumn { if_exists, name })
 }

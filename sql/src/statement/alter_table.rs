@@ -1,13 +1,14 @@
-//! ALTER TABLE ... RENAME: a table's name, or a column's.
+//! ALTER TABLE: RENAME here, ADD and DROP COLUMN by [`super::change::alter`].
 //!
-//! Views keep their queries as they were written, so what a view reads is not renamed. A CHECK
-//! follows its column. Rows are untouched.
+//! Views keep their queries as they were written, so what a view reads is not altered. A CHECK follows
+//! a column that is renamed; rows are untouched then.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{self, visit_expressions_mut};
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
+use super::change::alter;
 use super::definition::quoted;
 use super::{already_exists, refuse_in_block};
 use crate::catalog::{Object, ObjectData, Rule};
@@ -38,7 +39,7 @@ pub(crate) async fn run(session: &mut Session, alter: &AlterTable) -> Result<Out
     }
     let dependants = current.catalog.dependants(object.oid);
     if let Some(dependant) = dependants.first() {
-        return Err(Error::unsupported(format!("renaming in table \"{}\", which views read,", object.name))
+        return Err(Error::unsupported(format!("altering table \"{}\", which views read,", object.name))
             .detail(format!("{} {} depends on table {}.", dependant.kind().word(), dependant.name, object.name))
             .hint("Drop the views first and create them again."));
     }
@@ -51,11 +52,43 @@ pub(crate) async fn run(session: &mut Session, alter: &AlterTable) -> Result<Out
             changed.name.clone_from(to);
         }
         AlterAction::RenameColumn(from, to) => rename_column(&mut changed, from, to)?,
+        AlterAction::AddColumn { .. } | AlterAction::DropColumn { .. } => {
+            alter_columns(session, object, &alter.action).await?;
+            return Ok(Outcome::Done(TAG.into()));
+        }
     }
     let mut next = (*current).clone();
     next.catalog.put(changed);
     database.publish(next).await?;
     Ok(Outcome::Done(TAG.into()))
+}
+
+/// ADD and DROP COLUMN; what IF makes a no is told.
+async fn alter_columns(session: &mut Session, object: &Object, action: &AlterAction) -> Result<()> {
+    let place_of = |name: &str| object.columns.iter().position(|column| column.name == name);
+    match action {
+        AlterAction::AddColumn { if_not_exists, column } => {
+            let twice = column.columns.iter().find(|new| place_of(&new.name).is_some());
+            let Some(twice) = twice else { return alter::add_column(session, object, column).await };
+            let message = format!("column \"{}\" of relation \"{}\" already exists", twice.name, object.name);
+            if !if_not_exists {
+                return Err(Error::new(SqlState::DuplicateColumn, message));
+            }
+            session.notice(Error::new(SqlState::DuplicateColumn, format!("{message}, skipping")));
+        }
+        AlterAction::DropColumn { if_exists, name } => {
+            if let Some(place) = place_of(name) {
+                return alter::drop_column(session, object, place).await;
+            }
+            let message = format!("column \"{name}\" of relation \"{}\" does not exist", object.name);
+            if !if_exists {
+                return Err(Error::new(SqlState::UndefinedColumn, message));
+            }
+            session.notice(Error::new(SqlState::SuccessfulCompletion, format!("{message}, skipping")));
+        }
+        AlterAction::Rename(_) | AlterAction::RenameColumn(..) => {}
+    }
+    Ok(())
 }
 
 fn rename_column(object: &mut Object, from: &str, to: &str) -> Result<()> {

@@ -49,11 +49,11 @@ pub(crate) async fn run(session: &mut Session, create: &CreateTable) -> Result<O
         schema,
         name,
         columns: create.columns.clone(),
-        data: ObjectData::Table(Table { defaults: create.defaults.clone(), constraints: Vec::new() }),
+        data: ObjectData::Table(Table { relation: None, defaults: create.defaults.clone(), constraints: Vec::new() }),
     };
-    let constraints = constraints(create, &mut object, &mut next.catalog)?;
+    let constraints = constraints(&create.constraints, Vec::new(), &mut object, &mut next.catalog)?;
     check_expressions(session, &object, &create.defaults, &constraints)?;
-    object.data = ObjectData::Table(Table { defaults: create.defaults.clone(), constraints });
+    object.data = ObjectData::Table(Table { relation: None, defaults: create.defaults.clone(), constraints });
     let definition = object.table_definition().ok_or_else(|| Error::internal("a table without a definition"))?;
     let relation = object.relation();
     next.catalog.put(object);
@@ -66,17 +66,23 @@ pub(crate) async fn run(session: &mut Session, create: &CreateTable) -> Result<O
     Ok(Outcome::Done(TAG.into()))
 }
 
-/// The constraints as the catalog holds them; columns of a primary key are NOT NULL from here on.
-fn constraints(create: &CreateTable, object: &mut Object, catalog: &mut Catalog) -> Result<Vec<Constraint>> {
-    let mut made: Vec<Constraint> = Vec::new();
-    let primary = create.constraints.iter().filter(|constraint| matches!(constraint.rule, table::Rule::PrimaryKey(_)));
-    if primary.count() > 1 {
+/// The constraints as the catalog holds them, behind those that are there; columns of a primary key
+/// are NOT NULL from here on.
+pub(super) fn constraints(
+    written: &[table::Constraint],
+    mut made: Vec<Constraint>,
+    object: &mut Object,
+    catalog: &mut Catalog,
+) -> Result<Vec<Constraint>> {
+    let primary = written.iter().filter(|constraint| matches!(constraint.rule, table::Rule::PrimaryKey(_)));
+    let known = made.iter().filter(|constraint| matches!(constraint.rule, Rule::Unique { primary: true, .. }));
+    if primary.count() + known.count() > 1 {
         return Err(Error::new(
             SqlState::InvalidTableDefinition,
             format!("multiple primary keys for table \"{}\" are not allowed", object.name),
         ));
     }
-    for constraint in &create.constraints {
+    for constraint in written {
         let (rule, label, columns) = match &constraint.rule {
             table::Rule::PrimaryKey(names) => {
                 let columns = key_columns(object, names, "primary key")?;
@@ -135,7 +141,7 @@ fn key_columns(object: &Object, names: &[String], what: &str) -> Result<Vec<usiz
 }
 
 /// The names of columns in an expression.
-fn columns_in(text: &str) -> Result<BTreeSet<String>> {
+pub(super) fn columns_in(text: &str) -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     let expr = parse_expression(text)?;
     let fold = |ident: &ast::Ident| match ident.quote_style {
@@ -175,7 +181,7 @@ fn chosen_name(table: &str, columns: &[String], label: &str, taken: &dyn Fn(&str
 }
 
 /// Binds every DEFAULT and CHECK once, so that what cannot be used is refused now.
-fn check_expressions(
+pub(super) fn check_expressions(
     session: &Session,
     object: &Object,
     defaults: &[Option<String>],

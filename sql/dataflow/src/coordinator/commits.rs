@@ -1,5 +1,7 @@
 //! Commits on their way into an epoch: who waits, what was accepted, what goes into the cut.
 
+use std::sync::atomic::Ordering;
+
 use tokio::sync::oneshot;
 
 use super::Coordinator;
@@ -7,12 +9,22 @@ use super::tables::Tables;
 use crate::cut::LoggedChange;
 use crate::error::Result;
 use crate::plan::RelationId;
-use crate::table::{Change, Committed, MAX_COMMIT_BYTES};
+use crate::table::{Change, Committed, MAX_COMMIT_BYTES, TableDefinition};
 
 /// A commit to tables, and who waits for it.
 pub(crate) struct Commit {
     pub(crate) changes: Vec<Change>,
     pub(crate) reply: oneshot::Sender<Result<Committed>>,
+}
+
+/// A table that takes the place of another with all its rows, and the catalog that says so.
+pub(crate) struct Replacement {
+    pub(crate) old: RelationId,
+    pub(crate) new: TableDefinition,
+    /// All rows out of the old one, and into the new.
+    pub(crate) changes: Vec<Change>,
+    pub(crate) catalog: Vec<u8>,
+    pub(crate) reply: oneshot::Sender<Result<()>>,
 }
 
 /// A question for the rows that have some values of a unique key.
@@ -52,6 +64,40 @@ pub(super) struct Committing {
 }
 
 impl Coordinator {
+    /// Puts a table in the place of another: rows and catalog change in one cut.
+    pub(super) fn replace_table(&mut self, replacement: Replacement) -> Result<()> {
+        let Replacement { old, new, changes, catalog, reply } = replacement;
+        let answer = match self.moved(old, new, changes) {
+            Ok(changes) => {
+                self.catalog.clone_from(&catalog);
+                self.run_epoch(Vec::new(), super::clock(), Logging::New { catalog: Some(catalog), changes })?;
+                self.remove(&[old]);
+                self.publish();
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
+        let _ = reply.send(answer);
+        Ok(())
+    }
+
+    /// Adds the new table and takes the rows over; nothing stays if they are not all of them.
+    fn moved(&mut self, old: RelationId, new: TableDefinition, changes: Vec<Change>) -> Result<Vec<LoggedChange>> {
+        let node = self.dataflow.views().get(&old).copied().ok_or_else(|| super::not_there(old))?;
+        let there = self.dataflow.node(node)?.rows.load(Ordering::Relaxed);
+        let taken: usize = changes.iter().map(|change| change.deletes.len()).sum();
+        if i64::try_from(taken) != Ok(there) {
+            return Err(super::tables::changed_meanwhile());
+        }
+        let id = new.id;
+        self.add_table(new)?;
+        let moved = self.tables.commit(changes);
+        if moved.is_err() {
+            self.remove(&[id]);
+        }
+        Ok(moved?.logged)
+    }
+
     /// Holds the commits that wait against the heads of their tables, as many as an epoch takes.
     pub(super) fn take_commits(&mut self) -> Committing {
         let mut committing = Committing::default();

@@ -22,12 +22,10 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
 use tokio::sync::{oneshot, watch};
 
 use self::backfill::{Job, Target, count};
-pub(crate) use self::commits::{Commit, LookupRows};
+pub(crate) use self::commits::{Commit, LookupRows, Replacement};
 use self::commits::{Committing, Logging};
 use self::inbox::Inbox;
 use self::shared::{Published, Shared, ViewHandle};
@@ -35,6 +33,7 @@ use self::tables::Tables;
 use self::writer::Writer;
 use crate::checkpoint::{Checkpointer, Context, Frozen, SourceProgress};
 use crate::cut::{Cut, LoggedChange};
+use crate::delta::join_small;
 use crate::engine::{Build, BuildState, EngineOptions, SourceError, SourceStatus, ViewDefinition};
 use crate::error::{Error, Result, SqlState};
 use crate::graph::{Dataflow, Frame, Inputs};
@@ -42,9 +41,6 @@ use crate::plan::RelationId;
 use crate::source::{Offsets, Reader, Source, SourceBatch};
 use crate::storage::Storage;
 use crate::table::TableDefinition;
-
-/// Batches with fewer rows on average are put together before they enter the dataflow.
-const SMALL_BATCH_ROWS: usize = 4096;
 
 /// The longest the coordinator sleeps.
 const IDLE: Duration = Duration::from_millis(100);
@@ -81,6 +77,8 @@ pub(crate) enum Command {
     Replayed {
         reply: oneshot::Sender<Result<()>>,
     },
+    /// A table takes the place of another.
+    ReplaceTable(Box<Replacement>),
     /// Asks for rows by key.
     Lookup(LookupRows),
     /// Rows of tables go and come. Waits for the next epoch, with all the others.
@@ -269,6 +267,7 @@ impl Coordinator {
                 let _ = reply.send(self.add_table(definition).and_then(|()| self.empty_epoch(None)));
             }
             Command::Replayed { reply } => drop(reply.send(Ok(()))),
+            Command::ReplaceTable(replacement) => self.replace_table(*replacement)?,
             Command::Lookup(lookup) => lookup.answer(&self.tables),
             Command::Commit(commit) => self.commits.push_back(commit),
             Command::CommitCatalog { bytes, reply } => {
@@ -487,16 +486,6 @@ impl Coordinator {
             }
         }
     }
-}
-
-/// Puts small batches together.
-fn join_small(rows: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
-    let total: usize = rows.iter().map(RecordBatch::num_rows).sum();
-    if rows.len() > 1 && total / rows.len() < SMALL_BATCH_ROWS {
-        let schema = rows[0].schema();
-        return Ok(vec![concat_batches(&schema, &rows)?]);
-    }
-    Ok(rows)
 }
 
 /// Refuses what needs a view that is not there.

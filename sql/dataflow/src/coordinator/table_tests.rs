@@ -205,6 +205,38 @@ async fn of_many_at_once_each_row_is_changed_by_one() {
     assert_eq!(rows(&engine), [row(0, &done.load(Ordering::Relaxed).to_string())], "no update is lost");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_takes_the_place_of_another_with_all_its_rows_or_not_at_all() {
+    let old = table(true);
+    let new = TableDefinition { id: RelationId(7), ..table(true) };
+    let (state, cuts) = (Arc::new(MemoryStore::new()), Arc::new(MemoryStore::new()));
+    let storage = Storage { store: state.clone(), cuts: Arc::new(StoreCutLog::open(cuts.clone()).unwrap()) };
+    let running = engine(storage, vec![]).await;
+    running.add_table(old.clone()).await.unwrap();
+    change(&running, &old, &[], &[row(1, "a"), row(2, "b")], OnConflict::Fail).await.unwrap();
+    let moved = |rows: Vec<Row>| {
+        let on_conflict = OnConflict::Fail;
+        let out = TableChange { table: Arc::new(old.clone()), deletes: batch(&rows), inserts: batch(&[]), on_conflict };
+        let rows: Vec<Row> = rows.into_iter().map(|(id, _)| row(id, "new")).collect();
+        let come =
+            TableChange { table: Arc::new(new.clone()), deletes: batch(&[]), inserts: batch(&rows), on_conflict };
+        running.replace_table(out, come, b"catalog".to_vec())
+    };
+    let error = moved(vec![row(1, "a")]).await.unwrap_err();
+    assert_eq!(error.state(), SqlState::SerializationFailure, "a row came meanwhile");
+    assert_eq!(rows(&running).len(), 2);
+    moved(vec![row(1, "a"), row(2, "b")]).await.unwrap();
+    assert!(running.snapshot().scan(TABLE, None).is_err(), "the old one is gone");
+    let (state, cuts) = (Arc::new(state.crash()), Arc::new(cuts.crash()));
+    running.stop().await.unwrap();
+    let storage = Storage { store: state, cuts: Arc::new(StoreCutLog::open(cuts).unwrap()) };
+    let running = engine(storage, vec![Definition::Table(new.clone())]).await;
+    assert_eq!(running.catalog().as_deref(), Some(&b"catalog"[..]));
+    running.replayed().await.unwrap();
+    let there: usize = running.snapshot().scan(new.id, None).unwrap().map(|batch| batch.unwrap().num_rows()).sum();
+    assert_eq!(there, 2);
+}
+
 fn check(engine: &Engine, model: &BTreeMap<i64, Option<String>>) {
     let wanted: Vec<Row> = model.iter().map(|(id, name)| (*id, name.clone())).collect();
     assert_eq!(rows(engine), wanted);

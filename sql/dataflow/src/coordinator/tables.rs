@@ -310,7 +310,7 @@ impl Table {
     }
 }
 
-fn changed_meanwhile() -> Error {
+pub(super) fn changed_meanwhile() -> Error {
     Error::new(SqlState::SerializationFailure, "could not serialize access due to concurrent update")
 }
 

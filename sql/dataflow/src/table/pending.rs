@@ -3,7 +3,7 @@
 //! Changes add up: a row that came and went leaves nothing. Knows no conflicts: whoever adds has
 //! looked for them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
@@ -24,6 +24,8 @@ pub struct Pending {
     net: BTreeMap<Box<[u8]>, i64>,
     /// The rows that come, by each unique key.
     keys: Vec<ByKey>,
+    /// The keys of the rows that go.
+    freed: Vec<HashSet<Box<[u8]>>>,
     on_conflict: OnConflict,
 }
 
@@ -31,7 +33,8 @@ impl Pending {
     /// No change.
     pub fn new(table: Arc<TableDefinition>) -> Pending {
         let keys = table.keys.iter().map(|_| ByKey::new()).collect();
-        Pending { table, net: BTreeMap::new(), keys, on_conflict: OnConflict::Fail }
+        let freed = table.keys.iter().map(|_| HashSet::new()).collect();
+        Pending { table, net: BTreeMap::new(), keys, freed, on_conflict: OnConflict::Fail }
     }
 
     /// Rows go, which [`Pending::over`] shows.
@@ -57,12 +60,13 @@ impl Pending {
             if *count == 0 {
                 self.net.remove(bytes);
             }
-            for (index, keys) in self.keys.iter_mut().zip(&rows.keys) {
+            for ((index, freed), keys) in self.keys.iter_mut().zip(&mut self.freed).zip(&rows.keys) {
                 let Some(key) = keys.get(row) else { continue };
                 match (before, diff) {
                     (0.., 1) => drop(index.insert(key.into(), bytes.into())),
+                    (_, 1) => _ = freed.remove(key),
                     (1.., _) => drop(index.remove(key)),
-                    _ => {}
+                    _ => _ = freed.insert(key.into()),
                 }
             }
         }
@@ -73,6 +77,11 @@ impl Pending {
     pub fn gone(&self, rows: &RecordBatch) -> Result<Vec<bool>> {
         let bytes = self.table.codec().encode(rows.columns(), rows.num_rows())?;
         Ok((0..bytes.len()).map(|row| self.net.get(bytes.row(row)).is_some_and(|count| *count < 0)).collect())
+    }
+
+    /// Whether a row that went had this value of a key.
+    pub fn has_freed(&self, key: usize, value: &[u8]) -> bool {
+        self.freed.get(key).is_some_and(|freed| freed.contains(value))
     }
 
     /// Whether a row that came has this value of a key.

@@ -63,7 +63,14 @@ pub(crate) async fn check(session: &Session, view: &View, target: &Target, rows:
     }
 }
 
-async fn passes(session: &Session, view: &View, target: &Target, text: &str, rows: &RecordBatch) -> Result<ArrayRef> {
+/// Which rows a CHECK does not refuse.
+pub(super) async fn passes(
+    session: &Session,
+    view: &View,
+    target: &Target,
+    text: &str,
+    rows: &RecordBatch,
+) -> Result<ArrayRef> {
     let scope = RowScope::new(&[(&target.object.name, &target.object.columns)])?;
     let names = Names::of_catalog(&view.published, session.settings.search_path());
     let condition = Planner.bind_check(&parse_expression(text)?, &scope, &names, &planning(session, "", false))?;

@@ -5,6 +5,7 @@
 //! its rows stay with the session until COMMIT. Promises: an error leaves nothing behind; a cancel
 //! is heard until the commit is under way, and no longer.
 
+pub(crate) mod alter;
 pub(crate) mod check;
 pub(crate) mod copy;
 mod copy_format;
@@ -106,6 +107,8 @@ pub(crate) async fn run(
                     turn = Some(database.0.turn.lock().await);
                 }
             }
+            // ALTER TABLE put another in its place: the next try finds that one, or none.
+            Err(error) if error.state() == SqlState::UndefinedTable && tries < TRIES_BEFORE_TURN => {}
             Err(error) => return Err(gone(error, &effect.change.table.name)),
         }
     }
@@ -168,8 +171,9 @@ pub(super) async fn keep(session: &mut Session, view: View, change: &TableChange
         for (row, value) in table.key_values(key, &change.inserts)?.into_iter().enumerate() {
             let Some(value) = value else { continue };
             let others = found.of[row].is_some_and(|place| !gone[place]);
-            if others && change.on_conflict != OnConflict::Fail {
-                // The statement, which would have minded it, did not see it.
+            if others && (change.on_conflict != OnConflict::Fail || own.has_freed(key, &value)) {
+                // The statement, which would have minded it, did not see it; or it is what became
+                // of a row that the block has changed too.
                 return Err(concurrent_update());
             }
             if others || own.has_key(key, &value) || !seen.insert(value) {

@@ -5,8 +5,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions, new_null_array};
-use arrow::compute::{filter_record_batch, prep_null_mask_filter, take_record_batch};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::compute::{filter_record_batch, take_record_batch};
 use arrow::datatypes::{Int64Type, SchemaRef};
 use datafusion::logical_expr::Expr;
 use datafusion::scalar::ScalarValue;
@@ -108,7 +108,10 @@ async fn looked_up(evaluation: &Evaluation<'_>, target: &Target, by_key: &ByKey)
     let rows = named_row(evaluation, target, by_key).await?;
     let verdict = evaluation.over(std::slice::from_ref(&by_key.condition), &[PgType::Bool], scope, &rows).await?;
     let deletes = match verdict.first() {
-        Some(verdict) => filter_record_batch(&rows, &prep_null_mask_filter(verdict.as_boolean()))?,
+        Some(verdict) => {
+            let holds: BooleanArray = verdict.as_boolean().iter().map(|verdict| Some(verdict == Some(true))).collect();
+            filter_record_batch(&rows, &holds)?
+        }
         None => rows,
     };
     let types: Vec<PgType> = target.object.columns.iter().map(|column| column.data_type.clone()).collect();

@@ -37,6 +37,12 @@ impl Target {
         Ok(Target { object, definition: Arc::new(definition), visible })
     }
 
+    /// A table as it is to be.
+    pub(crate) fn of(object: Object, definition: Arc<TableDefinition>) -> Target {
+        let visible = object.name.clone();
+        Target { object, definition, visible }
+    }
+
     fn object(session: &Session, view: &View, name: &Name) -> Result<Object> {
         let path = session.settings.search_path();
         let system =

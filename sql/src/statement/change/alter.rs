@@ -1,0 +1,187 @@
+//! ALTER TABLE ... ADD COLUMN and DROP COLUMN: the table's rows in their new form, in the old one's
+//! place.
+//!
+//! Promises: rows and catalog change in one cut, or nothing does. All rows go through memory once
+//! and through the cut log, so that a table may have what one commit may carry.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::concat_batches;
+use arrow::datatypes::Schema;
+use thalweg_dataflow::error::{Error, Result, SqlState};
+use thalweg_dataflow::table::{OnConflict, TableChange};
+use thalweg_dataflow::types::PgType;
+
+use super::evaluate::Evaluation;
+use super::{MAX_TRIES, Target, check, concurrent_update};
+use crate::catalog::{Constraint, Object, ObjectData, Rule};
+use crate::database::Published;
+use crate::parser::table::CreateTable;
+use crate::planner::Planner;
+use crate::planner::change::RowScope;
+use crate::session::{Session, View};
+use crate::statement::create_table::{check_expressions, columns_in, constraints};
+use crate::statement::query::planning;
+use crate::statement::resolve::Names;
+
+/// Adds a column; the catalog's turn is held.
+pub(crate) async fn add_column(session: &mut Session, old: &Object, one: &CreateTable) -> Result<()> {
+    let current = session.database.published();
+    let mut next = (*current).clone();
+    let mut object = old.clone();
+    object.columns.extend(one.columns.iter().cloned());
+    let table = old.table().ok_or_else(|| Error::internal("a table without a definition"))?;
+    let known = table.constraints.clone();
+    let count = known.len();
+    let all = constraints(&one.constraints, known, &mut object, &mut next.catalog)?;
+    let mut defaults = table.defaults.clone();
+    defaults.extend(one.defaults.iter().cloned());
+    check_expressions(session, &object, &defaults, &all)?;
+    let new = all[count..].to_vec();
+    let relation = Some(next.catalog.allocate());
+    object.data = ObjectData::Table(crate::catalog::Table { relation, defaults, constraints: all });
+    replace(session, old, object, next, &Form::Added(new)).await
+}
+
+/// Drops a column and the constraints that need it; the catalog's turn is held.
+pub(crate) async fn drop_column(session: &mut Session, old: &Object, place: usize) -> Result<()> {
+    let current = session.database.published();
+    let mut next = (*current).clone();
+    let mut object = old.clone();
+    if object.columns.len() == 1 {
+        return Err(Error::unsupported("a table without columns"));
+    }
+    let name = object.columns.remove(place).name;
+    let Some(table) = old.table() else { return Err(Error::internal("a table without a definition")) };
+    let mut table = table.clone();
+    table.defaults.remove(place);
+    let mut kept = Vec::with_capacity(table.constraints.len());
+    for mut constraint in table.constraints {
+        let needs = match &mut constraint.rule {
+            Rule::Check(text) => columns_in(text)?.contains(&name),
+            Rule::Unique { columns, .. } => {
+                let needs = columns.contains(&place);
+                columns.iter_mut().filter(|known| **known > place).for_each(|known| *known -= 1);
+                needs
+            }
+        };
+        if !needs {
+            kept.push(constraint);
+        }
+    }
+    table.constraints = kept;
+    table.relation = Some(next.catalog.allocate());
+    object.data = ObjectData::Table(table);
+    replace(session, old, object, next, &Form::Dropped(place)).await
+}
+
+/// What becomes of a row.
+enum Form {
+    /// A column comes behind the others, with these constraints.
+    Added(Vec<Constraint>),
+    /// The column at this place goes.
+    Dropped(usize),
+}
+
+async fn replace(session: &mut Session, old: &Object, new: Object, mut next: Published, form: &Form) -> Result<()> {
+    let definition = |object: &Object| {
+        object.table_definition().map(Arc::new).ok_or_else(|| Error::internal("a table without a definition"))
+    };
+    let (from, to) = (definition(old)?, definition(&new)?);
+    let target = Target::of(new.clone(), to.clone());
+    next.catalog.put(new);
+    let database = session.database.clone();
+    for _ in 0..MAX_TRIES {
+        let view = session.peek_view();
+        let (reading, relation, schema) = (view.clone(), from.id, from.schema.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            let rows = reading.rows(relation)?.collect::<Result<Vec<_>>>()?;
+            Ok::<_, Error>(concat_batches(&schema, &rows)?)
+        });
+        let rows = read.await.map_err(|error| Error::internal(format!("the rows could not be read: {error}")))??;
+        let changed = formed(session, &view, &target, &rows, form).await?;
+        let on_conflict = OnConflict::Fail;
+        let out = TableChange { table: from.clone(), inserts: from.no_rows(), deletes: rows, on_conflict };
+        let come = TableChange { table: to.clone(), deletes: to.no_rows(), inserts: changed, on_conflict };
+        match database.0.engine.replace_table(out, come, next.catalog.encode()?).await {
+            Ok(()) => {
+                database.install(next);
+                return Ok(());
+            }
+            // Rows came or went meanwhile.
+            Err(error) if error.state() == SqlState::SerializationFailure => {}
+            Err(error) if error.state() == SqlState::UniqueViolation => return Err(no_index(&error)),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(concurrent_update())
+}
+
+/// Rows that are there make a new unique key impossible.
+fn no_index(error: &Error) -> Error {
+    let name = error.message().split('"').nth(1).unwrap_or_default();
+    let detail = error.detail_text().unwrap_or_default().replace(" already exists.", " is duplicated.");
+    Error::new(SqlState::UniqueViolation, format!("could not create unique index \"{name}\"")).detail(detail)
+}
+
+/// The rows in their new form.
+async fn formed(
+    session: &Session,
+    view: &View,
+    target: &Target,
+    rows: &RecordBatch,
+    form: &Form,
+) -> Result<RecordBatch> {
+    let mut columns = rows.columns().to_vec();
+    match form {
+        Form::Dropped(place) => drop(columns.remove(*place)),
+        Form::Added(_) => columns.push(default_column(session, view, target, rows.num_rows()).await?),
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    let changed = RecordBatch::try_new_with_options(target.definition.schema.clone(), columns, &options)?;
+    if let (Form::Added(constraints), true) = (form, rows.num_rows() > 0) {
+        hold(session, view, target, &changed, constraints).await?;
+    }
+    Ok(changed)
+}
+
+/// The DEFAULT of the last column, for so many rows.
+async fn default_column(session: &Session, view: &View, target: &Target, rows: usize) -> Result<ArrayRef> {
+    let names = Names::of_catalog(&view.published, session.settings.search_path());
+    let mut defaults = Planner.bind_defaults(&target.planned()?, &names, &planning(session, "", false))?;
+    let last = defaults.pop().ok_or_else(|| Error::internal("a table without columns"))?;
+    let ty = target.object.columns.last().map_or(PgType::Text, |column| column.data_type.clone());
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    let nothing = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?;
+    let evaluation = Evaluation { session, view, parameters: &[], types: &[] };
+    let values = evaluation.over(&[last], &[ty], &RowScope::new(&[])?.schema, &nothing).await?;
+    values.into_iter().next().ok_or_else(|| Error::internal("a default without a value"))
+}
+
+/// Holds the rows that are there against what is new.
+async fn hold(
+    session: &Session,
+    view: &View,
+    target: &Target,
+    rows: &RecordBatch,
+    constraints: &[Constraint],
+) -> Result<()> {
+    let table = &target.object.name;
+    for (place, column) in target.object.columns.iter().enumerate().filter(|(_, column)| column.not_null) {
+        if rows.column(place).null_count() > 0 {
+            let message = format!("column \"{}\" of relation \"{table}\" contains null values", column.name);
+            return Err(Error::new(SqlState::NotNullViolation, message));
+        }
+    }
+    for constraint in constraints {
+        let Rule::Check(text) = &constraint.rule else { continue };
+        let passed = check::passes(session, view, target, text, rows).await?;
+        if passed.as_boolean().iter().any(|passed| passed == Some(false)) {
+            let message =
+                format!("check constraint \"{}\" of relation \"{table}\" is violated by some row", constraint.name);
+            return Err(Error::new(SqlState::CheckViolation, message));
+        }
+    }
+    Ok(())
+}
