@@ -258,6 +258,15 @@ SELECT t.id, u.v, o.id AS other FROM t JOIN u ON t.a IS NOT DISTINCT FROM u.k JO
 SELECT t.id, u.v, o.id AS other FROM t JOIN u ON t.s IS NOT DISTINCT FROM u.w JOIN t o ON o.b IS NOT DISTINCT FROM u.v AND o.a = t.a ORDER BY 1, 2, 3;
 SELECT count(*) FROM t JOIN u ON t.a IS DISTINCT FROM u.k;
 
+-- aggregates of the outer query
+SELECT (SELECT max(t.b)) AS m FROM t;
+SELECT a, (SELECT count(*) FROM u WHERE u.k < count(t.b)) AS n FROM t GROUP BY a ORDER BY 1;
+SELECT a, (SELECT sum(t.b) + max(v) FROM u WHERE u.k = t.a) AS n FROM t GROUP BY a ORDER BY 1;
+SELECT a FROM t GROUP BY a HAVING EXISTS (SELECT 1 FROM u WHERE u.v > sum(t.b)) ORDER BY 1;
+SELECT id, (SELECT sum(v + t.b) FROM u WHERE u.k = t.a) AS n FROM t ORDER BY 1, 2;
+SELECT id FROM t WHERE b = (SELECT max(t.b));
+SELECT a, (SELECT (SELECT min(t.b + u.v - u.v) FROM u o WHERE o.k = u.k) FROM u WHERE v = 5) AS n FROM t GROUP BY a;
+
 -- inequalities with any and all, by type
 SELECT y, x > ANY (SELECT x FROM f) AS a, x > ALL (SELECT x FROM f) AS b, x <= ALL (SELECT x FROM f WHERE x IS NOT NULL) AS c, x < ANY (SELECT g.x FROM f g WHERE g.y <> f.y) AS d FROM f ORDER BY 1;
 SELECT k, v, n >= ANY (SELECT n FROM u) AS a, n >= ALL (SELECT n FROM u) AS b, n < ALL (SELECT n FROM u o WHERE o.k = u.k + 1) AS c FROM u ORDER BY 1, 2;

@@ -7,7 +7,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::common::Column;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
 use datafusion::sql::sqlparser::tokenizer::Span;
 use thalweg_dataflow::plan::RelationId;
@@ -73,6 +74,9 @@ pub(crate) struct Binder<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) parameters: RefCell<Vec<Option<PgType>>>,
     pub(crate) reads: RefCell<Vec<RelationId>>,
+    /// Aggregates over columns of a surrounding query alone, which are that query's: the column
+    /// that stands for each, and the call over that query's columns.
+    pub(crate) outer_calls: RefCell<Vec<(Column, Expr)>>,
     aliases: RefCell<HashMap<String, usize>>,
     depth: Cell<usize>,
 }
@@ -85,6 +89,7 @@ impl<'a> Binder<'a> {
             settings,
             parameters: RefCell::new(parameters.to_vec()),
             reads: RefCell::default(),
+            outer_calls: RefCell::default(),
             aliases: RefCell::default(),
             depth: Cell::new(0),
         }

@@ -265,17 +265,11 @@ impl Binder<'_> {
         function: &ast::Function,
         list: &ast::FunctionArgumentList,
     ) -> Result<Typed> {
-        if let Some(clause) = env.no_aggregates {
-            return Err(Error::new(
-                SqlState::GroupingError,
-                if clause == NESTED {
-                    "aggregate function calls cannot be nested".to_string()
-                } else {
-                    format!("aggregate functions are not allowed in {clause}")
-                },
-            ));
-        }
-        let inner = Env { no_aggregates: Some(NESTED), no_windows: Some("aggregate function calls"), ..env.clone() };
+        let inner = Env {
+            no_aggregates: Some(NESTED),
+            no_windows: Some("aggregate function calls"),
+            ..env.clone()
+        };
         let distinct = list.duplicate_treatment == Some(DuplicateTreatment::Distinct);
         let args = self.aggregate_arguments(&inner, name, list, distinct)?;
         let filter = match &function.filter {
@@ -292,8 +286,15 @@ impl Binder<'_> {
         if keyed {
             args = args.into_iter().map(|arg| extreme_key::key(arg, &ty)).collect();
         }
-        let call = AggregateFunction::new_udf(func, args, distinct, filter, order_by, None);
-        let call = Expr::AggregateFunction(call);
+        let call = Expr::AggregateFunction(AggregateFunction::new_udf(func, args, distinct, filter, order_by, None));
+        let (call, query) = self.of_its_query(env, call, &ty)?;
+        if let Some(clause) = query.no_aggregates {
+            let message = match clause {
+                NESTED => "aggregate function calls cannot be nested".to_string(),
+                _ => format!("aggregate functions are not allowed in {clause}"),
+            };
+            return Err(Error::new(SqlState::GroupingError, message));
+        }
         Ok(Typed::new(if keyed { extreme_key::value(call, &ty) } else { call }, ty))
     }
 

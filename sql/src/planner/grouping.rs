@@ -190,6 +190,11 @@ impl Binder<'_> {
             .chain(orders.iter().map(|order| &order.value.expr))
             .collect();
         let mut calls = find_aggregate_exprs(all.iter().copied());
+        for call in self.calls_in_subqueries(&all, scope)? {
+            if !calls.contains(&call) {
+                calls.push(call);
+            }
+        }
         let groupings = functions::grouping_calls(&all)?;
         if !grouping.present && calls.is_empty() && groupings.is_empty() && having.is_none() {
             return Ok(plan);
@@ -224,10 +229,11 @@ impl Binder<'_> {
         for value in items.iter_mut().map(|item| &mut item.value).chain(orders.iter_mut().map(|order| &mut order.value))
         {
             let position = value.at;
-            value.expr = regroup(&value.expr, &replacements, scope, &schema).map_err(|error| at(error, position))?;
+            value.expr =
+                regroup(self, &value.expr, &replacements, scope, &schema).map_err(|error| at(error, position))?;
         }
         if let Some(having) = having {
-            *having = regroup(having, &replacements, scope, &schema)?;
+            *having = regroup(self, having, &replacements, scope, &schema)?;
         }
         Ok(plan)
     }
@@ -321,7 +327,13 @@ fn grouping_level(call: &Expr, keys: &[(Expr, Column)], set: &[usize]) -> Result
 
 /// An expression over the output of the aggregation; what is neither grouped nor aggregated is an
 /// error.
-fn regroup(expr: &Expr, replacements: &[(Expr, Column)], scope: &Scope, schema: &DFSchema) -> Result<Expr> {
+fn regroup(
+    binder: &Binder<'_>,
+    expr: &Expr,
+    replacements: &[(Expr, Column)],
+    scope: &Scope,
+    schema: &DFSchema,
+) -> Result<Expr> {
     let replaced = replace(expr, replacements)?;
     let mut stray = None;
     replaced.apply(|inner| {
@@ -339,16 +351,26 @@ fn regroup(expr: &Expr, replacements: &[(Expr, Column)], scope: &Scope, schema: 
             format!("column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function");
         return Err(Error::new(SqlState::GroupingError, message));
     }
-    regroup_subqueries(replaced, replacements, scope, schema)
+    regroup_subqueries(binder, replaced, replacements, scope, schema)
 }
 
 /// The same for what subqueries in the expression name of this query.
-fn regroup_subqueries(expr: Expr, replacements: &[(Expr, Column)], scope: &Scope, schema: &DFSchema) -> Result<Expr> {
+fn regroup_subqueries(
+    binder: &Binder<'_>,
+    expr: Expr,
+    replacements: &[(Expr, Column)],
+    scope: &Scope,
+    schema: &DFSchema,
+) -> Result<Expr> {
     let mut stray = None;
     let mut replace = |outer: Expr| {
         // As this query itself would write it.
-        let own = outer.clone().transform(|inner| match inner {
-            Expr::OuterReferenceColumn(_, column) if scope.reads(&column) => Ok(Transformed::yes(Expr::Column(column))),
+        let own = outer.clone().transform_down(|inner| match inner {
+            Expr::OuterReferenceColumn(_, ref column) => match binder.outer_call(column) {
+                Some(call) if scope.reads_all(&call) => Ok(Transformed::new(call, true, TreeNodeRecursion::Jump)),
+                None if scope.reads(column) => Ok(Transformed::yes(Expr::Column(column.clone()))),
+                _ => Ok(Transformed::no(inner)),
+            },
             other => Ok(Transformed::no(other)),
         })?;
         if !own.transformed {
@@ -356,7 +378,7 @@ fn regroup_subqueries(expr: Expr, replacements: &[(Expr, Column)], scope: &Scope
         }
         // PostgreSQL knows columns again in a subquery, merged ones too, and no other expressions.
         let is_column = scope.columns.iter().any(|column| column.expr == own.data);
-        if is_column && let Some((_, column)) = replacements.iter().find(|(known, _)| *known == own.data) {
+        if (is_column || matches!(own.data, Expr::AggregateFunction(_))) && let Some((_, column)) = replacements.iter().find(|(known, _)| *known == own.data) {
             let field = schema.field_with_unqualified_name(&column.name)?.clone();
             let grouped = Expr::OuterReferenceColumn(field, column.clone());
             return Ok(Transformed::new(grouped, true, TreeNodeRecursion::Jump));

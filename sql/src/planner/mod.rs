@@ -27,6 +27,7 @@ mod limit;
 mod lower;
 mod names;
 mod operator;
+mod outer_call;
 mod precedence;
 mod prune;
 mod query;

@@ -79,6 +79,12 @@ impl Scope {
         self.columns.iter().any(|known| known.expr.column_refs().contains(column))
     }
 
+    /// Whether an expression reads columns of the plan, and none but these.
+    pub(crate) fn reads_all(&self, expr: &Expr) -> bool {
+        let columns = expr.column_refs();
+        !columns.is_empty() && columns.into_iter().all(|column| self.reads(column))
+    }
+
     /// Adds the columns of another scope; a table name used twice is an error.
     pub(crate) fn extend(&mut self, other: Scope) -> Result<()> {
         for table in &other.tables {

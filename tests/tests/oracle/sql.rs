@@ -304,12 +304,7 @@ impl Writer<'_> {
             return joined.map_or_else(String::new, |joined| format!(" WHERE {joined}"));
         }
         self.count("WHERE");
-        let subquery = if self.chance(30) { self.subquery(Kind::Bool, cols) } else { None };
-        let condition = match subquery {
-            Some(subquery) if self.chance(50) => subquery,
-            Some(subquery) => format!("({subquery} OR {})", self.comparison(cols)),
-            None => self.expr(Kind::Bool, cols, 2),
-        };
+        let condition = self.expr(Kind::Bool, cols, 2);
         match joined {
             Some(joined) => format!(" WHERE {joined} AND {condition}"),
             None => format!(" WHERE {condition}"),
@@ -346,8 +341,7 @@ impl Writer<'_> {
                 Some(col) => (col.name, col.kind, col.exact),
                 None => {
                     let kind = kinds.map_or_else(|| self.kind(), |kinds| kinds[place]);
-                    let subquery = if self.chance(15) { self.subquery(kind, &cols) } else { None };
-                    (subquery.unwrap_or_else(|| self.expr(kind, &cols, 2)), kind, true)
+                    (self.expr(kind, &cols, 2), kind, true)
                 }
             };
             items.push(format!("{text} AS {name}"));
@@ -511,57 +505,6 @@ impl Writer<'_> {
             }
             _ => self.call(kind, cols, depth),
         }
-    }
-
-    /// A subquery, now and then one that refers to the columns around it: a predicate or a value.
-    fn subquery(&mut self, kind: Kind, cols: &[Col]) -> Option<String> {
-        // One is enough, and not beside a join: rows times rows.
-        if self.joined || cols.is_empty() {
-            return None;
-        }
-        self.joined = true;
-        let narrow: Vec<Rel> = self.relations.iter().filter(|relation| !relation.wide).cloned().collect();
-        let relation = narrow.choose(self.random)?.clone();
-        let alias = self.name("q");
-        let inner: Vec<Col> =
-            relation.cols.iter().map(|col| Col { name: format!("{alias}.{}", col.name), ..col.clone() }).collect();
-        let mut condition = if self.chance(50) { self.comparison(&inner) } else { "true".to_string() };
-        if self.chance(60)
-            && let Some(one) = self.exact_of(cols, &KINDS)
-            // A bare name would mean the inner relation's column, if it has one of this name.
-            && one.name.contains('.')
-            && let Some(other) = self.exact_of(&inner, &[one.kind])
-        {
-            self.count("correlated");
-            let operator = ["=", "=", "=", "<>", "<", ">="].choose(self.random).unwrap();
-            condition = format!("{condition} AND {} {operator} {}", other.name, one.name);
-        }
-        let from = format!("FROM ⟦{}⟧ AS {alias} WHERE {condition}", relation.name);
-        let not = if self.chance(50) { "NOT " } else { "" };
-        if kind == Kind::Bool && self.chance(70) {
-            if self.chance(50) {
-                self.count("EXISTS");
-                return Some(format!("({not}EXISTS (SELECT 1 {from}))"));
-            }
-            let value = self.exact_of(cols, &KINDS)?;
-            let member = self.exact_of(&inner, &[value.kind])?;
-            if self.chance(70) {
-                self.count("IN (SELECT)");
-                return Some(format!("({} {not}IN (SELECT {} {from}))", value.name, member.name));
-            }
-            self.count("ANY or ALL (SELECT)");
-            let operator = ["=", "<>", "<", ">="].choose(self.random).unwrap();
-            let word = if self.chance(50) { "ANY" } else { "ALL" };
-            return Some(format!("({} {operator} {word} (SELECT {} {from}))", value.name, member.name));
-        }
-        self.count("scalar subquery");
-        let column = self.exact_of(&inner, &[kind])?;
-        let call = match kind {
-            Kind::Int8 if self.chance(30) => "count(*)".to_string(),
-            Kind::Bool => format!("bool_or({})", column.name),
-            _ => format!("max({})", column.name),
-        };
-        Some(format!("(SELECT {call} {from})"))
     }
 
     fn call(&mut self, kind: Kind, cols: &[Col], depth: usize) -> String {

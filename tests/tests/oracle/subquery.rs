@@ -16,6 +16,7 @@ struct Inner {
 impl Writer<'_> {
     /// A condition with a subquery; `None` if nothing fits.
     pub(crate) fn subquery_condition(&mut self, cols: &[Col]) -> Option<String> {
+        self.spend()?;
         let inner = self.inner(cols)?;
         let Inner { from, condition, .. } = &inner;
         let draw = self.random.random_range(0..8);
@@ -57,6 +58,7 @@ impl Writer<'_> {
 
     /// A value of a subquery, and its type.
     pub(crate) fn subquery_value(&mut self, cols: &[Col]) -> Option<(String, Kind)> {
+        self.spend()?;
         let inner = self.inner(cols)?;
         let Inner { from, condition, .. } = &inner;
         Some(match self.random.random_range(0..6) {
@@ -80,6 +82,11 @@ impl Writer<'_> {
                 (format!("(SELECT {name} FROM {from}{condition} ORDER BY {name} DESC LIMIT 1)"), kind)
             }
         })
+    }
+
+    /// One is enough, and not beside a join: rows times rows.
+    fn spend(&mut self) -> Option<()> {
+        (!std::mem::replace(&mut self.joined, true)).then_some(())
     }
 
     /// A relation for a subquery, with what ties it to the row at hand.

@@ -3,8 +3,8 @@
 use datafusion::common::Column;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Distinct, Expr, JoinType, LogicalPlan};
-use thalweg_dataflow::Result;
 use thalweg_dataflow::types::PgType;
+use thalweg_dataflow::{Error, Result};
 
 use super::part::Key;
 use super::{Unnester, named, project};
@@ -70,6 +70,7 @@ impl<'a> Domain<'a> {
 
     /// The distinct values of the columns, under names of their own.
     pub(super) fn rows(&self, unnester: &Unnester<'_>) -> Result<(LogicalPlan, Vec<Key>)> {
+        unnester.note_copy(self.outer)?;
         let mut exprs = Vec::with_capacity(self.columns.len());
         let mut keys = Vec::with_capacity(self.columns.len());
         for (column, ty) in &self.columns {
@@ -99,6 +100,22 @@ pub(super) fn each_outer_column(plan: &LogicalPlan, each: &mut dyn FnMut(&Column
                 Ok(TreeNodeRecursion::Continue)
             })
         })
+    })?;
+    Ok(())
+}
+
+/// Calls `each` for all columns of outer queries that the subqueries of an expression name.
+pub(in crate::planner) fn outer_columns(expr: &Expr, each: &mut dyn FnMut(&Column)) -> Result<()> {
+    expr.apply(|inner| {
+        let subquery = match inner {
+            Expr::ScalarSubquery(subquery) => subquery,
+            Expr::Exists(exists) => &exists.subquery,
+            Expr::InSubquery(test) => &test.subquery,
+            Expr::SetComparison(test) => &test.subquery,
+            _ => return Ok(TreeNodeRecursion::Continue),
+        };
+        each_outer_column(&subquery.subquery, each).map_err(Error::into_datafusion)?;
+        Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(())
 }

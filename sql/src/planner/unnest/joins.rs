@@ -9,7 +9,7 @@ use datafusion::prelude::lit;
 use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::condition::{Pair, across, has};
-use super::domain::{Domain, each_outer_column};
+use super::domain::{Domain, each_outer_column, outer_columns};
 use super::part::Part;
 use super::value::Attached;
 use super::{Unnester, filtered, is_nested, named, project, select};
@@ -145,23 +145,11 @@ fn sides(condition: &Expr, node: &Join) -> Result<(bool, bool)> {
         right |= has(node.right.schema(), column);
     };
     condition.apply(|inner| {
-        match inner {
-            Expr::Column(column) => note(column),
-            Expr::ScalarSubquery(subquery) => {
-                each_outer_column(&subquery.subquery, &mut note).map_err(Error::into_datafusion)?
-            }
-            Expr::Exists(exists) => {
-                each_outer_column(&exists.subquery.subquery, &mut note).map_err(Error::into_datafusion)?
-            }
-            Expr::InSubquery(test) => {
-                each_outer_column(&test.subquery.subquery, &mut note).map_err(Error::into_datafusion)?
-            }
-            Expr::SetComparison(test) => {
-                each_outer_column(&test.subquery.subquery, &mut note).map_err(Error::into_datafusion)?
-            }
-            _ => {}
+        if let Expr::Column(column) = inner {
+            note(column);
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
+    outer_columns(condition, &mut note)?;
     Ok((left, right))
 }

@@ -15,7 +15,7 @@ use super::part::{Key, Part};
 use super::rows::Rows;
 use super::value::{Attached, distinct};
 use super::{ROW, Unnester, aggregate_call, named, project};
-use crate::planner::functions::extreme_key;
+use crate::planner::functions::{self, extreme_key};
 
 /// The column that tells of a query's only column whether it has nulls: null if there are no rows.
 pub(super) struct Nulls {
@@ -73,6 +73,7 @@ impl Unnester<'_> {
         let Some(column) = query.schema().columns().into_iter().next() else {
             return Err(Error::internal("a subquery without its column"));
         };
+        self.note_copy(query)?;
         let part = self.completed(self.push(query, domain)?, domain)?;
         let (is_null, any) = (self.fresh("null"), self.fresh("nulls"));
         let part = self.narrow(part, vec![named(Expr::Column(column).is_null(), &is_null)])?;
@@ -103,7 +104,7 @@ impl Unnester<'_> {
             _ => None,
         };
         match least {
-            Some(least) if ty != PgType::Bool && !(self.view && ty == PgType::Bytea) => {
+            Some(least) if ty != PgType::Bool => {
                 let extreme = self.extreme(attached, &query, (column, ty), least)?;
                 let value = (*test.expr).clone();
                 let holds = Expr::BinaryExpr(BinaryExpr {
@@ -135,10 +136,14 @@ impl Unnester<'_> {
         let part = self.completed(self.push(query, &domain)?, &domain)?;
         let (given, extreme, any) = (self.fresh("given"), self.fresh("extreme"), self.fresh("nulls"));
         let part = self.narrow(part, vec![named(Expr::Column(column), &given)])?;
-        // The engine orders every type as PostgreSQL does, Arrow does not.
-        let keyed = !self.view && extreme_key::is_needed(&ty);
+        // Arrow orders some types its own way; of a numeric's modifier the engine knows nothing.
+        let (keyed, modified) = (extreme_key::is_needed(&ty), matches!(ty, PgType::Numeric(Some(_))));
         let given = Expr::Column(given);
-        let argument = if keyed { extreme_key::key(given.clone(), &ty) } else { given.clone() };
+        let argument = match (keyed, modified) {
+            (true, _) => extreme_key::key(given.clone(), &ty),
+            (_, true) => functions::cast(given.clone(), &ty, &PgType::Numeric(None), "UTC")?,
+            _ => given.clone(),
+        };
         let function = if least { min_udaf() } else { max_udaf() };
         let calls = vec![
             named(aggregate_call(function, argument), &extreme),
@@ -153,7 +158,11 @@ impl Unnester<'_> {
             attached.add(self, part)?
         }
         let value = Expr::Column(extreme);
-        let value = if keyed { extreme_key::value(value, &ty) } else { value };
+        let value = match (keyed, modified) {
+            (true, _) => extreme_key::value(value, &ty),
+            (_, true) => functions::cast(value, &PgType::Numeric(None), &ty, "UTC")?,
+            _ => value,
+        };
         Ok(Extreme { value, nulls: Nulls { column: any } })
     }
 

@@ -28,29 +28,34 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, TableReference};
-use datafusion::logical_expr::{
-    Aggregate, Distinct, Expr, Filter, LogicalPlan, Projection, SortExpr, Subquery, Window,
-};
-use thalweg_dataflow::{Error, Result};
+use std::cell::Cell;
 
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, TableReference};
+use datafusion::logical_expr::{Aggregate, Distinct, Expr, Filter, LogicalPlan, Projection, SortExpr, Subquery, Window};
+use thalweg_dataflow::{Error, Result, SqlState};
+
+pub(super) use domain::outer_columns;
 pub(super) use push::row_number;
 use value::Attached;
 
 /// The same query without subqueries. `names` gives names that nothing else has; `view` tells
 /// whether the result is maintained, where a LIMIT that saves a query work only makes some.
 pub(crate) fn unnest(plan: LogicalPlan, names: &dyn Fn(&str) -> String, view: bool) -> Result<LogicalPlan> {
-    Unnester { names, view }.rewrite(plan)
+    Unnester { names, view, copied: Cell::new(0) }.rewrite(plan)
 }
 
 /// `(a, b, ...)` before IN, as the binder writes it.
 pub(super) const ROW: &str = "row";
 
+/// How many nodes of outer sides may be copied: each level of subqueries may double them.
+const MAX_COPIED: usize = 20_000;
+
 /// What all steps share.
 struct Unnester<'a> {
     names: &'a dyn Fn(&str) -> String,
     view: bool,
+    copied: Cell<usize>,
 }
 
 impl Unnester<'_> {
@@ -60,12 +65,26 @@ impl Unnester<'_> {
         Column::new(Some(TableReference::bare(name.clone())), name)
     }
 
+    /// Notes that a plan is used once more.
+    fn note_copy(&self, plan: &LogicalPlan) -> Result<()> {
+        let mut nodes = 0;
+        plan.apply(|_| {
+            nodes += 1;
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        self.copied.set(self.copied.get() + nodes);
+        if self.copied.get() > MAX_COPIED {
+            return Err(Error::new(SqlState::StatementTooComplex, "subqueries depend on each other too deeply"));
+        }
+        Ok(())
+    }
+
     /// The plan without subqueries; inputs first.
     fn rewrite(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         let plan = plan
             .map_children(|input| {
                 let rewritten = self.rewrite(input).map_err(Error::into_datafusion)?;
-                Ok(datafusion::common::tree_node::Transformed::yes(rewritten))
+                Ok(Transformed::yes(rewritten))
             })?
             .data;
         if let LogicalPlan::Join(join) = plan {
