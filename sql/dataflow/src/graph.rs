@@ -4,17 +4,18 @@
 //! node. Inputs have smaller numbers than their users, so one pass from low to high is an epoch.
 //! Knows neither threads nor storage.
 
+mod epoch;
+mod key;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
-use datafusion::physical_expr::PhysicalExpr;
 
 use crate::arrangement::Arrangement;
-use crate::arrangement::hash::hash_bytes;
-use crate::delta::{Batch, Delta, of_columns};
+use crate::delta::Delta;
 use crate::error::{Error, Result};
 use crate::operator::Errors;
 use crate::operator::index::{Index, IndexReader};
@@ -23,43 +24,14 @@ use crate::operator::map::Map;
 use crate::operator::partition::Partition;
 use crate::operator::reduce::{Changed, Reduce};
 use crate::operator::top_k::TopK;
-use crate::plan::{Call, Constants, GroupFunction, JoinKind, Key, On, Op, Plan, RelationId, SortColumn};
-use crate::types::PgType;
+use crate::plan::{JoinKind, Op, Plan, RelationId};
 
-/// Changes with the form of any operator's state; part of every fingerprint.
-const STATE_VERSION: u32 = 1;
+use epoch::{Place, run_node};
+pub(crate) use key::NodeKey;
+use key::{fingerprint, indexed, inputs_of, key_of, rename};
 
 /// A node's number.
 pub(crate) type NodeId = u32;
-
-/// What tells one node from another.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum NodeKey {
-    /// Columns of a source.
-    Source(RelationId, Vec<usize>),
-    /// A table's changes.
-    Table(RelationId),
-    /// Filters and projections, with the types of the output.
-    Map(NodeId, Vec<Arc<dyn PhysicalExpr>>, Vec<Arc<dyn PhysicalExpr>>, Vec<PgType>),
-    /// UNION ALL.
-    Union(Vec<NodeId>),
-    /// GROUP BY.
-    Groups(NodeId, Vec<usize>, Vec<Call>),
-    /// Whole rows, kept.
-    Rows(NodeId),
-    /// Whole rows, kept by key for those who look them up, perhaps in an order within it.
-    Index(NodeId, Vec<Key>, Option<Vec<SortColumn>>),
-    /// The first rows of groups: the input, its ordered index, offset and limit.
-    TopK(NodeId, NodeId, u64, Option<u64>),
-    /// A function of groups: the input, its ordered index, columns passed through, arguments.
-    Partition(NodeId, NodeId, [Vec<usize>; 2], GroupFunction),
-    /// A join: which, the inputs, their indexes.
-    Join(JoinKind, [NodeId; 2], [NodeId; 2]),
-    /// Rows that never change.
-    Values(Arc<Constants>),
-    /// In a view's private dataflow: a node of the live one, read by snapshots.
-    Imported(NodeId),
-}
 
 /// What a node does.
 #[derive(Debug)]
@@ -181,10 +153,6 @@ pub(crate) fn nullable(schema: &SchemaRef) -> SchemaRef {
     Arc::new(Schema::new(
         schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>(),
     ))
-}
-
-fn digest(text: &str) -> String {
-    format!("{:016x}{:016x}", hash_bytes(text.as_bytes()), hash_bytes(format!("thalweg {text}").as_bytes()))
 }
 
 impl Dataflow {
@@ -564,227 +532,4 @@ impl Dataflow {
         }
         Ok(errors_changed)
     }
-}
-
-/// A node's place in an epoch.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    frame: Frame,
-    /// It has seen no barrier yet.
-    fresh: bool,
-    /// Another node reads it.
-    read: bool,
-}
-
-fn run_node(
-    id: NodeId,
-    node: &mut Node,
-    deltas: &HashMap<NodeId, Delta>,
-    inputs: &mut Inputs,
-    Place { frame, fresh, read }: Place,
-) -> Result<Changed> {
-    let mut errors = Vec::new();
-    let mut touched = 0;
-    let empty = Delta::new();
-    let delta_of = |id: &NodeId| deltas.get(id).unwrap_or(&empty);
-    let delta = match (&mut node.op, &node.key) {
-        (NodeOp::Source, NodeKey::Source(relation, columns)) => match inputs.sources.get(relation) {
-            Some((built, batches)) => source_rows(built, batches, columns, &node.schema)?,
-            None => Delta::new(),
-        },
-        (NodeOp::Table, NodeKey::Table(relation)) => inputs.tables.remove(relation).unwrap_or_default(),
-        (NodeOp::Imported, _) => inputs.imported.remove(&id).unwrap_or_default(),
-        (NodeOp::Union, NodeKey::Union(below)) => {
-            // The columns keep the union's own names.
-            let schema = &node.schema;
-            let parts = below.iter().flat_map(delta_of);
-            parts
-                .map(|batch| {
-                    let rows = of_columns(schema, batch.rows.columns().to_vec(), batch.rows.num_rows())?;
-                    Ok(Batch { rows, diffs: batch.diffs.clone() })
-                })
-                .collect::<Result<_>>()?
-        }
-        (NodeOp::Map(map), NodeKey::Map(input, ..)) => {
-            let mut out = Delta::new();
-            for batch in delta_of(input) {
-                map.apply(batch, &mut out, &mut errors)?;
-            }
-            out
-        }
-        (NodeOp::Reduce(reduce), NodeKey::Groups(input, ..) | NodeKey::Rows(input)) => {
-            let delta = delta_of(input);
-            if fresh {
-                reduce.seed(frame.epoch, frame.oldest);
-            } else if delta.is_empty() {
-                return Ok(Changed::default());
-            }
-            for batch in delta {
-                reduce.push(batch, frame.epoch, frame.oldest, frame.workers)?;
-            }
-            let changed = reduce.finish(frame.epoch, read)?;
-            return Ok(Changed { touched: rows_of(delta) + rows_of(&changed.delta), ..changed });
-        }
-        (NodeOp::TopK(top), NodeKey::TopK(input, ..)) => {
-            let (delta, walked) = top.run(delta_of(input), frame.workers)?;
-            touched = walked;
-            delta
-        }
-        (NodeOp::Partition(partition), NodeKey::Partition(input, ..)) => {
-            let changed = partition.run(delta_of(input), fresh, frame.workers)?;
-            (errors, touched) = (changed.errors, changed.touched);
-            changed.delta
-        }
-        (NodeOp::Index(index), NodeKey::Index(input, ..)) => {
-            let delta = delta_of(input);
-            index.apply(delta, frame.epoch, frame.oldest, frame.workers)?;
-            return Ok(Changed {
-                rows: delta.iter().map(Batch::count).sum(),
-                touched: rows_of(delta),
-                ..Changed::default()
-            });
-        }
-        (NodeOp::Join(join), NodeKey::Join(_, [left, right], _)) => {
-            let (left, right) = (delta_of(left), delta_of(right));
-            let delta = join.run(left, right, frame.workers)?;
-            touched = rows_of(left) + rows_of(right) + rows_of(&delta);
-            delta
-        }
-        (NodeOp::Values, NodeKey::Values(constants)) if fresh => {
-            vec![Batch::inserted(of_columns(
-                &node.schema,
-                constants.rows().columns().to_vec(),
-                constants.rows().num_rows(),
-            )?)]
-        }
-        (NodeOp::Values, _) => Delta::new(),
-        _ => return Err(Error::internal(format!("node {id} is not what its key says"))),
-    };
-    Ok(Changed { touched, ..Changed::of(delta, errors) })
-}
-
-fn rows_of(delta: &[Batch]) -> u64 {
-    delta.iter().map(|batch| batch.rows.num_rows() as u64).sum()
-}
-
-fn source_rows(built: &[usize], batches: &[RecordBatch], columns: &[usize], schema: &SchemaRef) -> Result<Delta> {
-    let places = columns
-        .iter()
-        .map(|column| {
-            built
-                .iter()
-                .position(|have| have == column)
-                .ok_or_else(|| Error::internal(format!("column {column} of a source was not built")))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let mut delta = Delta::with_capacity(batches.len());
-    for batch in batches.iter().filter(|batch| batch.num_rows() > 0) {
-        let arrays = places.iter().map(|place| batch.column(*place).clone()).collect();
-        delta.push(Batch::inserted(of_columns(schema, arrays, batch.num_rows())?));
-    }
-    Ok(delta)
-}
-
-fn inputs_of(key: &NodeKey) -> Vec<NodeId> {
-    match key {
-        NodeKey::Source(..) | NodeKey::Table(_) | NodeKey::Imported(_) | NodeKey::Values(_) => Vec::new(),
-        NodeKey::Map(input, ..) | NodeKey::Groups(input, ..) | NodeKey::Rows(input) | NodeKey::Index(input, ..) => {
-            vec![*input]
-        }
-        NodeKey::TopK(input, index, ..) | NodeKey::Partition(input, index, ..) => vec![*input, *index],
-        NodeKey::Union(inputs) => inputs.clone(),
-        NodeKey::Join(_, inputs, indexes) => inputs.iter().chain(indexes).copied().collect(),
-    }
-}
-
-fn rename(key: &NodeKey, here: &HashMap<NodeId, NodeId>) -> Result<NodeKey> {
-    let at = |id: &NodeId| here.get(id).copied().ok_or_else(|| Error::internal("a build's node before its input"));
-    Ok(match key {
-        NodeKey::Source(relation, columns) => NodeKey::Source(*relation, columns.clone()),
-        NodeKey::Table(relation) => NodeKey::Table(*relation),
-        NodeKey::Imported(live) => NodeKey::Imported(*live),
-        NodeKey::Map(input, filters, project, types) => {
-            NodeKey::Map(at(input)?, filters.clone(), project.clone(), types.clone())
-        }
-        NodeKey::Union(inputs) => NodeKey::Union(inputs.iter().map(at).collect::<Result<_>>()?),
-        NodeKey::Groups(input, keys, calls) => NodeKey::Groups(at(input)?, keys.clone(), calls.clone()),
-        NodeKey::Rows(input) => NodeKey::Rows(at(input)?),
-        NodeKey::Index(input, keys, order) => NodeKey::Index(at(input)?, keys.clone(), order.clone()),
-        NodeKey::TopK(input, index, offset, limit) => NodeKey::TopK(at(input)?, at(index)?, *offset, *limit),
-        NodeKey::Partition(input, index, columns, function) => {
-            NodeKey::Partition(at(input)?, at(index)?, columns.clone(), function.clone())
-        }
-        NodeKey::Join(kind, [left, right], [left_index, right_index]) => {
-            NodeKey::Join(*kind, [at(left)?, at(right)?], [at(left_index)?, at(right_index)?])
-        }
-        NodeKey::Values(rows) => NodeKey::Values(rows.clone()),
-    })
-}
-
-/// The indexes a plan's node reads.
-fn indexed(plan: &Plan, inputs: &[NodeId]) -> Vec<NodeKey> {
-    match (&plan.op, inputs) {
-        (Op::Join { on, .. }, [left, right]) => {
-            let keys = |column: fn(&On) -> usize| {
-                on.iter().map(|on| Key { column: column(on), nulls_equal: on.nulls_equal }).collect::<Vec<_>>()
-            };
-            vec![NodeKey::Index(*left, keys(|on| on.left), None), NodeKey::Index(*right, keys(|on| on.right), None)]
-        }
-        (Op::TopK { keys, order, .. } | Op::Partition { keys, order, .. }, [input]) => {
-            let keys = keys.iter().map(|column| Key { column: *column, nulls_equal: true }).collect();
-            vec![NodeKey::Index(*input, keys, Some(order.clone()))]
-        }
-        _ => Vec::new(),
-    }
-}
-
-fn key_of(plan: &Plan, inputs: &[NodeId], indexes: &[NodeId]) -> Option<NodeKey> {
-    Some(match &plan.op {
-        Op::Source { relation, columns } => NodeKey::Source(*relation, columns.clone()),
-        Op::Table { relation } => NodeKey::Table(*relation),
-        Op::View { .. } => return None,
-        Op::Map { filters, project, .. } => {
-            let types = plan.schema.fields().iter().map(|field| PgType::of(field)).collect();
-            NodeKey::Map(*inputs.first()?, filters.clone(), project.clone(), types)
-        }
-        Op::Union { .. } => NodeKey::Union(inputs.to_vec()),
-        Op::Reduce { keys, calls, .. } => NodeKey::Groups(*inputs.first()?, keys.clone(), calls.clone()),
-        Op::Join { kind, .. } => NodeKey::Join(*kind, inputs.try_into().ok()?, indexes.try_into().ok()?),
-        Op::TopK { offset, limit, .. } => NodeKey::TopK(*inputs.first()?, *indexes.first()?, *offset, *limit),
-        Op::Partition { function, passed, arguments, .. } => {
-            let columns = [passed.clone(), arguments.clone()];
-            NodeKey::Partition(*inputs.first()?, *indexes.first()?, columns, function.clone())
-        }
-        Op::Values { rows } => NodeKey::Values(rows.clone()),
-    })
-}
-
-/// A text that is the same for the same computation, digested.
-fn fingerprint(key: &NodeKey, schema: &SchemaRef, below: &[&Node]) -> String {
-    let types: Vec<String> = schema.fields().iter().map(|field| PgType::of(field).name()).collect();
-    let inputs: Vec<&str> = below.iter().map(|node| node.fingerprint.as_str()).collect();
-    let what = match key {
-        NodeKey::Source(relation, columns) => format!("source {} {columns:?}", relation.0),
-        NodeKey::Table(relation) => format!("table {}", relation.0),
-        NodeKey::Imported(live) => format!("imported {live}"),
-        NodeKey::Map(_, filters, project, _) => {
-            let list = |exprs: &[Arc<dyn PhysicalExpr>]| {
-                exprs.iter().map(|expr| expr.to_string()).collect::<Vec<_>>().join(", ")
-            };
-            format!("map where {} give {}", list(filters), list(project))
-        }
-        NodeKey::Union(_) => "union".to_string(),
-        NodeKey::Groups(_, keys, calls) => {
-            let calls: Vec<String> = calls.iter().map(|call| call.to_string()).collect();
-            format!("groups by {keys:?} {}", calls.join(", "))
-        }
-        NodeKey::Rows(_) => "rows".to_string(),
-        NodeKey::Index(_, keys, order) => format!("index by {keys:?} in order {order:?}"),
-        NodeKey::TopK(_, _, offset, limit) => format!("top {limit:?} after {offset}"),
-        NodeKey::Partition(_, _, columns, function) => format!("partition {columns:?} {}", function.0.text()),
-        NodeKey::Join(kind, ..) => format!("{kind:?} join"),
-        NodeKey::Values(rows) => format!("values {rows}"),
-    };
-    let retracts = below.iter().any(|node| node.retracts);
-    digest(&format!("{STATE_VERSION} {what} -> {} retracts={retracts} over {}", types.join(", "), inputs.join(" ")))
 }

@@ -32,7 +32,9 @@ use std::cell::Cell;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, TableReference};
-use datafusion::logical_expr::{Aggregate, Distinct, Expr, Filter, LogicalPlan, Projection, SortExpr, Subquery, Window};
+use datafusion::logical_expr::{
+    Aggregate, Distinct, Expr, Filter, LogicalPlan, Projection, SortExpr, Subquery, Window,
+};
 use thalweg_dataflow::{Error, Result, SqlState};
 
 pub(super) use domain::outer_columns;

@@ -1,0 +1,131 @@
+//! One node in one epoch: the deltas of its inputs in, its own out.
+
+use std::collections::HashMap;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use super::{Frame, Inputs, Node, NodeId, NodeKey, NodeOp};
+use crate::delta::{Batch, Delta, of_columns};
+use crate::error::{Error, Result};
+use crate::operator::reduce::Changed;
+
+/// A node's place in an epoch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) frame: Frame,
+    /// It has seen no barrier yet.
+    pub(super) fresh: bool,
+    /// Another node reads it.
+    pub(super) read: bool,
+}
+
+/// Runs one node: what it changes.
+pub(super) fn run_node(
+    id: NodeId,
+    node: &mut Node,
+    deltas: &HashMap<NodeId, Delta>,
+    inputs: &mut Inputs,
+    Place { frame, fresh, read }: Place,
+) -> Result<Changed> {
+    let mut errors = Vec::new();
+    let mut touched = 0;
+    let empty = Delta::new();
+    let delta_of = |id: &NodeId| deltas.get(id).unwrap_or(&empty);
+    let delta = match (&mut node.op, &node.key) {
+        (NodeOp::Source, NodeKey::Source(relation, columns)) => match inputs.sources.get(relation) {
+            Some((built, batches)) => source_rows(built, batches, columns, &node.schema)?,
+            None => Delta::new(),
+        },
+        (NodeOp::Table, NodeKey::Table(relation)) => inputs.tables.remove(relation).unwrap_or_default(),
+        (NodeOp::Imported, _) => inputs.imported.remove(&id).unwrap_or_default(),
+        (NodeOp::Union, NodeKey::Union(below)) => {
+            // The columns keep the union's own names.
+            let schema = &node.schema;
+            let parts = below.iter().flat_map(delta_of);
+            parts
+                .map(|batch| {
+                    let rows = of_columns(schema, batch.rows.columns().to_vec(), batch.rows.num_rows())?;
+                    Ok(Batch { rows, diffs: batch.diffs.clone() })
+                })
+                .collect::<Result<_>>()?
+        }
+        (NodeOp::Map(map), NodeKey::Map(input, ..)) => {
+            let mut out = Delta::new();
+            for batch in delta_of(input) {
+                map.apply(batch, &mut out, &mut errors)?;
+            }
+            out
+        }
+        (NodeOp::Reduce(reduce), NodeKey::Groups(input, ..) | NodeKey::Rows(input)) => {
+            let delta = delta_of(input);
+            if fresh {
+                reduce.seed(frame.epoch, frame.oldest);
+            } else if delta.is_empty() {
+                return Ok(Changed::default());
+            }
+            for batch in delta {
+                reduce.push(batch, frame.epoch, frame.oldest, frame.workers)?;
+            }
+            let changed = reduce.finish(frame.epoch, read)?;
+            return Ok(Changed { touched: rows_of(delta) + rows_of(&changed.delta), ..changed });
+        }
+        (NodeOp::TopK(top), NodeKey::TopK(input, ..)) => {
+            let (delta, walked) = top.run(delta_of(input), frame.workers)?;
+            touched = walked;
+            delta
+        }
+        (NodeOp::Partition(partition), NodeKey::Partition(input, ..)) => {
+            let changed = partition.run(delta_of(input), fresh, frame.workers)?;
+            (errors, touched) = (changed.errors, changed.touched);
+            changed.delta
+        }
+        (NodeOp::Index(index), NodeKey::Index(input, ..)) => {
+            let delta = delta_of(input);
+            index.apply(delta, frame.epoch, frame.oldest, frame.workers)?;
+            return Ok(Changed {
+                rows: delta.iter().map(Batch::count).sum(),
+                touched: rows_of(delta),
+                ..Changed::default()
+            });
+        }
+        (NodeOp::Join(join), NodeKey::Join(_, [left, right], _)) => {
+            let (left, right) = (delta_of(left), delta_of(right));
+            let delta = join.run(left, right, frame.workers)?;
+            touched = rows_of(left) + rows_of(right) + rows_of(&delta);
+            delta
+        }
+        (NodeOp::Values, NodeKey::Values(constants)) if fresh => {
+            vec![Batch::inserted(of_columns(
+                &node.schema,
+                constants.rows().columns().to_vec(),
+                constants.rows().num_rows(),
+            )?)]
+        }
+        (NodeOp::Values, _) => Delta::new(),
+        _ => return Err(Error::internal(format!("node {id} is not what its key says"))),
+    };
+    Ok(Changed { touched, ..Changed::of(delta, errors) })
+}
+
+fn rows_of(delta: &[Batch]) -> u64 {
+    delta.iter().map(|batch| batch.rows.num_rows() as u64).sum()
+}
+
+fn source_rows(built: &[usize], batches: &[RecordBatch], columns: &[usize], schema: &SchemaRef) -> Result<Delta> {
+    let places = columns
+        .iter()
+        .map(|column| {
+            built
+                .iter()
+                .position(|have| have == column)
+                .ok_or_else(|| Error::internal(format!("column {column} of a source was not built")))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let mut delta = Delta::with_capacity(batches.len());
+    for batch in batches.iter().filter(|batch| batch.num_rows() > 0) {
+        let arrays = places.iter().map(|place| batch.column(*place).clone()).collect();
+        delta.push(Batch::inserted(of_columns(schema, arrays, batch.num_rows())?));
+    }
+    Ok(delta)
+}
