@@ -265,11 +265,7 @@ impl Binder<'_> {
         function: &ast::Function,
         list: &ast::FunctionArgumentList,
     ) -> Result<Typed> {
-        let inner = Env {
-            no_aggregates: Some(NESTED),
-            no_windows: Some("aggregate function calls"),
-            ..env.clone()
-        };
+        let inner = Env { no_aggregates: Some(NESTED), no_windows: Some("aggregate function calls"), ..env.clone() };
         let distinct = list.duplicate_treatment == Some(DuplicateTreatment::Distinct);
         let args = self.aggregate_arguments(&inner, name, list, distinct)?;
         let filter = match &function.filter {

@@ -378,7 +378,9 @@ fn regroup_subqueries(
         }
         // PostgreSQL knows columns again in a subquery, merged ones too, and no other expressions.
         let is_column = scope.columns.iter().any(|column| column.expr == own.data);
-        if (is_column || matches!(own.data, Expr::AggregateFunction(_))) && let Some((_, column)) = replacements.iter().find(|(known, _)| *known == own.data) {
+        if (is_column || matches!(own.data, Expr::AggregateFunction(_)))
+            && let Some((_, column)) = replacements.iter().find(|(known, _)| *known == own.data)
+        {
             let field = schema.field_with_unqualified_name(&column.name)?.clone();
             let grouped = Expr::OuterReferenceColumn(field, column.clone());
             return Ok(Transformed::new(grouped, true, TreeNodeRecursion::Jump));

@@ -32,12 +32,16 @@ use std::cell::Cell;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, TableReference};
-use datafusion::logical_expr::{Aggregate, Distinct, Expr, Filter, LogicalPlan, Projection, SortExpr, Subquery, Window};
+use datafusion::logical_expr::{
+    Aggregate, Distinct, Expr, Filter, LogicalPlan, Projection, SortExpr, Subquery, Window,
+};
 use thalweg_dataflow::{Error, Result, SqlState};
 
 pub(super) use domain::outer_columns;
 pub(super) use push::row_number;
 use value::Attached;
+
+use crate::planner::binder::with_stack;
 
 /// The same query without subqueries. `names` gives names that nothing else has; `view` tells
 /// whether the result is maintained, where a LIMIT that saves a query work only makes some.
@@ -81,6 +85,10 @@ impl Unnester<'_> {
 
     /// The plan without subqueries; inputs first.
     fn rewrite(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        with_stack(|| self.rewrite_node(plan))
+    }
+
+    fn rewrite_node(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         let plan = plan
             .map_children(|input| {
                 let rewritten = self.rewrite(input).map_err(Error::into_datafusion)?;
