@@ -117,7 +117,7 @@ impl<'a> Binder<'a> {
                 .hint(format!("Expressions may nest {MAX_DEPTH} levels deep.")));
         }
         self.depth.set(depth);
-        let result = work();
+        let result = with_stack(work);
         self.depth.set(depth - 1);
         result
     }
@@ -136,6 +136,13 @@ impl<'a> Binder<'a> {
             .sum();
         Some(before + span.start.column as usize)
     }
+}
+
+/// Runs `work` with stack enough for a level of a deeply nested statement.
+pub(crate) fn with_stack<T>(work: impl FnOnce() -> T) -> T {
+    const LEFT: usize = 512 << 10;
+    const MORE: usize = 4 << 20;
+    stacker::maybe_grow(LEFT, MORE, work)
 }
 
 /// An identifier as PostgreSQL folds it: lower case unless quoted.

@@ -114,7 +114,7 @@ impl Unnester<'_> {
 }
 
 /// Whether a plan is one row without columns: what is joined with it stays as it is.
-fn is_one_row(plan: &LogicalPlan) -> bool {
+pub(super) fn is_one_row(plan: &LogicalPlan) -> bool {
     matches!(plan, LogicalPlan::EmptyRelation(empty) if empty.produce_one_row && empty.schema.fields().is_empty())
 }
 

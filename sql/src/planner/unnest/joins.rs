@@ -11,8 +11,8 @@ use thalweg_dataflow::{Error, Result, SqlState};
 use super::condition::{Pair, across, has};
 use super::domain::{Domain, each_outer_column, outer_columns};
 use super::part::Part;
-use super::value::Attached;
-use super::{Unnester, filtered, is_nested, named, project, select};
+use super::value::{Attached, without_from};
+use super::{Unnester, extend, filtered, is_nested, named, project, select};
 
 impl Unnester<'_> {
     /// A join whose inputs hold no subqueries.
@@ -49,6 +49,16 @@ impl Unnester<'_> {
             let message = format!("invalid reference to FROM-clause entry for table \"{table}\"");
             return Err(Error::new(SqlState::InvalidColumnReference, message)
                 .detail("The combining JOIN type must be INNER or LEFT for a LATERAL reference."));
+        }
+        if let LogicalPlan::SubqueryAlias(alias) = node.right.as_ref()
+            && let Some(exprs) = without_from(&alias.input)
+            && (node.join_type == JoinType::Inner || node.filter.is_none() || node.filter == Some(lit(true)))
+            && node.on.is_empty()
+        {
+            let computed = exprs.iter().zip(alias.schema.columns());
+            let computed = computed.map(|(expr, column)| Ok(named(domain.own(expr.clone().unalias())?, &column)));
+            let plan = extend((*node.left).clone(), computed.collect::<Result<Vec<_>>>()?)?;
+            return self.rewrite(filtered(plan, node.filter.clone())?);
         }
         let part = self.completed(self.push(&node.right, domain)?, domain)?;
         let part = Part { order: Vec::new(), ..part }.exact(node.right.schema().columns())?;

@@ -41,6 +41,8 @@ pub(super) use domain::outer_columns;
 pub(super) use push::row_number;
 use value::Attached;
 
+use crate::planner::binder::with_stack;
+
 /// The same query without subqueries. `names` gives names that nothing else has; `view` tells
 /// whether the result is maintained, where a LIMIT that saves a query work only makes some.
 pub(crate) fn unnest(plan: LogicalPlan, names: &dyn Fn(&str) -> String, view: bool) -> Result<LogicalPlan> {
@@ -83,6 +85,10 @@ impl Unnester<'_> {
 
     /// The plan without subqueries; inputs first.
     fn rewrite(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        with_stack(|| self.rewrite_node(plan))
+    }
+
+    fn rewrite_node(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         let plan = plan
             .map_children(|input| {
                 let rewritten = self.rewrite(input).map_err(Error::into_datafusion)?;

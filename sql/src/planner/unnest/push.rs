@@ -19,6 +19,7 @@ use super::domain::Domain;
 use super::part::{Part, localized};
 use super::rows::keeps_one;
 use super::{Unnester, all_called, called, extend, filtered, named, project, select};
+use crate::planner::binder::with_stack;
 use crate::planner::typed::literal;
 
 impl Unnester<'_> {
@@ -27,6 +28,10 @@ impl Unnester<'_> {
         if !domain.concerns_plan(plan)? {
             return Ok(Part::independent(plan.clone()));
         }
+        with_stack(|| self.push_node(plan, domain))
+    }
+
+    fn push_node(&self, plan: &LogicalPlan, domain: &Domain<'_>) -> Result<Part> {
         match plan {
             LogicalPlan::Projection(projection) => self.push_projection(projection, domain),
             LogicalPlan::SubqueryAlias(alias) => self.push_alias(alias, domain),

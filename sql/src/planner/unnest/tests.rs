@@ -95,3 +95,26 @@ fn queries_without_outer_columns_are_computed_once() {
     assert_plan(&format!("SELECT {value}, {value} + 1 FROM brand_funnel"), &[(Inner, 2)], 0);
     assert_plan(&format!("SELECT {value} BETWEEN 1 AND 2 FROM brand_funnel"), &[(Inner, 1)], 0);
 }
+
+#[test]
+fn deep_nesting_is_an_error_at_most() {
+    let deep = |levels: usize, innermost: &str, level: &dyn Fn(usize, &str) -> String| {
+        let sql = (1..=levels).rev().fold(innermost.to_string(), |inner, number| level(number, &inner));
+        bind(&sql, false).map_err(|error| error.state().code().to_string())
+    };
+    let value = |_: usize, inner: &str| format!("SELECT ({inner})");
+    assert!(deep(120, "SELECT 1", &value).is_ok());
+    let member = |number: usize, inner: &str| format!("SELECT v FROM (SELECT 1 AS v) t{number} WHERE v IN ({inner})");
+    assert!(deep(60, "SELECT 1", &member).is_ok());
+    assert_eq!(deep(2_000, "SELECT 1", &member).map(|_| ()), Err("54001".to_string()));
+    // Each level needs the values of the one above, and those of all above that.
+    let count = |number: usize, inner: &str| {
+        let above =
+            if number == 1 { String::new() } else { format!("t{number}.viewers < t{}.viewers AND ", number - 1) };
+        format!("SELECT count(*) FROM brand_funnel t{number} WHERE {above}({inner}) < 5")
+    };
+    let innermost = |levels: usize| format!("SELECT count(*) FROM brand_funnel i WHERE i.viewers < t{levels}.viewers");
+    assert!(deep(5, &innermost(5), &count).is_ok());
+    let far = deep(40, &innermost(40), &count).map(|_| ());
+    assert!(far.is_ok() || far == Err("54001".to_string()), "{far:?}");
+}

@@ -13,7 +13,7 @@ use datafusion::prelude::lit;
 use thalweg_dataflow::types::{PgType, Zone};
 use thalweg_dataflow::{Error, Result, SqlState};
 
-use super::condition::has;
+use super::condition::{has, is_one_row};
 use super::domain::Domain;
 use super::part::{Key, Part, is_null, or_default};
 use super::rows::{Rows, exactly_one};
@@ -110,6 +110,9 @@ impl Unnester<'_> {
         let ty = PgType::of(query.schema().field(0));
         let outer = attached.outer(&query)?;
         let domain = Domain::of(&query, &outer)?;
+        if let Some(exprs) = without_from(&query) {
+            return domain.own(exprs[0].clone().unalias_nested().data);
+        }
         if domain.is_empty() {
             if rows == Rows::One {
                 let value = self.fresh("value");
@@ -193,6 +196,14 @@ impl Unnester<'_> {
         let part = distinct(self.narrow(part, vec![named(lit(true), &found)])?);
         attached.add(self, part)?;
         Ok(Expr::Column(found).is_not_null())
+    }
+}
+
+/// The expressions of a SELECT without FROM and conditions.
+pub(super) fn without_from(query: &LogicalPlan) -> Option<&[Expr]> {
+    match query {
+        LogicalPlan::Projection(projection) if is_one_row(&projection.input) => Some(&projection.expr),
+        _ => None,
     }
 }
 
