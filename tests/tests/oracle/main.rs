@@ -26,8 +26,8 @@ use run::{Failure, Tally, run};
 use script::{Script, Step};
 use source::Record;
 
-/// Rounds when nothing else is said: about three minutes on two cores.
-const ROUNDS: u64 = 40;
+/// Rounds when nothing else is said: about two minutes on two cores.
+const ROUNDS: u64 = 30;
 
 /// Views of one round.
 const VIEWS: usize = 12;
