@@ -96,7 +96,7 @@ pub(crate) fn create_table(cursor: &mut Cursor<'_>) -> Result<CreateTable> {
     let mut table =
         CreateTable { if_not_exists, name, columns: Vec::new(), defaults: Vec::new(), constraints: Vec::new() };
     if cursor.sees("AS") || cursor.sees("OF") || cursor.sees("PARTITION") {
-        return refuse(cursor, "CREATE TABLE ...");
+        return refuse(cursor, "CREATE TABLE ... _");
     }
     cursor.expect_token(&Token::LParen)?;
     if !cursor.takes_token(&Token::RParen) {
@@ -112,20 +112,21 @@ pub(crate) fn create_table(cursor: &mut Cursor<'_>) -> Result<CreateTable> {
         .iter()
         .any(|word| cursor.sees(word))
     {
-        return refuse(cursor, "CREATE TABLE ...");
+        return refuse(cursor, "CREATE TABLE ... _");
     }
     Ok(table)
 }
 
-fn refuse<T>(cursor: &Cursor<'_>, before: &str) -> Result<T> {
+/// Refuses the next word by name; it takes the place of `_` in the phrase.
+fn refuse<T>(cursor: &Cursor<'_>, phrase: &str) -> Result<T> {
     let word = cursor.word().unwrap_or_default();
-    Err(cursor.error_here(Error::unsupported(format!("{before} {word}"))))
+    Err(cursor.error_here(Error::unsupported(phrase.replace('_', &word))))
 }
 
 /// A column or a constraint of the table.
 fn item(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
     if cursor.sees("LIKE") || cursor.sees("EXCLUDE") || cursor.sees("FOREIGN") {
-        return refuse(cursor, "in a column list:");
+        return refuse(cursor, "_ in a column list");
     }
     let name = if cursor.takes("CONSTRAINT") { Some(cursor.identifier()?) } else { None };
     let rule = if cursor.takes("PRIMARY KEY") {
@@ -135,7 +136,7 @@ fn item(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
     } else if cursor.takes("CHECK") {
         check(cursor)?
     } else if name.is_some() {
-        return refuse(cursor, "a constraint");
+        return refuse(cursor, "_ as a constraint");
     } else {
         return column(cursor, table);
     };
@@ -159,7 +160,7 @@ fn check(cursor: &mut Cursor<'_>) -> Result<Rule> {
     let (_, text) = cursor.written_expression()?;
     cursor.expect_token(&Token::RParen)?;
     if cursor.sees("NO INHERIT") {
-        return refuse(cursor, "CHECK with");
+        return refuse(cursor, "CHECK with _ INHERIT");
     }
     Ok(Rule::Check(text))
 }
@@ -167,7 +168,7 @@ fn check(cursor: &mut Cursor<'_>) -> Result<Rule> {
 fn not_deferrable(cursor: &mut Cursor<'_>) -> Result<()> {
     cursor.takes("NOT DEFERRABLE");
     if cursor.sees("DEFERRABLE") || cursor.sees("INITIALLY DEFERRED") {
-        return refuse(cursor, "a constraint that is");
+        return refuse(cursor, "a constraint that is _");
     }
     cursor.takes("INITIALLY IMMEDIATE");
     Ok(())
@@ -204,7 +205,7 @@ fn column(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
         } else if constraint.is_some()
             || ["GENERATED", "REFERENCES", "COLLATE", "COMPRESSION"].iter().any(|word| cursor.sees(word))
         {
-            return refuse(cursor, "for a column:");
+            return refuse(cursor, "_ for a column");
         } else {
             break;
         };
@@ -243,7 +244,7 @@ pub(crate) fn truncate(cursor: &mut Cursor<'_>) -> Result<Kind> {
 /// ALTER; the word is taken already.
 pub(crate) fn alter(cursor: &mut Cursor<'_>) -> Result<Kind> {
     if !cursor.takes("TABLE") {
-        return refuse(cursor, "ALTER").map_err(|error: Error| {
+        return refuse(cursor, "ALTER _").map_err(|error: Error| {
             error.hint("Drop the object and create it again; CREATE OR REPLACE MATERIALIZED VIEW serves the old view until the new one is complete.")
         });
     }
@@ -255,11 +256,11 @@ pub(crate) fn alter(cursor: &mut Cursor<'_>) -> Result<Kind> {
     } else if cursor.takes("DROP") {
         drop_column(cursor)?
     } else if !cursor.takes("RENAME") {
-        return refuse(cursor, "ALTER TABLE ...");
+        return refuse(cursor, "ALTER TABLE ... _");
     } else if cursor.takes("TO") {
         AlterAction::Rename(cursor.identifier()?)
     } else if cursor.sees("CONSTRAINT") {
-        return refuse(cursor, "ALTER TABLE ... RENAME");
+        return refuse(cursor, "ALTER TABLE ... RENAME _");
     } else {
         cursor.takes("COLUMN");
         let old = cursor.identifier()?;
@@ -274,7 +275,7 @@ fn add_column(cursor: &mut Cursor<'_>, table: &Name) -> Result<AlterAction> {
     if !cursor.takes("COLUMN")
         && ["CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN"].iter().any(|word| cursor.sees(word))
     {
-        return refuse(cursor, "ALTER TABLE ... ADD");
+        return refuse(cursor, "ALTER TABLE ... ADD _");
     }
     let if_not_exists = cursor.takes("IF NOT EXISTS");
     let mut one = CreateTable {
@@ -291,7 +292,7 @@ fn add_column(cursor: &mut Cursor<'_>, table: &Name) -> Result<AlterAction> {
 /// The word DROP is taken already.
 fn drop_column(cursor: &mut Cursor<'_>) -> Result<AlterAction> {
     if !cursor.takes("COLUMN") && cursor.sees("CONSTRAINT") {
-        return refuse(cursor, "ALTER TABLE ... DROP");
+        return refuse(cursor, "ALTER TABLE ... DROP _");
     }
     let if_exists = cursor.takes("IF EXISTS");
     let name = cursor.identifier()?;
