@@ -11,7 +11,7 @@ use thalweg_dataflow::{Error, Result, SqlState};
 use super::condition::{Pair, across, has};
 use super::domain::{Domain, each_outer_column, outer_columns};
 use super::part::Part;
-use super::value::{Attached, without_from};
+use super::value::{Attached, bare, without_from};
 use super::{Unnester, extend, filtered, is_nested, named, project, select};
 
 impl Unnester<'_> {
@@ -56,7 +56,7 @@ impl Unnester<'_> {
             && node.on.is_empty()
         {
             let computed = exprs.iter().zip(alias.schema.columns());
-            let computed = computed.map(|(expr, column)| Ok(named(domain.own(expr.clone().unalias())?, &column)));
+            let computed = computed.map(|(expr, column)| Ok(named(domain.own(bare(expr.clone()))?, &column)));
             let plan = extend((*node.left).clone(), computed.collect::<Result<Vec<_>>>()?)?;
             return self.rewrite(filtered(plan, node.filter.clone())?);
         }

@@ -13,6 +13,7 @@ use thalweg_dataflow::Result;
 
 use super::condition::{Pair, equality};
 use super::domain::Domain;
+use super::value::bare;
 use super::{Unnester, filtered, named, project};
 
 /// A subquery as the right side of a join.
@@ -145,12 +146,8 @@ fn strip(
             strip(&filter.input, domain, conditions, values)
         }
         LogicalPlan::Projection(projection) => {
-            let columns: Vec<(Column, Expr)> = projection
-                .schema
-                .columns()
-                .into_iter()
-                .zip(projection.expr.iter().cloned().map(Expr::unalias))
-                .collect();
+            let columns: Vec<(Column, Expr)> =
+                projection.schema.columns().into_iter().zip(projection.expr.iter().cloned().map(bare)).collect();
             replace_all(conditions, values, &columns)?;
             strip(&projection.input, domain, conditions, values)
         }

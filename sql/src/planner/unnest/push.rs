@@ -18,6 +18,7 @@ use thalweg_dataflow::{Error, Result};
 use super::domain::Domain;
 use super::part::{Part, localized};
 use super::rows::keeps_one;
+use super::value::bare;
 use super::{Unnester, all_called, called, extend, filtered, named, project, select};
 use crate::planner::binder::with_stack;
 use crate::planner::typed::literal;
@@ -231,7 +232,7 @@ fn defaults(aggregate: &Aggregate) -> Result<Vec<(Column, Expr)>> {
 
 /// A select item over an aggregate's defaults.
 fn defaulted(expr: &Expr, defaults: &[(Column, Expr)]) -> Result<Expr> {
-    let replaced = expr.clone().unalias().transform(|inner| match &inner {
+    let replaced = bare(expr.clone()).transform(|inner| match &inner {
         Expr::Column(column) => match defaults.iter().find(|(known, _)| known == column) {
             Some((_, default)) => Ok(Transformed::yes(default.clone())),
             None => Ok(Transformed::no(inner)),

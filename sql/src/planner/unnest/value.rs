@@ -111,7 +111,7 @@ impl Unnester<'_> {
         let outer = attached.outer(&query)?;
         let domain = Domain::of(&query, &outer)?;
         if let Some(exprs) = without_from(&query) {
-            return domain.own(exprs[0].clone().unalias_nested().data);
+            return domain.own(bare(exprs[0].clone()));
         }
         if domain.is_empty() {
             if rows == Rows::One {
@@ -204,6 +204,14 @@ pub(super) fn without_from(query: &LogicalPlan) -> Option<&[Expr]> {
     match query {
         LogicalPlan::Projection(projection) if is_one_row(&projection.input) => Some(&projection.expr),
         _ => None,
+    }
+}
+
+/// An expression without the names around it.
+pub(super) fn bare(expr: Expr) -> Expr {
+    match expr {
+        Expr::Alias(alias) => bare(*alias.expr),
+        other => other,
     }
 }
 
