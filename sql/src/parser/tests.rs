@@ -187,10 +187,16 @@ fn syntax_errors_are_postgresql_s() {
         ("create table t (a int generated always as identity)", "0A000 GENERATED for a column is not supported @23"),
         ("create table t (a int, like s)", "0A000 LIKE in a column list is not supported @24"),
         ("create table t as select 1", "0A000 CREATE TABLE ... AS is not supported @16"),
-        ("create table t (a int default 1 default 2)", "42601 multiple default values specified for column \"a\" of table \"t\""),
+        (
+            "create table t (a int default 1 default 2)",
+            "42601 multiple default values specified for column \"a\" of table \"t\"",
+        ),
         ("alter table t add check (a > 0)", "0A000 ALTER TABLE ... ADD CHECK is not supported @19"),
         ("insert into t", "42601 syntax error at end of input @14"),
-        ("insert into t values (1) on conflict do update set a = 1", "42601 ON CONFLICT DO UPDATE requires inference specification or constraint name @26"),
+        (
+            "insert into t values (1) on conflict do update set a = 1",
+            "42601 ON CONFLICT DO UPDATE requires inference specification or constraint name @26",
+        ),
         ("insert into t values (1, default) returning default", "42601 DEFAULT is not allowed in this context @45"),
         ("update t set a = ", "42601 syntax error at end of input @18"),
         ("update t set (a, b) = (1)", "42601 number of columns does not match number of values"),
