@@ -141,9 +141,8 @@ struct Joined {
 impl Joined {
     fn of(plan: &Plan, relation: usize, starts: &[usize]) -> Joined {
         let mut places = vec![None; starts.last().copied().unwrap_or(0)];
-        for place in starts[relation]..starts[relation + 1] {
-            places[place] = Some(place - starts[relation]);
-        }
+        let own = &mut places[starts[relation]..starts[relation + 1]];
+        own.iter_mut().enumerate().for_each(|(place, known)| *known = Some(place));
         Joined { plan: plan.clone(), relations: BTreeSet::from([relation]), places }
     }
 

@@ -29,7 +29,8 @@ impl Binder<'_> {
     /// Binds an expression whose type may stay open.
     pub(crate) fn expr(&self, env: &Env<'_>, expr: &ast::Expr) -> Result<Typed> {
         let position = || self.position(expr.span());
-        self.nested(|| self.expr_inner(env, expr))
+        let settled = precedence::settled(expr);
+        self.nested(|| self.expr_inner(env, settled.as_ref().unwrap_or(expr)))
             .map(|typed| typed.at(position()))
             .map_err(|error| at(error, position()))
     }
@@ -53,9 +54,6 @@ impl Binder<'_> {
 
     fn expr_inner(&self, env: &Env<'_>, expr: &ast::Expr) -> Result<Typed> {
         use ast::Expr as E;
-        if let Some(settled) = precedence::settled(expr) {
-            return self.expr(env, &settled);
-        }
         match expr {
             E::Identifier(ident) => self.column(env, None, &fold(ident)),
             E::CompoundIdentifier(parts) => self.compound(env, parts),

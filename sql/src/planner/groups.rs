@@ -247,7 +247,8 @@ pub(super) fn aggregates(aggregate: &Aggregate) -> Result<Plan> {
             Vec::new(),
             *null_treatment,
         ));
-        rewritten.push((bare, *distinct, filter, order_by, type_of(expr, base.schema)));
+        let declared = type_of(expr, base.schema);
+        rewritten.push(Call { expr: bare, distinct: *distinct, filter, order_by, declared });
     }
     if arguments.places.is_empty() {
         // A batch of no columns would lose its rows.
@@ -255,33 +256,7 @@ pub(super) fn aggregates(aggregate: &Aggregate) -> Result<Plan> {
         let place = base.place(&one)?;
         arguments.column(&base.plan.schema, place);
     }
-    let schema = arguments.schema()?;
-    let mut calls = Vec::new();
-    let mut texts = Vec::new();
-    for (expr, distinct, filter, order_by, declared) in rewritten {
-        let inner = schema.inner();
-        let (props, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
-        let lowered = LoweredAggregateBuilder::new(&expr, &schema, inner, &props, &context);
-        let function = lowered.with_name(expr.schema_name().to_string()).build()?.aggregate;
-        let place = |expr: &Expr| match expr {
-            Expr::Column(column) => inner.index_of(&column.name).map_err(|error| Error::internal(error.to_string())),
-            other => Err(Error::internal(format!("{other} where a column was planned"))),
-        };
-        texts.push(format!(
-            "{expr}{} filter {filter:?} order {order_by:?} of {}",
-            if distinct { " distinct" } else { "" },
-            types(&arguments)
-        ));
-        let filter = filter.as_ref().map(place).transpose()?;
-        let constant = |by: &SortExpr| matches!(by.expr, Expr::Literal(..));
-        let order = order_by
-            .iter()
-            .filter(|by| !constant(by))
-            .map(|by| Ok((place(&by.expr)?, SortOptions { descending: !by.asc, nulls_first: by.nulls_first })))
-            .collect::<Result<_>>()?;
-        let result = engine_type(declared, function.field().data_type());
-        calls.push(GroupCall { function, distinct, filter, order, result: result.arrow() });
-    }
+    let (calls, text) = group_calls(&rewritten, &arguments)?;
     let names = aggregate.schema.fields().iter().map(|field| field.name().clone());
     let key_types = keys.iter().map(|key| PgType::of(base.plan.schema.field(*key)));
     let result_types =
@@ -298,9 +273,50 @@ pub(super) fn aggregates(aggregate: &Aggregate) -> Result<Plan> {
             keys,
             order: Vec::new(),
             arguments: arguments.places,
-            function: GroupFunction(Arc::new(Aggregates { calls, text: texts.join(", ") })),
+            function: GroupFunction(Arc::new(Aggregates { calls, text })),
         },
     })
+}
+
+/// An aggregate call over argument columns, what stands around it taken off.
+struct Call {
+    expr: Expr,
+    distinct: bool,
+    filter: Option<Expr>,
+    order_by: Vec<SortExpr>,
+    declared: PgType,
+}
+
+/// The calls as they are evaluated, and their text.
+fn group_calls(rewritten: &[Call], arguments: &Arguments) -> Result<(Vec<GroupCall>, String)> {
+    let schema = arguments.schema()?;
+    let mut calls = Vec::new();
+    let mut texts = Vec::new();
+    for Call { expr, distinct, filter, order_by, declared } in rewritten {
+        let inner = schema.inner();
+        let (props, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
+        let lowered = LoweredAggregateBuilder::new(expr, &schema, inner, &props, &context);
+        let function = lowered.with_name(expr.schema_name().to_string()).build()?.aggregate;
+        let place = |expr: &Expr| match expr {
+            Expr::Column(column) => inner.index_of(&column.name).map_err(|error| Error::internal(error.to_string())),
+            other => Err(Error::internal(format!("{other} where a column was planned"))),
+        };
+        texts.push(format!(
+            "{expr}{} filter {filter:?} order {order_by:?} of {}",
+            if *distinct { " distinct" } else { "" },
+            types(arguments)
+        ));
+        let filter = filter.as_ref().map(place).transpose()?;
+        let constant = |by: &SortExpr| matches!(by.expr, Expr::Literal(..));
+        let order = order_by
+            .iter()
+            .filter(|by| !constant(by))
+            .map(|by| Ok((place(&by.expr)?, SortOptions { descending: !by.asc, nulls_first: by.nulls_first })))
+            .collect::<Result<_>>()?;
+        let result = engine_type(declared.clone(), function.field().data_type());
+        calls.push(GroupCall { function, distinct: *distinct, filter, order, result: result.arrow() });
+    }
+    Ok((calls, texts.join(", ")))
 }
 
 /// Aggregates over one group.

@@ -29,7 +29,7 @@ pub(super) fn top_n(plan: Plan) -> Result<Plan> {
             offset: 0,
             limit: Some(limit),
         };
-        *rows = Box::new(Plan { op, schema });
+        **rows = Plan { op, schema };
     }
     Ok(plan)
 }

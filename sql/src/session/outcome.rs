@@ -83,7 +83,7 @@ pub enum Outcome {
     },
     /// No rows: the command tag.
     Done(String),
-    /// Data is wanted, and then [`Session::finish_copy`].
+    /// Data is wanted, and then [`finish_copy`](super::Session::finish_copy).
     Copy(Box<CopyIn>),
     /// There was no statement (EmptyQueryResponse).
     Empty,

@@ -16,7 +16,7 @@ use thalweg_sql::database::{Database, DatabaseOptions};
 use thalweg_sql::session::{Outcome, Session, Startup};
 
 use super::postgres::{Tables, insertion};
-use super::script::{Script, Setup, Step};
+use super::script::{Script, Setup, SourceSpec, Step};
 use super::source::Topics;
 use super::value::Kind;
 
@@ -135,6 +135,22 @@ impl Running {
         Ok(rows)
     }
 
+    /// Makes the sources and tables.
+    async fn create(&mut self, sources: &[SourceSpec]) -> Result<()> {
+        for source in sources {
+            let columns: Vec<String> =
+                source.columns.iter().map(|column| format!("{} {}", column.name, column.declared)).collect();
+            let (name, columns) = (&source.name, columns.join(", "));
+            let sql = if source.table {
+                format!("CREATE TABLE {name} ({columns})")
+            } else {
+                format!("CREATE SOURCE {name} ({columns}) WITH (connector='test', topic='{name}')")
+            };
+            self.run(&sql).await?;
+        }
+        Ok(())
+    }
+
     /// Waits until every source that is read has met the ends of its topic.
     async fn settle(&self, topics: &Topics) -> Result<(), String> {
         let start = Instant::now();
@@ -208,17 +224,7 @@ pub(crate) async fn run(script: &Script, tables: &Tables) -> Result<Tally, Failu
     };
     tables.reset(&script.sources).await;
     let mut running = open(&script.setup, &disk, &topics).await.map_err(plain)?;
-    for source in &script.sources {
-        let columns: Vec<String> =
-            source.columns.iter().map(|column| format!("{} {}", column.name, column.declared)).collect();
-        let (name, columns) = (&source.name, columns.join(", "));
-        let sql = if source.table {
-            format!("CREATE TABLE {name} ({columns})")
-        } else {
-            format!("CREATE SOURCE {name} ({columns}) WITH (connector='test', topic='{name}')")
-        };
-        running.run(&sql).await.map_err(plain)?;
-    }
+    running.create(&script.sources).await.map_err(plain)?;
     let mut tally = Tally::default();
     let mut alive: Vec<String> = Vec::new();
     for step in &script.steps {
@@ -242,12 +248,10 @@ pub(crate) async fn run(script: &Script, tables: &Tables) -> Result<Tally, Failu
                 alive.retain(|other| other != name);
             }
             Step::Append(source, partition, records) => {
-                if script.sources.iter().any(|spec| spec.name == *source && spec.table) {
-                    if let Some(sql) = insertion(source, records) {
-                        running.run(&sql).await.map_err(plain)?;
-                    }
-                } else {
+                if !script.sources.iter().any(|spec| spec.name == *source && spec.table) {
                     topics.get(source).append(*partition, records);
+                } else if let Some(sql) = insertion(source, records) {
+                    running.run(&sql).await.map_err(plain)?;
                 }
                 tables.append(source, records).await;
                 tally.rows += records.len();

@@ -8,7 +8,7 @@ use arrow::datatypes::SchemaRef;
 use super::{Frame, Inputs, Node, NodeId, NodeKey, NodeOp};
 use crate::delta::{Batch, Delta, of_columns};
 use crate::error::{Error, Result};
-use crate::operator::reduce::Changed;
+use crate::operator::reduce::{Changed, Reduce};
 
 /// A node's place in an epoch.
 #[derive(Debug, Clone, Copy)]
@@ -41,13 +41,9 @@ pub(super) fn run_node(
         (NodeOp::Imported, _) => inputs.imported.remove(&id).unwrap_or_default(),
         (NodeOp::Union, NodeKey::Union(below)) => {
             // The columns keep the union's own names.
-            let schema = &node.schema;
             let parts = below.iter().flat_map(delta_of);
             parts
-                .map(|batch| {
-                    let rows = of_columns(schema, batch.rows.columns().to_vec(), batch.rows.num_rows())?;
-                    Ok(Batch { rows, diffs: batch.diffs.clone() })
-                })
+                .map(|batch| Ok(Batch { rows: renamed(&batch.rows, &node.schema)?, diffs: batch.diffs.clone() }))
                 .collect::<Result<_>>()?
         }
         (NodeOp::Map(map), NodeKey::Map(input, ..)) => {
@@ -58,17 +54,7 @@ pub(super) fn run_node(
             out
         }
         (NodeOp::Reduce(reduce), NodeKey::Groups(input, ..) | NodeKey::Rows(input)) => {
-            let delta = delta_of(input);
-            if fresh {
-                reduce.seed(frame.epoch, frame.oldest);
-            } else if delta.is_empty() {
-                return Ok(Changed::default());
-            }
-            for batch in delta {
-                reduce.push(batch, frame.epoch, frame.oldest, frame.workers)?;
-            }
-            let changed = reduce.finish(frame.epoch, read)?;
-            return Ok(Changed { touched: rows_of(delta) + rows_of(&changed.delta), ..changed });
+            return run_reduce(reduce, delta_of(input), Place { frame, fresh, read });
         }
         (NodeOp::TopK(top), NodeKey::TopK(input, ..)) => {
             let (delta, walked) = top.run(delta_of(input), frame.workers)?;
@@ -96,16 +82,30 @@ pub(super) fn run_node(
             delta
         }
         (NodeOp::Values, NodeKey::Values(constants)) if fresh => {
-            vec![Batch::inserted(of_columns(
-                &node.schema,
-                constants.rows().columns().to_vec(),
-                constants.rows().num_rows(),
-            )?)]
+            vec![Batch::inserted(renamed(constants.rows(), &node.schema)?)]
         }
         (NodeOp::Values, _) => Delta::new(),
         _ => return Err(Error::internal(format!("node {id} is not what its key says"))),
     };
     Ok(Changed { touched, ..Changed::of(delta, errors) })
+}
+
+fn run_reduce(reduce: &mut Reduce, delta: &[Batch], Place { frame, fresh, read }: Place) -> Result<Changed> {
+    if fresh {
+        reduce.seed(frame.epoch, frame.oldest);
+    } else if delta.is_empty() {
+        return Ok(Changed::default());
+    }
+    for batch in delta {
+        reduce.push(batch, frame.epoch, frame.oldest, frame.workers)?;
+    }
+    let changed = reduce.finish(frame.epoch, read)?;
+    Ok(Changed { touched: rows_of(delta) + rows_of(&changed.delta), ..changed })
+}
+
+/// The same columns under a schema's names.
+fn renamed(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    of_columns(schema, rows.columns().to_vec(), rows.num_rows())
 }
 
 fn rows_of(delta: &[Batch]) -> u64 {

@@ -135,12 +135,15 @@ pub(crate) struct IndexReader {
     pub(crate) arrangement: Arc<Arrangement>,
 }
 
-/// What an epoch changed under one key: by sort key, the row and its change.
+/// What an epoch changed under one key.
 #[derive(Debug, Default)]
 pub(crate) struct KeyChanges {
     pub(crate) hash: u64,
-    pub(crate) rows: BTreeMap<Vec<u8>, (Vec<u8>, i64)>,
+    pub(crate) rows: RowChanges,
 }
+
+/// Changed rows by sort key: the row and its change.
+pub(crate) type RowChanges = BTreeMap<Vec<u8>, (Vec<u8>, i64)>;
 
 impl IndexReader {
     /// The index over rows of this schema.

@@ -133,7 +133,7 @@ fn check(kind: JoinKind, nulls_equal: bool, selfish: bool, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
     let mut dataflow = dataflow(kind, nulls_equal, if selfish { 1 } else { 2 });
     let (mut left, mut right) = (Bag::new(), Bag::new());
-    let most = if seed % 5 == 0 { 1500 } else { 12 };
+    let most = if seed.is_multiple_of(5) { 1500 } else { 12 };
     for epoch in 1..30 {
         let mut imported = std::collections::HashMap::new();
         for (private, live) in dataflow.imports().collect::<Vec<_>>() {

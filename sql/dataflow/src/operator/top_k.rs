@@ -5,13 +5,12 @@
 //! work is that part and the changes, however many rows the group has. Ties beyond the order are
 //! broken by the rows' bytes.
 
-use std::collections::BTreeMap;
 use std::iter::Peekable;
 
 use arrow::datatypes::SchemaRef;
 use rayon::prelude::*;
 
-use super::index::{IndexReader, KeyChanges};
+use super::index::{IndexReader, KeyChanges, RowChanges};
 use super::reduce::output::Output;
 use crate::arrangement::Shard;
 use crate::arrangement::hash::SHARDS;
@@ -103,12 +102,12 @@ impl TopK {
 /// The rows of a group in order, those that went in this epoch too: bytes, multiplicity, change.
 pub(crate) struct Walk<'a, K: Iterator<Item = (&'a [u8], &'a [u8], i64)>> {
     kept: Peekable<K>,
-    changes: Peekable<std::collections::btree_map::Iter<'a, Vec<u8>, (Vec<u8>, i64)>>,
+    changes: Peekable<<&'a RowChanges as IntoIterator>::IntoIter>,
 }
 
 impl<'a, K: Iterator<Item = (&'a [u8], &'a [u8], i64)>> Walk<'a, K> {
     /// `kept`: sort key, row, multiplicity now; `changes`: by sort key, row and change.
-    pub(crate) fn new(kept: K, changes: &'a BTreeMap<Vec<u8>, (Vec<u8>, i64)>) -> Walk<'a, K> {
+    pub(crate) fn new(kept: K, changes: &'a RowChanges) -> Walk<'a, K> {
         Walk { kept: kept.peekable(), changes: changes.iter().peekable() }
     }
 }

@@ -118,7 +118,7 @@ impl Unnester<'_> {
             }
             _ => {
                 let tests = vec![((*test.expr).clone(), test.op, Expr::Column(column))];
-                self.compared(attached, query, tests, test.quantifier.clone())
+                self.compared(attached, query, tests, test.quantifier)
             }
         }
     }
