@@ -11,6 +11,7 @@ SELECT id, a.v, b.w FROM (VALUES (1, 'a'), (2, 'b')) a(id, v) FULL JOIN (VALUES 
 SELECT count(*) FROM (VALUES (1), (2)) a(x), (VALUES (3), (4), (5)) b(y);
 SELECT count(*) FROM (VALUES (1), (2)) a(x) CROSS JOIN (VALUES (3), (4), (5)) b(y) WHERE x + 2 < y;
 SELECT a.x, b.x, c.x FROM (VALUES (1), (2), (3)) a(x) JOIN (VALUES (1), (2)) b(x) ON a.x = b.x LEFT JOIN (VALUES (2)) c(x) ON c.x = b.x ORDER BY 1;
+SELECT a.x, b.y FROM (VALUES (1, 5), (2, 6)) a(x, k) RIGHT JOIN (VALUES (5, 1), (6, 2), (7, 1)) b(k, y) ON a.k = b.k AND b.k IN (5, 5) ORDER BY a.k DESC NULLS LAST, b.y DESC LIMIT 2 OFFSET 1;
 
 -- subqueries
 SELECT brand FROM brand_funnel WHERE buyers = (SELECT max(buyers) FROM brand_funnel) ORDER BY 1;
@@ -22,6 +23,10 @@ SELECT x FROM (VALUES (1), (2), (3)) a(x) WHERE NOT EXISTS (SELECT 1 FROM (VALUE
 SELECT x, (SELECT count(*) FROM (VALUES (1), (1), (2)) b(y) WHERE y = x) AS n FROM (VALUES (1), (2), (3)) a(x) ORDER BY 1;
 SELECT x, x IN (SELECT y FROM (VALUES (1), (NULL)) b(y)) AS member FROM (VALUES (1), (2), (NULL)) a(x) ORDER BY 1;
 SELECT (SELECT 1 WHERE false) IS NULL, coalesce((SELECT 1 WHERE false), 2);
+SELECT x IS NULL, x FROM (SELECT (SELECT y FROM (VALUES (1)) v(y) WHERE y > 1) AS x) a;
+SELECT x IS NULL, x FROM (SELECT (SELECT y FROM (VALUES (true)) v(y) WHERE NOT y) AS x) a;
+SELECT x IS NULL, x FROM (SELECT (SELECT y FROM (VALUES (1.50)) v(y) WHERE y > 1) AS x) a;
+SELECT x FROM (SELECT (SELECT y FROM (VALUES ('1 mon'::interval)) v(y)) AS x) a;
 SELECT x IS NULL, x + 1 IS NULL FROM (SELECT (SELECT 1 WHERE false) AS x) a;
 SELECT x FROM (VALUES (1), (1), (1), (2), (2)) a(x) INTERSECT ALL SELECT x FROM (VALUES (1), (2), (2), (2)) b(x) ORDER BY 1;
 SELECT 1 'x';

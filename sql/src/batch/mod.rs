@@ -8,6 +8,7 @@
 mod guard_rule;
 mod interrupt;
 mod one_row_rule;
+mod outer_join_rule;
 mod tables;
 mod threads;
 
@@ -157,13 +158,15 @@ impl Batch {
     }
 }
 
-/// DataFusion's rules, and ours last.
+/// DataFusion's rules, and ours.
 fn physical_rules(interrupt: Interrupt) -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut rules = PhysicalOptimizer::new().rules;
     // It answers count(*) from statistics, of which our tables have none, and mistakes one count for
     // another over a relation that is known to be empty (DataFusion 55: "Input field name ... does
     // not match").
     rules.retain(|rule| rule.name() != "aggregate_statistics");
+    let after = rules.iter().position(|rule| rule.name() == "join_selection").map_or(0, |place| place + 1);
+    rules.insert(after, Arc::new(outer_join_rule::DoubtOuterJoins));
     rules.push(Arc::new(guard_rule::GuardConditions));
     rules.push(Arc::new(InterruptJoins(interrupt)));
     rules

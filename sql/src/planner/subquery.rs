@@ -29,7 +29,8 @@ impl Binder<'_> {
             [column] => column.ty.clone().unwrap_or(PgType::Text),
             _ => return Err(Error::new(SqlState::SyntaxError, "subquery must return only one column")),
         };
-        Ok(Typed::new(Expr::ScalarSubquery(wrap(bound.plan)), ty))
+        let value = functions::nullable(Expr::ScalarSubquery(wrap(bound.plan)), &ty);
+        Ok(Typed::new(value, ty))
     }
 
     /// `[NOT] EXISTS (SELECT ...)`.

@@ -252,6 +252,13 @@ pub(crate) fn grouping_calls(exprs: &[&Expr]) -> Result<Vec<Expr>> {
     Ok(calls)
 }
 
+/// The same value, which may be null whatever DataFusion makes of its expression: a scalar subquery
+/// without a row is null, also if its column cannot be.
+pub(crate) fn nullable(expr: Expr, ty: &PgType) -> Expr {
+    let kernel: Kernel = |input| input.array(0);
+    evaluated(PgFunction::new("nullable", vec![ty.clone()], ty.clone(), Zone::default(), kernel), vec![expr])
+}
+
 /// The value with the same bytes for equal values, still of its type: what is grouped by.
 pub(crate) fn canonical(expr: Expr, ty: &PgType) -> Result<Expr> {
     fn numerics(input: &Input<'_>) -> Result<ArrayRef> {
