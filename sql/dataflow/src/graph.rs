@@ -18,10 +18,10 @@ use crate::arrangement::Arrangement;
 use crate::delta::Delta;
 use crate::error::{Error, Result};
 use crate::operator::Errors;
+use crate::operator::group_apply::GroupApply;
 use crate::operator::index::{Index, IndexReader};
 use crate::operator::join::{Join, Side};
 use crate::operator::map::Map;
-use crate::operator::partition::Partition;
 use crate::operator::reduce::{Changed, Reduce};
 use crate::operator::top_k::TopK;
 use crate::plan::{JoinKind, Op, Plan, RelationId};
@@ -52,8 +52,8 @@ pub(crate) enum NodeOp {
     Join(Box<Join>),
     /// See [`TopK`].
     TopK(Box<TopK>),
-    /// See [`Partition`].
-    Partition(Box<Partition>),
+    /// See [`GroupApply`].
+    GroupApply(Box<GroupApply>),
     /// Gives its rows at its first barrier.
     Values,
     /// Takes a live node's rows in.
@@ -72,7 +72,7 @@ impl NodeOp {
             | NodeOp::Union
             | NodeOp::Join(_)
             | NodeOp::TopK(_)
-            | NodeOp::Partition(_)
+            | NodeOp::GroupApply(_)
             | NodeOp::Values
             | NodeOp::Imported => None,
         }
@@ -104,6 +104,17 @@ pub(crate) struct Reading {
     pub(crate) arrangement: Arc<Arrangement>,
     pub(crate) maps: Vec<Arc<Map>>,
     pub(crate) schema: SchemaRef,
+}
+
+impl Reading {
+    /// The arrangement's rows as the node gives them. Rows that fail do so at the node itself.
+    pub(crate) fn mapped(&self, rows: Delta) -> Result<Delta> {
+        self.maps.iter().try_fold(rows, |rows, map| {
+            let (mut out, mut errors) = (Delta::new(), Vec::new());
+            rows.iter().try_for_each(|batch| map.apply(batch, &mut out, &mut errors))?;
+            Ok(out)
+        })
+    }
 }
 
 /// A node of the live dataflow, as a private one sees it.
@@ -223,7 +234,7 @@ impl Dataflow {
                 | NodeKey::Index(..)
                 | NodeKey::Join(..)
                 | NodeKey::TopK(..)
-                | NodeKey::Partition(..)
+                | NodeKey::GroupApply(..)
                 | NodeKey::Values(_),
             )
             | None => false,
@@ -350,10 +361,10 @@ impl Dataflow {
             NodeKey::TopK(_, index, offset, limit) => {
                 (NodeOp::TopK(Box::new(TopK::new(self.reader(*index)?, *offset, *limit, schema.clone()))), true)
             }
-            NodeKey::Partition(_, index, [passed, arguments], function) => {
-                let partition =
-                    Partition::new(self.reader(*index)?, passed, arguments, function.0.clone(), schema.clone());
-                (NodeOp::Partition(Box::new(partition)), true)
+            NodeKey::GroupApply(_, index, [passed, arguments], function) => {
+                let apply =
+                    GroupApply::new(self.reader(*index)?, passed, arguments, function.0.clone(), schema.clone());
+                (NodeOp::GroupApply(Box::new(apply)), true)
             }
             NodeKey::Join(kind, _, [left, right]) => {
                 let join = Join::new(*kind, self.side(*left)?, self.side(*right)?, schema.clone());
@@ -409,7 +420,7 @@ impl Dataflow {
                 (join.left, join.right) = (self.side(*left)?, self.side(*right)?);
             }
             (NodeOp::TopK(top), NodeKey::TopK(_, index, ..)) => top.input = self.reader(*index)?,
-            (NodeOp::Partition(partition), NodeKey::Partition(_, index, ..)) => {
+            (NodeOp::GroupApply(partition), NodeKey::GroupApply(_, index, ..)) => {
                 partition.input = self.reader(*index)?
             }
             _ => {}

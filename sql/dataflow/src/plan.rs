@@ -101,7 +101,7 @@ pub enum Op {
         limit: Option<u64>,
     },
     /// A function of the rows of every group in an order: columns passed through, then its results.
-    Partition {
+    GroupApply {
         /// The input.
         input: Box<Plan>,
         /// The columns of a group; none: all rows are one.
@@ -113,7 +113,7 @@ pub enum Op {
         /// The columns the function looks at.
         arguments: Vec<usize>,
         /// The function.
-        function: GroupFunction,
+        function: GroupFunctionRef,
     },
     /// Rows that never change.
     Values {
@@ -122,8 +122,8 @@ pub enum Op {
     },
 }
 
-/// What a [`Op::Partition`] computes: windows, aggregates that are no sums.
-pub trait PartitionFunction: fmt::Debug + Send + Sync {
+/// What a [`Op::GroupApply`] computes: windows, aggregates that are no sums.
+pub trait GroupFunction: fmt::Debug + Send + Sync {
     /// What it computes, exactly: two functions with one text give the same for the same rows.
     fn text(&self) -> String;
 
@@ -138,19 +138,19 @@ pub trait PartitionFunction: fmt::Debug + Send + Sync {
     fn evaluate(&self, arguments: &RecordBatch) -> crate::Result<Vec<ArrayRef>>;
 }
 
-/// A [`PartitionFunction`], shared.
+/// A [`GroupFunction`], shared.
 #[derive(Debug, Clone)]
-pub struct GroupFunction(pub Arc<dyn PartitionFunction>);
+pub struct GroupFunctionRef(pub Arc<dyn GroupFunction>);
 
-impl PartialEq for GroupFunction {
-    fn eq(&self, other: &GroupFunction) -> bool {
+impl PartialEq for GroupFunctionRef {
+    fn eq(&self, other: &GroupFunctionRef) -> bool {
         self.0.text() == other.0.text()
     }
 }
 
-impl Eq for GroupFunction {}
+impl Eq for GroupFunctionRef {}
 
-impl Hash for GroupFunction {
+impl Hash for GroupFunctionRef {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.text().hash(state);
     }
@@ -345,8 +345,8 @@ impl Plan {
             Op::TopK { input, keys, order, offset, limit } => {
                 Op::TopK { input: boxed(input)?, keys, order, offset, limit }
             }
-            Op::Partition { input, keys, order, passed, arguments, function } => {
-                Op::Partition { input: boxed(input)?, keys, order, passed, arguments, function }
+            Op::GroupApply { input, keys, order, passed, arguments, function } => {
+                Op::GroupApply { input: boxed(input)?, keys, order, passed, arguments, function }
             }
             Op::Join { left, right, kind, on } => Op::Join { left: boxed(left)?, right: boxed(right)?, kind, on },
             Op::Union { inputs } => Op::Union { inputs: inputs.into_iter().map(each).collect::<crate::Result<_>>()? },
@@ -358,7 +358,10 @@ impl Plan {
     pub fn inputs(&self) -> Vec<&Plan> {
         match &self.op {
             Op::Source { .. } | Op::View { .. } | Op::Table { .. } | Op::Values { .. } => Vec::new(),
-            Op::Map { input, .. } | Op::Reduce { input, .. } | Op::TopK { input, .. } | Op::Partition { input, .. } => {
+            Op::Map { input, .. }
+            | Op::Reduce { input, .. }
+            | Op::TopK { input, .. }
+            | Op::GroupApply { input, .. } => {
                 vec![input]
             }
             Op::Union { inputs } => inputs.iter().collect(),
@@ -390,8 +393,8 @@ impl fmt::Display for Plan {
             Op::TopK { keys, order, offset, limit, .. } => {
                 write!(f, "Top {limit:?} after {offset} by {keys:?} in order {order:?}")
             }
-            Op::Partition { keys, order, function, .. } => {
-                write!(f, "Partition by {keys:?} in order {order:?}: {}", function.0.text())
+            Op::GroupApply { keys, order, function, .. } => {
+                write!(f, "Apply by {keys:?} in order {order:?}: {}", function.0.text())
             }
             Op::Values { rows } => write!(f, "Values {rows}"),
             Op::Reduce { keys, calls, .. } => {

@@ -74,7 +74,7 @@ fn operator(plan: &Plan, name: &dyn Fn(RelationId) -> String) -> String {
             }
             text + &grouping(keys, order, &plan.schema)
         }
-        Op::Partition { input, keys, order, function, .. } => {
+        Op::GroupApply { input, keys, order, function, .. } => {
             let word = if function.0.aggregates() { "Aggregate" } else { "Window" };
             format!("{word}{}: {}", grouping(keys, order, &input.schema), function.0.text())
         }

@@ -22,7 +22,7 @@ use datafusion::logical_expr::{Aggregate, Expr, SortExpr, Window};
 use datafusion::physical_expr::aggregate::{AggregateFunctionExpr, LoweredAggregateBuilder};
 use datafusion::physical_expr::window::WindowExpr;
 use datafusion::physical_planner::create_window_expr;
-use thalweg_dataflow::plan::{GroupFunction, Op, PartitionFunction, Plan, SortColumn};
+use thalweg_dataflow::plan::{GroupFunction, GroupFunctionRef, Op, Plan, SortColumn};
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result};
 
@@ -179,13 +179,13 @@ fn windows_over(base: &mut Base<'_>, calls: &[&WindowFunction]) -> Result<std::o
     let fields = input.schema.fields().iter().map(|field| field.as_ref().clone()).chain(results.iter().cloned());
     base.plan = Plan {
         schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
-        op: Op::Partition {
+        op: Op::GroupApply {
             input: Box::new(input),
             keys,
             order,
             passed: (0..below).collect(),
             arguments: arguments.places,
-            function: GroupFunction(Arc::new(function)),
+            function: GroupFunctionRef(Arc::new(function)),
         },
     };
     Ok(below..below + results.len())
@@ -205,7 +205,7 @@ struct Windows {
     row_number: Option<usize>,
 }
 
-impl PartitionFunction for Windows {
+impl GroupFunction for Windows {
     fn text(&self) -> String {
         self.text.clone()
     }
@@ -267,13 +267,13 @@ pub(super) fn aggregates(aggregate: &Aggregate) -> Result<Plan> {
     let fields: Vec<Field> = names.zip(types).map(|(name, ty)| ty.field(name, true)).collect();
     Ok(Plan {
         schema: Arc::new(Schema::new(fields)),
-        op: Op::Partition {
+        op: Op::GroupApply {
             input: Box::new(base.plan),
             passed: keys.clone(),
             keys,
             order: Vec::new(),
             arguments: arguments.places,
-            function: GroupFunction(Arc::new(Aggregates { calls, text })),
+            function: GroupFunctionRef(Arc::new(Aggregates { calls, text })),
         },
     })
 }
@@ -335,7 +335,7 @@ struct GroupCall {
     result: DataType,
 }
 
-impl PartitionFunction for Aggregates {
+impl GroupFunction for Aggregates {
     fn text(&self) -> String {
         self.text.clone()
     }

@@ -1,5 +1,5 @@
 //! Mends the one place where sqlparser binds otherwise than PostgreSQL: to the right of
-//! IS [NOT] DISTINCT FROM it takes everything, AND and OR too, which hold less tightly.
+//! `IS [NOT] DISTINCT FROM` it takes everything, AND and OR too, which hold less tightly.
 //!
 //! `a IS DISTINCT FROM b AND c` comes as `a IS DISTINCT FROM (b AND c)`; what was written with
 //! parentheses comes as `Nested` and is left alone.

@@ -72,7 +72,7 @@ fn keep(plan: Plan, wanted: &BTreeSet<usize>) -> Result<(Plan, Places)> {
             let schema = input.schema.clone();
             Ok((Plan { op: Op::TopK { input, keys, order, offset, limit }, schema }, moved))
         }
-        Op::Partition { input, keys, order, passed, arguments, function } => {
+        Op::GroupApply { input, keys, order, passed, arguments, function } => {
             let kept: Vec<usize> =
                 (0..schema.fields().len()).filter(|place| *place >= passed.len() || wanted.contains(place)).collect();
             let passed: Vec<usize> = kept.iter().filter_map(|place| passed.get(*place)).copied().collect();
@@ -80,7 +80,7 @@ fn keep(plan: Plan, wanted: &BTreeSet<usize>) -> Result<(Plan, Places)> {
             below.extend(order.iter().map(|by| by.column));
             let input = Box::new(exactly(*input, &below)?);
             let moved = ranks(&below);
-            let op = Op::Partition {
+            let op = Op::GroupApply {
                 input,
                 keys: at(&keys, &moved)?,
                 order: ordered(order, &moved)?,

@@ -16,7 +16,7 @@ use thalweg_dataflow::plan::{Op, Plan};
 pub(super) fn top_n(plan: Plan) -> Result<Plan> {
     let mut plan = plan.map_inputs(&mut top_n)?;
     if let Op::Map { input, filters, .. } = &mut plan.op
-        && let Op::Partition { input: rows, keys, order, passed, function, .. } = &mut input.op
+        && let Op::GroupApply { input: rows, keys, order, passed, function, .. } = &mut input.op
         && let Some(number) = function.0.row_number()
         && let Some(limit) = filters.iter().filter_map(|filter| bound(filter, passed.len() + number)).min()
     {

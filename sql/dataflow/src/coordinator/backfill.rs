@@ -166,20 +166,13 @@ impl Job {
         let before = self.pin.as_ref().map(|pin| pin.epoch);
         for (node, reading) in self.imports.clone() {
             for shard in 0..SHARDS {
-                let mut delta: Delta = match before {
+                let rows: Delta = match before {
                     None => {
                         reading.arrangement.read_shard(shard, pin.epoch)?.into_iter().map(Batch::inserted).collect()
                     }
                     Some(before) => reading.arrangement.changes_shard(shard, before, pin.epoch)?,
                 };
-                for map in &reading.maps {
-                    let mut out = Delta::new();
-                    let mut errors = Vec::new();
-                    for batch in &delta {
-                        map.apply(batch, &mut out, &mut errors)?;
-                    }
-                    delta = out;
-                }
+                let delta = reading.mapped(rows)?;
                 if !delta.is_empty() {
                     self.epoch_of(Inputs { imported: [(node, delta)].into(), ..Inputs::default() })?;
                 }

@@ -33,7 +33,7 @@ struct Table {
     definition: TableDefinition,
     arrangement: Arc<Arrangement>,
     /// The index of each unique key.
-    keys: Vec<KeyIndex>,
+    keys: Vec<UniqueIndex>,
     /// Rows that came, less those that went, in the epoch that is open.
     open: HashMap<Box<[u8]>, i64>,
     /// The same as a delta, in the order of the commits.
@@ -42,7 +42,7 @@ struct Table {
 
 /// The values of a unique key that are taken, each with the hash of the row that has it.
 #[derive(Debug)]
-struct KeyIndex {
+struct UniqueIndex {
     shards: Vec<(KeyTable, Vec<u64>)>,
 }
 
@@ -66,9 +66,9 @@ pub(super) struct Accepted {
     pub(super) rows: usize,
 }
 
-impl KeyIndex {
-    fn new() -> KeyIndex {
-        KeyIndex { shards: (0..SHARDS).map(|_| (KeyTable::default(), Vec::new())).collect() }
+impl UniqueIndex {
+    fn new() -> UniqueIndex {
+        UniqueIndex { shards: (0..SHARDS).map(|_| (KeyTable::default(), Vec::new())).collect() }
     }
 
     /// The hash of the row that has a key.
@@ -104,7 +104,7 @@ impl KeyIndex {
 impl Tables {
     /// Adds a table whose rows this arrangement holds; they are indexed.
     pub(super) fn add(&mut self, definition: TableDefinition, arrangement: Arc<Arrangement>) -> Result<()> {
-        let mut keys: Vec<KeyIndex> = definition.keys.iter().map(|_| KeyIndex::new()).collect();
+        let mut keys: Vec<UniqueIndex> = definition.keys.iter().map(|_| UniqueIndex::new()).collect();
         if !keys.is_empty() {
             for shard in 0..SHARDS {
                 for batch in arrangement.read_shard(shard, u64::MAX)? {

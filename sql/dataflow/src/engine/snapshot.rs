@@ -126,16 +126,9 @@ fn being_built(done: f64) -> Error {
 }
 
 fn read_shard(reading: &Reading, shard: usize, epoch: u64, columns: Option<&[usize]>) -> Result<Vec<RecordBatch>> {
-    let mut delta: Delta = reading.arrangement.read_shard(shard, epoch)?.into_iter().map(Batch::inserted).collect();
-    for map in &reading.maps {
-        let mut out = Delta::new();
-        let mut errors = Vec::new();
-        for batch in &delta {
-            map.apply(batch, &mut out, &mut errors)?;
-        }
-        delta = out;
-    }
-    delta
+    let rows: Delta = reading.arrangement.read_shard(shard, epoch)?.into_iter().map(Batch::inserted).collect();
+    reading
+        .mapped(rows)?
         .into_iter()
         .map(|batch| match columns {
             Some(columns) => Ok(batch.rows.project(columns)?),

@@ -61,7 +61,7 @@ pub(super) fn run_node(
             touched = walked;
             delta
         }
-        (NodeOp::Partition(partition), NodeKey::Partition(input, ..)) => {
+        (NodeOp::GroupApply(partition), NodeKey::GroupApply(input, ..)) => {
             let changed = partition.run(delta_of(input), fresh, frame.workers)?;
             (errors, touched) = (changed.errors, changed.touched);
             changed.delta

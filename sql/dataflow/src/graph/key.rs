@@ -10,7 +10,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use super::{Node, NodeId};
 use crate::arrangement::hash::hash_bytes;
 use crate::error::{Error, Result};
-use crate::plan::{Call, Constants, GroupFunction, JoinKind, Key, On, Op, Plan, RelationId, SortColumn};
+use crate::plan::{Call, Constants, GroupFunctionRef, JoinKind, Key, On, Op, Plan, RelationId, SortColumn};
 use crate::types::PgType;
 
 /// Changes with the form of any operator's state; part of every fingerprint.
@@ -36,7 +36,7 @@ pub(crate) enum NodeKey {
     /// The first rows of groups: the input, its ordered index, offset and limit.
     TopK(NodeId, NodeId, u64, Option<u64>),
     /// A function of groups: the input, its ordered index, columns passed through, arguments.
-    Partition(NodeId, NodeId, [Vec<usize>; 2], GroupFunction),
+    GroupApply(NodeId, NodeId, [Vec<usize>; 2], GroupFunctionRef),
     /// A join: which, the inputs, their indexes.
     Join(JoinKind, [NodeId; 2], [NodeId; 2]),
     /// Rows that never change.
@@ -55,7 +55,7 @@ pub(super) fn inputs_of(key: &NodeKey) -> Vec<NodeId> {
         NodeKey::Map(input, ..) | NodeKey::Groups(input, ..) | NodeKey::Rows(input) | NodeKey::Index(input, ..) => {
             vec![*input]
         }
-        NodeKey::TopK(input, index, ..) | NodeKey::Partition(input, index, ..) => vec![*input, *index],
+        NodeKey::TopK(input, index, ..) | NodeKey::GroupApply(input, index, ..) => vec![*input, *index],
         NodeKey::Union(inputs) => inputs.clone(),
         NodeKey::Join(_, inputs, indexes) => inputs.iter().chain(indexes).copied().collect(),
     }
@@ -75,8 +75,8 @@ pub(super) fn rename(key: &NodeKey, here: &HashMap<NodeId, NodeId>) -> Result<No
         NodeKey::Rows(input) => NodeKey::Rows(at(input)?),
         NodeKey::Index(input, keys, order) => NodeKey::Index(at(input)?, keys.clone(), order.clone()),
         NodeKey::TopK(input, index, offset, limit) => NodeKey::TopK(at(input)?, at(index)?, *offset, *limit),
-        NodeKey::Partition(input, index, columns, function) => {
-            NodeKey::Partition(at(input)?, at(index)?, columns.clone(), function.clone())
+        NodeKey::GroupApply(input, index, columns, function) => {
+            NodeKey::GroupApply(at(input)?, at(index)?, columns.clone(), function.clone())
         }
         NodeKey::Join(kind, [left, right], [left_index, right_index]) => {
             NodeKey::Join(*kind, [at(left)?, at(right)?], [at(left_index)?, at(right_index)?])
@@ -94,7 +94,7 @@ pub(super) fn indexed(plan: &Plan, inputs: &[NodeId]) -> Vec<NodeKey> {
             };
             vec![NodeKey::Index(*left, keys(|on| on.left), None), NodeKey::Index(*right, keys(|on| on.right), None)]
         }
-        (Op::TopK { keys, order, .. } | Op::Partition { keys, order, .. }, [input]) => {
+        (Op::TopK { keys, order, .. } | Op::GroupApply { keys, order, .. }, [input]) => {
             let keys = keys.iter().map(|column| Key { column: *column, nulls_equal: true }).collect();
             vec![NodeKey::Index(*input, keys, Some(order.clone()))]
         }
@@ -115,9 +115,9 @@ pub(super) fn key_of(plan: &Plan, inputs: &[NodeId], indexes: &[NodeId]) -> Opti
         Op::Reduce { keys, calls, .. } => NodeKey::Groups(*inputs.first()?, keys.clone(), calls.clone()),
         Op::Join { kind, .. } => NodeKey::Join(*kind, inputs.try_into().ok()?, indexes.try_into().ok()?),
         Op::TopK { offset, limit, .. } => NodeKey::TopK(*inputs.first()?, *indexes.first()?, *offset, *limit),
-        Op::Partition { function, passed, arguments, .. } => {
+        Op::GroupApply { function, passed, arguments, .. } => {
             let columns = [passed.clone(), arguments.clone()];
-            NodeKey::Partition(*inputs.first()?, *indexes.first()?, columns, function.clone())
+            NodeKey::GroupApply(*inputs.first()?, *indexes.first()?, columns, function.clone())
         }
         Op::Values { rows } => NodeKey::Values(rows.clone()),
     })
@@ -145,7 +145,7 @@ pub(super) fn fingerprint(key: &NodeKey, schema: &SchemaRef, below: &[&Node]) ->
         NodeKey::Rows(_) => "rows".to_string(),
         NodeKey::Index(_, keys, order) => format!("index by {keys:?} in order {order:?}"),
         NodeKey::TopK(_, _, offset, limit) => format!("top {limit:?} after {offset}"),
-        NodeKey::Partition(_, _, columns, function) => format!("partition {columns:?} {}", function.0.text()),
+        NodeKey::GroupApply(_, _, columns, function) => format!("apply {columns:?} {}", function.0.text()),
         NodeKey::Join(kind, ..) => format!("{kind:?} join"),
         NodeKey::Values(rows) => format!("values {rows}"),
     };

@@ -31,6 +31,19 @@ fn input(relation: u32) -> Plan {
     Plan { op: Op::View { relation: RelationId(relation) }, schema: schema(2) }
 }
 
+/// Lets a test feed every view that a plan reads.
+pub(super) fn import_views(plan: &Plan) -> Option<Import> {
+    match &plan.op {
+        Op::View { relation } => Some(Import {
+            node: relation.0,
+            schema: plan.schema.clone(),
+            fingerprint: relation.0.to_string(),
+            retracts: true,
+        }),
+        _ => None,
+    }
+}
+
 fn dataflow(kind: JoinKind, nulls_equal: bool, right: u32) -> Dataflow {
     let narrow = matches!(kind, JoinKind::Semi | JoinKind::Anti);
     let op = Op::Join {
@@ -41,16 +54,7 @@ fn dataflow(kind: JoinKind, nulls_equal: bool, right: u32) -> Dataflow {
     };
     let plan = Plan { op, schema: schema(if narrow { 2 } else { 4 }) };
     let mut dataflow = Dataflow::default();
-    let import = |plan: &Plan| match &plan.op {
-        Op::View { relation } => Some(Import {
-            node: relation.0,
-            schema: plan.schema.clone(),
-            fingerprint: relation.0.to_string(),
-            retracts: true,
-        }),
-        _ => None,
-    };
-    dataflow.add_view(VIEW, &plan, &import).unwrap();
+    dataflow.add_view(VIEW, &plan, &import_views).unwrap();
     dataflow
 }
 

@@ -4,13 +4,13 @@
 //! State lives in arrangements only. No operator reads a clock or does I/O.
 
 pub(crate) mod errors;
+pub(crate) mod group_apply;
 pub(crate) mod index;
 pub(crate) mod join;
 #[cfg(test)]
 mod join_tests;
 pub(crate) mod keyed;
 pub(crate) mod map;
-pub(crate) mod partition;
 pub(crate) mod reduce;
 pub(crate) mod top_k;
 #[cfg(test)]

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
 
+use super::join_tests::import_views;
 use crate::delta::{Batch, Delta};
-use crate::graph::{Dataflow, Frame, Import, Inputs};
-use crate::plan::{Call, Function, GroupFunction, JoinKind, On, Op, PartitionFunction, Plan, RelationId, SortColumn};
+use crate::graph::{Dataflow, Frame, Inputs};
+use crate::plan::{Call, Function, GroupFunction, GroupFunctionRef, JoinKind, On, Op, Plan, RelationId, SortColumn};
 use crate::types::PgType;
 
 fn schema(columns: usize) -> SchemaRef {
@@ -34,7 +35,7 @@ fn rows(numbers: impl Iterator<Item = i64>, diff: i64) -> Delta {
 #[derive(Debug)]
 struct Count;
 
-impl PartitionFunction for Count {
+impl GroupFunction for Count {
     fn text(&self) -> String {
         "count".into()
     }
@@ -55,17 +56,8 @@ impl PartitionFunction for Count {
 
 /// Rows looked at by ten changes after so many rows.
 fn work(plan: &Plan, size: i64) -> u64 {
-    let import = |plan: &Plan| match &plan.op {
-        Op::View { relation } => Some(Import {
-            node: relation.0,
-            schema: plan.schema.clone(),
-            fingerprint: relation.0.to_string(),
-            retracts: true,
-        }),
-        _ => None,
-    };
     let mut dataflow = Dataflow::default();
-    dataflow.add_view(RelationId(9), plan, &import).unwrap();
+    dataflow.add_view(RelationId(9), plan, &import_views).unwrap();
     let inputs: Vec<u32> = dataflow.imports().map(|(private, _)| private).collect();
     let mut run = |epoch: u64, delta: &dyn Fn() -> Delta| {
         let imported: HashMap<u32, Delta> = inputs.iter().map(|node| (*node, delta())).collect();
@@ -111,13 +103,13 @@ fn work_follows_the_change() {
         (
             "window",
             plan(
-                Op::Partition {
+                Op::GroupApply {
                     input: input(1),
                     keys: vec![0],
                     order,
                     passed: vec![0, 1],
                     arguments: vec![1],
-                    function: GroupFunction(Arc::new(Count)),
+                    function: GroupFunctionRef(Arc::new(Count)),
                 },
                 3,
             ),

@@ -1,4 +1,4 @@
-//! `Partition`: a function of whole groups: windows, and aggregates that cannot be kept up row by
+//! `GroupApply`: a function of whole groups: windows, and aggregates that cannot be kept up row by
 //! row.
 //!
 //! Read from an ordered index that already holds this epoch's changes. A group that changed is
@@ -24,15 +24,15 @@ use crate::arrangement::codec::RowCodec;
 use crate::arrangement::hash::{SHARDS, hash_bytes, shard_of};
 use crate::delta::{Batch, Delta, of_columns};
 use crate::error::{Error, Result};
-use crate::plan::PartitionFunction;
+use crate::plan::GroupFunction;
 
 /// The operator.
 #[derive(Debug)]
-pub(crate) struct Partition {
+pub(crate) struct GroupApply {
     pub(crate) input: IndexReader,
     passed: Vec<usize>,
     arguments: Vec<usize>,
-    function: Arc<dyn PartitionFunction>,
+    function: Arc<dyn GroupFunction>,
     output: RowCodec,
     schema: SchemaRef,
 }
@@ -45,18 +45,18 @@ struct Results {
     touched: u64,
 }
 
-impl Partition {
+impl GroupApply {
     /// A function over the groups of an index.
     pub(crate) fn new(
         input: IndexReader,
         passed: &[usize],
         arguments: &[usize],
-        function: Arc<dyn PartitionFunction>,
+        function: Arc<dyn GroupFunction>,
         schema: SchemaRef,
-    ) -> Partition {
+    ) -> GroupApply {
         let all: Vec<usize> = (0..schema.fields().len()).collect();
         let output = RowCodec::new(&schema, &all, false);
-        Partition { input, passed: passed.to_vec(), arguments: arguments.to_vec(), function, output, schema }
+        GroupApply { input, passed: passed.to_vec(), arguments: arguments.to_vec(), function, output, schema }
     }
 
     /// Whether it has a result over no rows at all: an aggregate without GROUP BY.
