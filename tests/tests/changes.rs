@@ -101,7 +101,9 @@ async fn changes_give_what_postgresql_gives() {
     let statements = statements();
     let mut different = Vec::new();
     for sql in &statements {
-        let (wanted, got) = (answer(&theirs, sql).await, answer(&ours, sql).await);
+        // PostgreSQL's own materialized views show nothing until they are refreshed.
+        let plain = sql.replacen("CREATE MATERIALIZED VIEW", "CREATE VIEW", 1);
+        let (wanted, got) = (answer(&theirs, &plain).await, answer(&ours, sql).await);
         if wanted != got {
             different.push(format!("{sql}\n--- PostgreSQL\n{wanted}--- thalweg\n{got}"));
         }

@@ -5,11 +5,12 @@
 //! Knows neither threads nor storage.
 
 mod epoch;
+mod iterate;
 mod key;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -18,15 +19,16 @@ use crate::arrangement::Arrangement;
 use crate::delta::Delta;
 use crate::error::{Error, Result};
 use crate::operator::Errors;
+use crate::operator::expand::Expand;
 use crate::operator::group_apply::GroupApply;
 use crate::operator::index::{Index, IndexReader};
 use crate::operator::join::{Join, Side};
 use crate::operator::map::Map;
-use crate::operator::reduce::{Changed, Reduce};
+use crate::operator::reduce::Reduce;
 use crate::operator::top_k::TopK;
 use crate::plan::{JoinKind, Op, Plan, RelationId};
 
-use epoch::{Place, run_node};
+use epoch::{Epoch, Place, run_node};
 pub(crate) use key::NodeKey;
 use key::{fingerprint, indexed, inputs_of, key_of, rename};
 
@@ -54,8 +56,14 @@ pub(crate) enum NodeOp {
     TopK(Box<TopK>),
     /// See [`GroupApply`].
     GroupApply(Box<GroupApply>),
+    /// See [`Expand`].
+    Expand(Box<Expand>),
     /// Gives its rows at its first barrier.
     Values,
+    /// Hands the rows of an iteration on, within a body.
+    Variable,
+    /// See [`iterate`].
+    Iterate,
     /// Takes a live node's rows in.
     Imported,
 }
@@ -73,7 +81,10 @@ impl NodeOp {
             | NodeOp::Join(_)
             | NodeOp::TopK(_)
             | NodeOp::GroupApply(_)
+            | NodeOp::Expand(_)
             | NodeOp::Values
+            | NodeOp::Variable
+            | NodeOp::Iterate
             | NodeOp::Imported => None,
         }
     }
@@ -235,6 +246,9 @@ impl Dataflow {
                 | NodeKey::Join(..)
                 | NodeKey::TopK(..)
                 | NodeKey::GroupApply(..)
+                | NodeKey::Expand(..)
+                | NodeKey::Variable(_)
+                | NodeKey::Iterate(..)
                 | NodeKey::Values(_),
             )
             | None => false,
@@ -266,15 +280,29 @@ impl Dataflow {
 
     /// The node of a plan, if it is there with everything below it.
     pub(crate) fn find(&self, plan: &Plan) -> Option<NodeId> {
-        if let Op::View { relation } = &plan.op {
-            return self.views.get(relation).copied();
+        self.find_within(plan, &mut Vec::new())
+    }
+
+    fn find_within(&self, plan: &Plan, around: &mut Vec<Arc<Plan>>) -> Option<NodeId> {
+        match &plan.op {
+            Op::View { relation } => return self.views.get(relation).copied(),
+            Op::Iterate { body, limit } => {
+                let whole = Arc::new(plan.clone());
+                let variable = self.index.get(&NodeKey::Variable(whole.clone())).copied()?;
+                around.push(whole);
+                let body = self.find_within(body, around);
+                around.pop();
+                return self.index.get(&NodeKey::Iterate(variable, body?, *limit)).copied();
+            }
+            _ => {}
         }
-        let inputs = plan.inputs().into_iter().map(|input| self.find(input)).collect::<Option<Vec<_>>>()?;
+        let inputs = plan.inputs().into_iter().map(|input| self.find_within(input, around));
+        let inputs = inputs.collect::<Option<Vec<_>>>()?;
         let mut indexes = Vec::new();
         for key in indexed(plan, &inputs) {
             indexes.push(self.index.get(&key).copied()?);
         }
-        self.index.get(&key_of(plan, &inputs, &indexes)?).copied()
+        self.index.get(&key_of(plan, &inputs, &indexes, around)?).copied()
     }
 
     /// Adds the node of a view's plan and what it lacks below; the last node can be read. `import`
@@ -285,7 +313,7 @@ impl Dataflow {
         plan: &Plan,
         import: &dyn Fn(&Plan) -> Option<Import>,
     ) -> Result<NodeId> {
-        let mut root = self.add(plan, import)?;
+        let mut root = self.add(plan, import, &mut Vec::new())?;
         if !self.is_readable(root) {
             let schema = self.node(root)?.schema.clone();
             root = self.intern(NodeKey::Rows(root), schema)?;
@@ -304,7 +332,13 @@ impl Dataflow {
         Ok(())
     }
 
-    fn add(&mut self, plan: &Plan, import: &dyn Fn(&Plan) -> Option<Import>) -> Result<NodeId> {
+    /// `around`: the [`Op::Iterate`]s around the plan, the innermost last.
+    fn add(
+        &mut self,
+        plan: &Plan,
+        import: &dyn Fn(&Plan) -> Option<Import>,
+        around: &mut Vec<Arc<Plan>>,
+    ) -> Result<NodeId> {
         if let Some(import) = import(plan) {
             let id = self.intern(NodeKey::Imported(import.node), import.schema)?;
             if let Some(node) = self.nodes.get_mut(&id) {
@@ -314,21 +348,33 @@ impl Dataflow {
             }
             return Ok(id);
         }
-        if let Op::View { relation } = &plan.op {
-            return self
-                .views
-                .get(relation)
-                .copied()
-                .ok_or_else(|| Error::internal(format!("view {} is not in the dataflow", relation.0)));
+        match &plan.op {
+            Op::View { relation } => {
+                return self
+                    .views
+                    .get(relation)
+                    .copied()
+                    .ok_or_else(|| Error::internal(format!("view {} is not in the dataflow", relation.0)));
+            }
+            Op::Iterate { body, limit } => {
+                let whole = Arc::new(plan.clone());
+                let variable = self.intern(NodeKey::Variable(whole.clone()), nullable(&plan.schema))?;
+                around.push(whole);
+                let body = self.add(body, import, around)?;
+                around.pop();
+                return self.intern(NodeKey::Iterate(variable, body, *limit), nullable(&plan.schema));
+            }
+            _ => {}
         }
-        let inputs = plan.inputs().into_iter().map(|input| self.add(input, import)).collect::<Result<Vec<_>>>()?;
+        let inputs =
+            plan.inputs().into_iter().map(|input| self.add(input, import, around)).collect::<Result<Vec<_>>>()?;
         let mut indexes = Vec::new();
         for key in indexed(plan, &inputs) {
             let schema =
                 inputs_of(&key).first().map(|input| self.node(*input)).transpose()?.map(|node| node.schema.clone());
             indexes.push(self.intern(key, schema.unwrap_or_else(|| plan.schema.clone()))?);
         }
-        let key = key_of(plan, &inputs, &indexes).ok_or_else(|| Error::internal("a plan without a node"))?;
+        let key = key_of(plan, &inputs, &indexes, around).ok_or_else(|| Error::internal("a plan without a node"))?;
         self.intern(key, nullable(&plan.schema))
     }
 
@@ -371,7 +417,14 @@ impl Dataflow {
                 let takes_back = !matches!(kind, JoinKind::Inner | JoinKind::Semi);
                 (NodeOp::Join(Box::new(join)), retracts_below || takes_back)
             }
+            NodeKey::Expand(_, [passed, arguments], function) => {
+                let expand = Expand::new(passed, arguments, function.0.clone(), schema.clone());
+                (NodeOp::Expand(Box::new(expand)), retracts_below)
+            }
             NodeKey::Values(_) => (NodeOp::Values, false),
+            // What the body takes back is only known once it is there.
+            NodeKey::Variable(_) => (NodeOp::Variable, true),
+            NodeKey::Iterate(..) => (NodeOp::Iterate, true),
         };
         let fingerprint = fingerprint(&key, &schema, &below);
         let id = self.next;
@@ -522,25 +575,27 @@ impl Dataflow {
         self.fresh.clear();
     }
 
-    /// Runs one epoch; the nodes whose errors changed.
+    /// Runs one epoch; whether errors changed.
     pub(crate) fn run(&mut self, mut inputs: Inputs, frame: Frame) -> Result<bool> {
-        let mut deltas: HashMap<NodeId, Delta> = HashMap::new();
-        let mut errors_changed = false;
+        let mut epoch = Epoch { deltas: HashMap::new(), frame, errors_changed: false };
         let fresh = std::mem::take(&mut self.fresh);
         let read: BTreeSet<NodeId> = self.nodes.values().flat_map(|node| inputs_of(&node.key)).collect();
-        for (id, node) in &mut self.nodes {
-            let place = Place { frame, fresh: fresh.contains(id), read: read.contains(id) };
-            let Changed { delta, rows, errors, touched } = run_node(*id, node, &deltas, &mut inputs, place)?;
-            node.touched += touched;
-            if !errors.is_empty() {
-                Arc::make_mut(&mut node.errors).apply(errors);
-                errors_changed = true;
-            }
-            node.rows.fetch_add(rows, Ordering::Relaxed);
-            if !delta.is_empty() {
-                deltas.insert(*id, delta);
+        let all: Vec<NodeId> = self.nodes.keys().copied().collect();
+        for id in all {
+            let place = Place { frame, fresh: fresh.contains(&id), read: read.contains(&id) };
+            match self.node(id)?.key {
+                NodeKey::Iterate(variable, body, limit) => self.iterate(id, (variable, body, limit), &mut epoch)?,
+                _ => self.step(id, &mut inputs, place, &mut epoch)?,
             }
         }
-        Ok(errors_changed)
+        Ok(epoch.errors_changed)
+    }
+
+    /// Runs one node.
+    fn step(&mut self, id: NodeId, inputs: &mut Inputs, place: Place, epoch: &mut Epoch) -> Result<()> {
+        let node = self.nodes.get_mut(&id).ok_or_else(|| Error::internal(format!("node {id} is gone")))?;
+        let changed = run_node(id, node, &epoch.deltas, inputs, place)?;
+        epoch.take(id, node, changed);
+        Ok(())
     }
 }

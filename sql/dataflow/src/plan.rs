@@ -8,7 +8,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::physical_expr::PhysicalExpr;
@@ -113,20 +113,87 @@ pub enum Op {
         /// The columns the function looks at.
         arguments: Vec<usize>,
         /// The function.
-        function: GroupFunctionRef,
+        function: ByText<dyn GroupFunction>,
+    },
+    /// What a function makes of each row: columns passed through, then one of the function's rows.
+    Expand {
+        /// The input.
+        input: Box<Plan>,
+        /// The columns passed through.
+        passed: Vec<usize>,
+        /// The columns the function looks at.
+        arguments: Vec<usize>,
+        /// The function.
+        function: ByText<dyn SetFunction>,
     },
     /// Rows that never change.
     Values {
         /// The rows.
         rows: Arc<Constants>,
     },
+    /// A fixed point: the rows of `body`, which reads them back as [`Op::Variable`]. Every row's last
+    /// column is the iteration it belongs to, a bigint from 0 on; what the body makes of rows of one
+    /// iteration belongs to later ones.
+    Iterate {
+        /// The body; gives its columns.
+        body: Box<Plan>,
+        /// The first iteration whose rows are errors and go no further.
+        limit: u64,
+    },
+    /// Within the body of an [`Op::Iterate`]: its rows.
+    Variable,
+}
+
+/// What is told from others by a text.
+pub trait Text {
+    /// What it computes, exactly: two with one text give the same for the same rows.
+    fn text(&self) -> String;
+}
+
+/// A shared function, equal to those with its text.
+#[derive(Debug)]
+pub struct ByText<T: ?Sized>(pub Arc<T>);
+
+impl<T: ?Sized> Clone for ByText<T> {
+    fn clone(&self) -> ByText<T> {
+        ByText(self.0.clone())
+    }
+}
+
+impl<T: Text + ?Sized> PartialEq for ByText<T> {
+    fn eq(&self, other: &ByText<T>) -> bool {
+        self.0.text() == other.0.text()
+    }
+}
+
+impl<T: Text + ?Sized> Eq for ByText<T> {}
+
+impl<T: Text + ?Sized> Hash for ByText<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.text().hash(state);
+    }
+}
+
+/// What an [`Op::Expand`] computes: set-returning functions.
+pub trait SetFunction: Text + fmt::Debug + Send + Sync {
+    /// The types of its columns.
+    fn columns(&self) -> Vec<PgType>;
+
+    /// Its rows for every row of its arguments, in order, some thousand at a time.
+    fn expand(&self, arguments: RecordBatch) -> Box<dyn Iterator<Item = crate::Result<Expanded>> + Send>;
+}
+
+/// Some rows of a [`SetFunction`].
+#[derive(Debug)]
+pub struct Expanded {
+    /// The row of the arguments that each belongs to.
+    pub origins: UInt32Array,
+    /// The function's columns.
+    pub columns: Vec<ArrayRef>,
 }
 
 /// What a [`Op::GroupApply`] computes: windows, aggregates that are no sums.
-pub trait GroupFunction: fmt::Debug + Send + Sync {
-    /// What it computes, exactly: two functions with one text give the same for the same rows.
-    fn text(&self) -> String;
-
+pub trait GroupFunction: Text + fmt::Debug + Send + Sync {
     /// Whether it gives one row a group instead of one for each row.
     fn aggregates(&self) -> bool;
 
@@ -136,24 +203,6 @@ pub trait GroupFunction: fmt::Debug + Send + Sync {
 
     /// Its results over one group, whose rows are all of these, in order: its argument columns.
     fn evaluate(&self, arguments: &RecordBatch) -> crate::Result<Vec<ArrayRef>>;
-}
-
-/// A [`GroupFunction`], shared.
-#[derive(Debug, Clone)]
-pub struct GroupFunctionRef(pub Arc<dyn GroupFunction>);
-
-impl PartialEq for GroupFunctionRef {
-    fn eq(&self, other: &GroupFunctionRef) -> bool {
-        self.0.text() == other.0.text()
-    }
-}
-
-impl Eq for GroupFunctionRef {}
-
-impl Hash for GroupFunctionRef {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.text().hash(state);
-    }
 }
 
 /// Which rows a join gives.
@@ -339,7 +388,8 @@ impl Plan {
     pub fn map_inputs(self, each: &mut dyn FnMut(Plan) -> crate::Result<Plan>) -> crate::Result<Plan> {
         let mut boxed = |input: Box<Plan>| Ok::<_, crate::Error>(Box::new(each(*input)?));
         let op = match self.op {
-            op @ (Op::Source { .. } | Op::View { .. } | Op::Table { .. } | Op::Values { .. }) => op,
+            op @ (Op::Source { .. } | Op::View { .. } | Op::Table { .. } | Op::Values { .. } | Op::Variable) => op,
+            Op::Iterate { body, limit } => Op::Iterate { body: boxed(body)?, limit },
             Op::Map { input, filters, project } => Op::Map { input: boxed(input)?, filters, project },
             Op::Reduce { input, keys, calls } => Op::Reduce { input: boxed(input)?, keys, calls },
             Op::TopK { input, keys, order, offset, limit } => {
@@ -348,20 +398,41 @@ impl Plan {
             Op::GroupApply { input, keys, order, passed, arguments, function } => {
                 Op::GroupApply { input: boxed(input)?, keys, order, passed, arguments, function }
             }
+            Op::Expand { input, passed, arguments, function } => {
+                Op::Expand { input: boxed(input)?, passed, arguments, function }
+            }
             Op::Join { left, right, kind, on } => Op::Join { left: boxed(left)?, right: boxed(right)?, kind, on },
             Op::Union { inputs } => Op::Union { inputs: inputs.into_iter().map(each).collect::<crate::Result<_>>()? },
         };
         Ok(Plan { op, schema: self.schema })
     }
 
+    /// Whether it reads the rows of the [`Op::Iterate`] around it.
+    pub fn is_recursive(&self) -> bool {
+        match &self.op {
+            Op::Variable => true,
+            Op::Iterate { .. } => false,
+            _ => self.inputs().into_iter().any(Plan::is_recursive),
+        }
+    }
+
+    /// Everything that it computes, as one text.
+    pub fn text(&self) -> String {
+        let inputs: Vec<String> = self.inputs().into_iter().map(Plan::text).collect();
+        let types: Vec<String> = types_of(&self.schema).map(|(ty, _)| ty.name()).collect();
+        format!("{self} -> {} ({})", types.join(", "), inputs.join("; "))
+    }
+
     /// The inputs.
     pub fn inputs(&self) -> Vec<&Plan> {
         match &self.op {
-            Op::Source { .. } | Op::View { .. } | Op::Table { .. } | Op::Values { .. } => Vec::new(),
+            Op::Source { .. } | Op::View { .. } | Op::Table { .. } | Op::Values { .. } | Op::Variable => Vec::new(),
             Op::Map { input, .. }
             | Op::Reduce { input, .. }
             | Op::TopK { input, .. }
-            | Op::GroupApply { input, .. } => {
+            | Op::GroupApply { input, .. }
+            | Op::Expand { input, .. }
+            | Op::Iterate { body: input, .. } => {
                 vec![input]
             }
             Op::Union { inputs } => inputs.iter().collect(),
@@ -396,7 +467,10 @@ impl fmt::Display for Plan {
             Op::GroupApply { keys, order, function, .. } => {
                 write!(f, "Apply by {keys:?} in order {order:?}: {}", function.0.text())
             }
+            Op::Expand { function, arguments, .. } => write!(f, "Expand {} of {arguments:?}", function.0.text()),
             Op::Values { rows } => write!(f, "Values {rows}"),
+            Op::Iterate { limit, .. } => write!(f, "Iterate up to {limit}"),
+            Op::Variable => f.write_str("Variable"),
             Op::Reduce { keys, calls, .. } => {
                 write!(f, "Reduce by {keys:?}")?;
                 for call in calls {

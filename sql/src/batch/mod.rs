@@ -9,6 +9,7 @@ mod guard_rule;
 mod interrupt;
 mod one_row_rule;
 mod outer_join_rule;
+mod recursion;
 mod tables;
 mod threads;
 
@@ -36,9 +37,10 @@ use thalweg_dataflow::engine::Snapshot;
 use thalweg_dataflow::types::{PgType, normalize};
 use thalweg_dataflow::{Error, Result, SqlState};
 
-use crate::planner::{Bound, Relation, RelationSource};
+use crate::planner::{Bound, Relation, RelationSource, WorkingTable};
 use crate::session::{View, Writes};
 use interrupt::{Interrupt, InterruptJoins};
+use recursion::WorkingRows;
 use tables::{Rows, Table};
 use threads::Threads;
 
@@ -152,6 +154,7 @@ impl Batch {
         SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(self.runtime.clone())
+            .with_query_planner(Arc::new(recursion::Planner))
             .with_analyzer_rules(vec![Arc::new(one_row_rule::KeepOneRow)])
             .with_physical_optimizer_rules(physical_rules(interrupt))
             .build()
@@ -212,6 +215,9 @@ fn resolve(
                 if let Some(source) = (scan.source.as_ref() as &dyn Any).downcast_ref::<RelationSource>() {
                     let rows = rows_of(source, snapshot, writes).map_err(Error::into_datafusion)?;
                     scan.source = provider_as_source(Arc::new(Table { schema: source.schema.clone(), rows }));
+                } else if let Some(table) = WorkingTable::of(&scan) {
+                    let (name, schema) = (table.name.clone(), table.schema.clone());
+                    scan.source = provider_as_source(Arc::new(WorkingRows { name, schema }));
                 }
                 LogicalPlan::TableScan(scan)
             }

@@ -22,7 +22,7 @@ use datafusion::logical_expr::{Aggregate, Expr, SortExpr, Window};
 use datafusion::physical_expr::aggregate::{AggregateFunctionExpr, LoweredAggregateBuilder};
 use datafusion::physical_expr::window::WindowExpr;
 use datafusion::physical_planner::create_window_expr;
-use thalweg_dataflow::plan::{GroupFunction, GroupFunctionRef, Op, Plan, SortColumn};
+use thalweg_dataflow::plan::{ByText, GroupFunction, Op, Plan, SortColumn, Text};
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result};
 
@@ -185,7 +185,7 @@ fn windows_over(base: &mut Base<'_>, calls: &[&WindowFunction]) -> Result<std::o
             order,
             passed: (0..below).collect(),
             arguments: arguments.places,
-            function: GroupFunctionRef(Arc::new(function)),
+            function: ByText(Arc::new(function)),
         },
     };
     Ok(below..below + results.len())
@@ -205,11 +205,13 @@ struct Windows {
     row_number: Option<usize>,
 }
 
-impl GroupFunction for Windows {
+impl Text for Windows {
     fn text(&self) -> String {
         self.text.clone()
     }
+}
 
+impl GroupFunction for Windows {
     fn aggregates(&self) -> bool {
         false
     }
@@ -273,7 +275,7 @@ pub(super) fn aggregates(aggregate: &Aggregate) -> Result<Plan> {
             keys,
             order: Vec::new(),
             arguments: arguments.places,
-            function: GroupFunctionRef(Arc::new(Aggregates { calls, text })),
+            function: ByText(Arc::new(Aggregates { calls, text })),
         },
     })
 }
@@ -335,11 +337,13 @@ struct GroupCall {
     result: DataType,
 }
 
-impl GroupFunction for Aggregates {
+impl Text for Aggregates {
     fn text(&self) -> String {
         self.text.clone()
     }
+}
 
+impl GroupFunction for Aggregates {
     fn aggregates(&self) -> bool {
         true
     }

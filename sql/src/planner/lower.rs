@@ -28,13 +28,18 @@ use super::functions::aggregates::engine_function;
 use super::groups;
 use super::guard::guard;
 use super::join::constants;
+use super::recursion;
+use super::recursive_query::{RecursiveQuery, WorkingTable};
 
 const HINT: &str = "A query may use it over materialized views.";
 
 /// The dataflow that computes a bound plan.
 pub(crate) fn lower(plan: &LogicalPlan) -> Result<Plan> {
     match plan {
-        LogicalPlan::TableScan(scan) => relation(scan),
+        LogicalPlan::TableScan(scan) => match WorkingTable::of(scan) {
+            Some(table) => Ok(recursion::variable(table)),
+            None => relation(scan),
+        },
         LogicalPlan::SubqueryAlias(alias) => lower(&alias.input),
         LogicalPlan::Projection(inner) => projection(inner, lower(&inner.input)?),
         LogicalPlan::Filter(filter) => {
@@ -83,7 +88,10 @@ pub(crate) fn lower(plan: &LogicalPlan) -> Result<Plan> {
         LogicalPlan::Values(values) => self::values(values),
         // The rows of a view have no order; PostgreSQL accepts the clause as well.
         LogicalPlan::Sort(sort) if sort.fetch.is_none() => lower(&sort.input),
-        other => Err(refused(construct(other))),
+        other => match RecursiveQuery::of(other) {
+            Some(query) => recursion::recursive(query),
+            None => Err(refused(construct(other))),
+        },
     }
 }
 
@@ -116,7 +124,6 @@ pub(crate) fn refused(construct: &str) -> Error {
 fn construct(plan: &LogicalPlan) -> &'static str {
     match plan {
         LogicalPlan::Distinct(_) => "DISTINCT ON",
-        LogicalPlan::RecursiveQuery(_) => "WITH RECURSIVE",
         _ => "this construct",
     }
 }

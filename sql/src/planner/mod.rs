@@ -31,6 +31,8 @@ mod outer_call;
 mod precedence;
 mod prune;
 mod query;
+mod recursion;
+mod recursive_query;
 mod scope;
 mod select;
 mod subquery;
@@ -39,6 +41,7 @@ mod tests;
 mod top_n;
 mod typed;
 mod unnest;
+mod with;
 
 use std::fmt;
 use std::sync::Arc;
@@ -57,6 +60,7 @@ pub use explain::{explain_query, explain_view};
 pub(crate) use from::RelationSource;
 pub(crate) use guard::{can_fail, guard};
 pub(crate) use names::output_name;
+pub(crate) use recursive_query::{RecursiveQuery, WorkingTable};
 pub(crate) use typed::literal;
 pub(crate) use unnest::unnest;
 

@@ -94,6 +94,26 @@ fn keep(plan: Plan, wanted: &BTreeSet<usize>) -> Result<(Plan, Places)> {
             let kept: Vec<usize> = (0..schema.fields().len()).collect();
             Ok((Plan { op: Op::Values { rows }, schema }, places(&kept)))
         }
+        Op::Expand { input, passed, arguments, function } => {
+            let kept: Vec<usize> =
+                (0..schema.fields().len()).filter(|place| *place >= passed.len() || wanted.contains(place)).collect();
+            let passed: Vec<usize> = kept.iter().filter_map(|place| passed.get(*place)).copied().collect();
+            let below = passed.iter().chain(&arguments).copied().collect();
+            let (input, moved) = keep(*input, &below)?;
+            let (passed, arguments) = (at(&passed, &moved)?, at(&arguments, &moved)?);
+            let op = Op::Expand { input: Box::new(input), passed, arguments, function };
+            Ok((Plan { op, schema: select(&schema, &kept) }, places(&kept)))
+        }
+        Op::Variable => {
+            let kept: Vec<usize> = (0..schema.fields().len()).collect();
+            Ok((Plan { op: Op::Variable, schema }, places(&kept)))
+        }
+        Op::Iterate { body, limit } => {
+            // The body reads its own rows, whole.
+            let all = (0..schema.fields().len()).collect();
+            let body = Box::new(exactly(*body, &all)?);
+            Ok((Plan { op: Op::Iterate { body, limit }, schema }, ranks(&all)))
+        }
     }
 }
 

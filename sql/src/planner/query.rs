@@ -1,4 +1,4 @@
-//! Queries: WITH, set operations, VALUES, ORDER BY and LIMIT around a SELECT.
+//! Queries: set operations, VALUES, ORDER BY and LIMIT around a SELECT.
 //!
 //! Every query ends in a plan whose columns have names of their own; what the user sees is kept
 //! beside it.
@@ -33,32 +33,7 @@ impl Binder<'_> {
         self.limit(bound, query, outer, &ctes)
     }
 
-    fn with(&self, with: Option<&ast::With>, outer: Option<&Env<'_>>, ctes: &Ctes) -> Result<Ctes> {
-        let Some(with) = with else { return Ok(ctes.clone()) };
-        if with.recursive {
-            return Err(Error::unsupported("WITH RECURSIVE"));
-        }
-        let mut ctes = ctes.clone();
-        let outside = ctes.len();
-        for cte in &with.cte_tables {
-            let name = fold(&cte.alias.name);
-            if ctes[outside..].iter().any(|(known, _)| *known == name) {
-                return Err(Error::new(
-                    SqlState::DuplicateAlias,
-                    format!("WITH query name \"{name}\" specified more than once"),
-                ));
-            }
-            let mut bound = self.nested(|| self.query(&cte.query, outer, &ctes))?;
-            bound = self.settled_query(bound)?;
-            rename(&mut bound, &name, &cte.alias.columns)?;
-            let mut longer = (*ctes).clone();
-            longer.push((name, bound));
-            ctes = longer.into();
-        }
-        Ok(ctes)
-    }
-
-    fn set_expr(&self, body: &SetExpr, outer: Option<&Env<'_>>, ctes: &Ctes) -> Result<BoundQuery> {
+    pub(super) fn set_expr(&self, body: &SetExpr, outer: Option<&Env<'_>>, ctes: &Ctes) -> Result<BoundQuery> {
         self.nested(|| match body {
             SetExpr::Select(select) => self.select(select, Vec::new(), outer, ctes),
             SetExpr::Query(query) => self.query(query, outer, ctes),
@@ -144,7 +119,7 @@ impl Binder<'_> {
     }
 
     /// A plan whose columns are given names of their own again.
-    fn rebuilt(&self, plan: LogicalPlan, names: Vec<String>, types: Vec<PgType>) -> Result<BoundQuery> {
+    pub(super) fn rebuilt(&self, plan: LogicalPlan, names: Vec<String>, types: Vec<PgType>) -> Result<BoundQuery> {
         let mut exprs = Vec::with_capacity(names.len());
         let mut columns = Vec::with_capacity(names.len());
         for (place, (name, ty)) in names.into_iter().zip(types).enumerate() {
@@ -158,7 +133,7 @@ impl Binder<'_> {
     }
 
     /// The rows of a query in these types; `exact`: equal values also have equal bytes.
-    fn convert(&self, bound: BoundQuery, types: &[PgType], exact: bool) -> Result<LogicalPlan> {
+    pub(super) fn convert(&self, bound: BoundQuery, types: &[PgType], exact: bool) -> Result<LogicalPlan> {
         let mut exprs = Vec::with_capacity(types.len());
         for (column, ty) in bound.columns.iter().zip(types) {
             let typed = Typed { expr: Expr::Column(column.column.clone()), ty: column.ty.clone(), at: None };

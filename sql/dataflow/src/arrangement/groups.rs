@@ -69,10 +69,13 @@ impl Marks {
     }
 }
 
-/// The images before one epoch of what this epoch changed.
+/// The images of what an epoch changed, before it did; an epoch that changes the shard in several
+/// steps has a list for each.
 #[derive(Debug)]
 struct Undo {
     epoch: u64,
+    /// Nothing is added any more.
+    ended: bool,
     marks: Marks,
     entries: Vec<UndoEntry>,
     fixed: Vec<u8>,
@@ -115,15 +118,16 @@ impl Groups {
         self.keys.memory() + self.fixed.capacity() + blobs + undo + self.dirty.memory()
     }
 
-    /// Opens the undo list of an epoch, and drops those that no reader needs: of epochs up to
+    /// Opens an undo list of an epoch unless one is open, and drops those that no reader needs: of epochs up to
     /// `oldest`.
     pub(crate) fn begin(&mut self, epoch: u64, oldest: u64) {
         while self.undo.front().is_some_and(|undo| undo.epoch <= oldest && undo.epoch < epoch) {
             self.undo.pop_front();
         }
-        if self.undo.back().is_none_or(|undo| undo.epoch < epoch) {
+        if self.undo.back().is_none_or(|undo| undo.epoch < epoch || undo.ended) {
             self.undo.push_back(Undo {
                 epoch,
+                ended: false,
                 marks: Marks::default(),
                 entries: Vec::new(),
                 fixed: Vec::new(),
@@ -228,7 +232,8 @@ impl Groups {
         }
     }
 
-    /// The groups this epoch touched, each with its old and its new image, in order of touch.
+    /// The groups touched since [`Groups::begin`] of this epoch, each with its old and its new image,
+    /// in order of touch.
     pub(crate) fn touched(&self, epoch: u64) -> impl Iterator<Item = (u32, Option<Image<'_>>, Option<Image<'_>>)> {
         let undo = self.undo.back().filter(|undo| undo.epoch == epoch);
         undo.into_iter().flat_map(move |undo| {
@@ -247,7 +252,7 @@ impl Groups {
         }
     }
 
-    /// Ends an epoch: what it touched is dirty; the groups for which `dead` holds are removed.
+    /// Ends an epoch, or a step of it: what it touched is dirty; the groups for which `dead` holds are removed.
     pub(crate) fn end(&mut self, epoch: u64, dead: impl Fn(Image<'_>) -> bool) {
         let Some(mut undo) = self.undo.pop_back() else { return };
         if undo.epoch == epoch {
@@ -260,6 +265,7 @@ impl Groups {
                 }
             }
             undo.marks = Marks::default();
+            undo.ended = true;
         }
         self.undo.push_back(undo);
     }

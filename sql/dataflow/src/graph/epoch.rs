@@ -1,6 +1,8 @@
 //! One node in one epoch: the deltas of its inputs in, its own out.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -9,6 +11,32 @@ use super::{Frame, Inputs, Node, NodeId, NodeKey, NodeOp};
 use crate::delta::{Batch, Delta, of_columns};
 use crate::error::{Error, Result};
 use crate::operator::reduce::{Changed, Reduce};
+
+/// An epoch that is being run.
+#[derive(Debug)]
+pub(super) struct Epoch {
+    /// What each node changed.
+    pub(super) deltas: HashMap<NodeId, Delta>,
+    pub(super) frame: Frame,
+    /// Whether the errors of some node changed.
+    pub(super) errors_changed: bool,
+}
+
+impl Epoch {
+    /// Notes what a node did.
+    pub(super) fn take(&mut self, id: NodeId, node: &mut Node, changed: Changed) {
+        let Changed { delta, rows, errors, touched } = changed;
+        node.touched += touched;
+        node.rows.fetch_add(rows, Ordering::Relaxed);
+        if !errors.is_empty() {
+            Arc::make_mut(&mut node.errors).apply(errors);
+            self.errors_changed = true;
+        }
+        if !delta.is_empty() {
+            self.deltas.insert(id, delta);
+        }
+    }
+}
 
 /// A node's place in an epoch.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +81,14 @@ pub(super) fn run_node(
             }
             out
         }
+        (NodeOp::Expand(expand), NodeKey::Expand(input, ..)) => {
+            let mut out = Delta::new();
+            for batch in delta_of(input) {
+                expand.apply(batch, &mut out, &mut errors)?;
+            }
+            touched = rows_of(&out);
+            out
+        }
         (NodeOp::Reduce(reduce), NodeKey::Groups(input, ..) | NodeKey::Rows(input)) => {
             return run_reduce(reduce, delta_of(input), Place { frame, fresh, read });
         }
@@ -61,8 +97,8 @@ pub(super) fn run_node(
             touched = walked;
             delta
         }
-        (NodeOp::GroupApply(partition), NodeKey::GroupApply(input, ..)) => {
-            let changed = partition.run(delta_of(input), fresh, frame.workers)?;
+        (NodeOp::GroupApply(apply), NodeKey::GroupApply(input, ..)) => {
+            let changed = apply.run(delta_of(input), fresh, frame.workers)?;
             (errors, touched) = (changed.errors, changed.touched);
             changed.delta
         }
@@ -84,7 +120,8 @@ pub(super) fn run_node(
         (NodeOp::Values, NodeKey::Values(constants)) if fresh => {
             vec![Batch::inserted(renamed(constants.rows(), &node.schema)?)]
         }
-        (NodeOp::Values, _) => Delta::new(),
+        // The rows of an iteration are put there by the node that iterates.
+        (NodeOp::Values | NodeOp::Variable, _) => Delta::new(),
         _ => return Err(Error::internal(format!("node {id} is not what its key says"))),
     };
     Ok(Changed { touched, ..Changed::of(delta, errors) })

@@ -10,7 +10,9 @@ use datafusion::physical_expr::PhysicalExpr;
 use super::{Node, NodeId};
 use crate::arrangement::hash::hash_bytes;
 use crate::error::{Error, Result};
-use crate::plan::{Call, Constants, GroupFunctionRef, JoinKind, Key, On, Op, Plan, RelationId, SortColumn};
+use crate::plan::{
+    ByText, Call, Constants, GroupFunction, JoinKind, Key, On, Op, Plan, RelationId, SetFunction, SortColumn,
+};
 use crate::types::PgType;
 
 /// Changes with the form of any operator's state; part of every fingerprint.
@@ -36,11 +38,17 @@ pub(crate) enum NodeKey {
     /// The first rows of groups: the input, its ordered index, offset and limit.
     TopK(NodeId, NodeId, u64, Option<u64>),
     /// A function of groups: the input, its ordered index, columns passed through, arguments.
-    GroupApply(NodeId, NodeId, [Vec<usize>; 2], GroupFunctionRef),
+    GroupApply(NodeId, NodeId, [Vec<usize>; 2], ByText<dyn GroupFunction>),
+    /// A function of rows: columns passed through, arguments.
+    Expand(NodeId, [Vec<usize>; 2], ByText<dyn SetFunction>),
     /// A join: which, the inputs, their indexes.
     Join(JoinKind, [NodeId; 2], [NodeId; 2]),
     /// Rows that never change.
     Values(Arc<Constants>),
+    /// The rows of this [`Op::Iterate`], within its body.
+    Variable(Arc<Plan>),
+    /// A body's fixed point: its variable, the body, the first iteration that is too late.
+    Iterate(NodeId, NodeId, u64),
     /// In a view's private dataflow: a node of the live one, read by snapshots.
     Imported(NodeId),
 }
@@ -51,12 +59,17 @@ fn digest(text: &str) -> String {
 
 pub(super) fn inputs_of(key: &NodeKey) -> Vec<NodeId> {
     match key {
-        NodeKey::Source(..) | NodeKey::Table(_) | NodeKey::Imported(_) | NodeKey::Values(_) => Vec::new(),
-        NodeKey::Map(input, ..) | NodeKey::Groups(input, ..) | NodeKey::Rows(input) | NodeKey::Index(input, ..) => {
-            vec![*input]
+        NodeKey::Source(..) | NodeKey::Table(_) | NodeKey::Imported(_) | NodeKey::Values(_) | NodeKey::Variable(_) => {
+            Vec::new()
         }
+        NodeKey::Map(input, ..)
+        | NodeKey::Expand(input, ..)
+        | NodeKey::Groups(input, ..)
+        | NodeKey::Rows(input)
+        | NodeKey::Index(input, ..) => vec![*input],
         NodeKey::TopK(input, index, ..) | NodeKey::GroupApply(input, index, ..) => vec![*input, *index],
         NodeKey::Union(inputs) => inputs.clone(),
+        NodeKey::Iterate(variable, body, _) => vec![*variable, *body],
         NodeKey::Join(_, inputs, indexes) => inputs.iter().chain(indexes).copied().collect(),
     }
 }
@@ -78,10 +91,13 @@ pub(super) fn rename(key: &NodeKey, here: &HashMap<NodeId, NodeId>) -> Result<No
         NodeKey::GroupApply(input, index, columns, function) => {
             NodeKey::GroupApply(at(input)?, at(index)?, columns.clone(), function.clone())
         }
+        NodeKey::Expand(input, columns, function) => NodeKey::Expand(at(input)?, columns.clone(), function.clone()),
         NodeKey::Join(kind, [left, right], [left_index, right_index]) => {
             NodeKey::Join(*kind, [at(left)?, at(right)?], [at(left_index)?, at(right_index)?])
         }
         NodeKey::Values(rows) => NodeKey::Values(rows.clone()),
+        NodeKey::Variable(whole) => NodeKey::Variable(whole.clone()),
+        NodeKey::Iterate(variable, body, limit) => NodeKey::Iterate(at(variable)?, at(body)?, *limit),
     })
 }
 
@@ -102,11 +118,14 @@ pub(super) fn indexed(plan: &Plan, inputs: &[NodeId]) -> Vec<NodeKey> {
     }
 }
 
-pub(super) fn key_of(plan: &Plan, inputs: &[NodeId], indexes: &[NodeId]) -> Option<NodeKey> {
+/// The key of a plan's node; `around` are the [`Op::Iterate`]s around it, the innermost last.
+pub(super) fn key_of(plan: &Plan, inputs: &[NodeId], indexes: &[NodeId], around: &[Arc<Plan>]) -> Option<NodeKey> {
     Some(match &plan.op {
         Op::Source { relation, columns } => NodeKey::Source(*relation, columns.clone()),
         Op::Table { relation } => NodeKey::Table(*relation),
-        Op::View { .. } => return None,
+        // The graph knows these by what is around them.
+        Op::View { .. } | Op::Iterate { .. } => return None,
+        Op::Variable => NodeKey::Variable(around.last()?.clone()),
         Op::Map { filters, project, .. } => {
             let types = plan.schema.fields().iter().map(|field| PgType::of(field)).collect();
             NodeKey::Map(*inputs.first()?, filters.clone(), project.clone(), types)
@@ -118,6 +137,9 @@ pub(super) fn key_of(plan: &Plan, inputs: &[NodeId], indexes: &[NodeId]) -> Opti
         Op::GroupApply { function, passed, arguments, .. } => {
             let columns = [passed.clone(), arguments.clone()];
             NodeKey::GroupApply(*inputs.first()?, *indexes.first()?, columns, function.clone())
+        }
+        Op::Expand { passed, arguments, function, .. } => {
+            NodeKey::Expand(*inputs.first()?, [passed.clone(), arguments.clone()], function.clone())
         }
         Op::Values { rows } => NodeKey::Values(rows.clone()),
     })
@@ -146,8 +168,11 @@ pub(super) fn fingerprint(key: &NodeKey, schema: &SchemaRef, below: &[&Node]) ->
         NodeKey::Index(_, keys, order) => format!("index by {keys:?} in order {order:?}"),
         NodeKey::TopK(_, _, offset, limit) => format!("top {limit:?} after {offset}"),
         NodeKey::GroupApply(_, _, columns, function) => format!("apply {columns:?} {}", function.0.text()),
+        NodeKey::Expand(_, columns, function) => format!("expand {columns:?} {}", function.0.text()),
         NodeKey::Join(kind, ..) => format!("{kind:?} join"),
         NodeKey::Values(rows) => format!("values {rows}"),
+        NodeKey::Variable(whole) => format!("variable of {}", whole.text()),
+        NodeKey::Iterate(_, _, limit) => format!("iterate up to {limit}"),
     };
     let retracts = below.iter().any(|node| node.retracts);
     digest(&format!("{STATE_VERSION} {what} -> {} retracts={retracts} over {}", types.join(", "), inputs.join(" ")))

@@ -27,27 +27,7 @@ pub(crate) struct Map {
 impl Map {
     /// One batch through; rows that fail go to `errors`.
     pub(crate) fn apply(&self, batch: &Batch, out: &mut Delta, errors: &mut Vec<ErrorChange>) -> Result<()> {
-        if batch.rows.num_rows() == 0 {
-            return Ok(());
-        }
-        // An expression that panics is a defect; it fails its row, not the engine.
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.evaluate(batch)));
-        match outcome.unwrap_or_else(|_| Err(Error::internal("an expression panicked"))) {
-            Ok(result) => {
-                out.extend(result);
-                Ok(())
-            }
-            Err(error) if batch.rows.num_rows() == 1 => {
-                let row = row_text(batch.rows.columns(), 0, &batch.rows.schema());
-                errors.push(ErrorChange { error, row, diff: batch.diff(0) });
-                Ok(())
-            }
-            Err(_) => {
-                let half = batch.rows.num_rows() / 2;
-                self.apply(&slice(batch, 0, half), out, errors)?;
-                self.apply(&slice(batch, half, batch.rows.num_rows() - half), out, errors)
-            }
-        }
+        by_halves(batch, &|batch| Ok(self.evaluate(batch)?.into_iter().collect()), out, errors)
     }
 
     /// What passes, if anything does: projections are not looked at for no row at all.
@@ -82,6 +62,37 @@ impl Map {
             columns.push(column);
         }
         Ok(Some(Batch { rows: of_columns(&self.schema, columns, rows.num_rows())?, diffs }))
+    }
+}
+
+/// Runs `work` over a batch, halving it as long as it fails: the rows on which it fails alone become
+/// errors.
+pub(super) fn by_halves(
+    batch: &Batch,
+    work: &dyn Fn(&Batch) -> Result<Delta>,
+    out: &mut Delta,
+    errors: &mut Vec<ErrorChange>,
+) -> Result<()> {
+    if batch.rows.num_rows() == 0 {
+        return Ok(());
+    }
+    // An expression that panics is a defect; it fails its row, not the engine.
+    let outcome = catch_unwind(AssertUnwindSafe(|| work(batch)));
+    match outcome.unwrap_or_else(|_| Err(Error::internal("an expression panicked"))) {
+        Ok(result) => {
+            out.extend(result);
+            Ok(())
+        }
+        Err(error) if batch.rows.num_rows() == 1 => {
+            let row = row_text(batch.rows.columns(), 0, &batch.rows.schema());
+            errors.push(ErrorChange { error, row, diff: batch.diff(0) });
+            Ok(())
+        }
+        Err(_) => {
+            let half = batch.rows.num_rows() / 2;
+            by_halves(&slice(batch, 0, half), work, out, errors)?;
+            by_halves(&slice(batch, half, batch.rows.num_rows() - half), work, out, errors)
+        }
     }
 }
 

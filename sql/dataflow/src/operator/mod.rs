@@ -4,6 +4,7 @@
 //! State lives in arrangements only. No operator reads a clock or does I/O.
 
 pub(crate) mod errors;
+pub(crate) mod expand;
 pub(crate) mod group_apply;
 pub(crate) mod index;
 pub(crate) mod join;

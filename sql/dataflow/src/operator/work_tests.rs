@@ -10,7 +10,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use super::join_tests::import_views;
 use crate::delta::{Batch, Delta};
 use crate::graph::{Dataflow, Frame, Inputs};
-use crate::plan::{Call, Function, GroupFunction, GroupFunctionRef, JoinKind, On, Op, Plan, RelationId, SortColumn};
+use crate::plan::{ByText, Call, Function, GroupFunction, JoinKind, On, Op, Plan, RelationId, SortColumn, Text};
 use crate::types::PgType;
 
 fn schema(columns: usize) -> SchemaRef {
@@ -35,11 +35,13 @@ fn rows(numbers: impl Iterator<Item = i64>, diff: i64) -> Delta {
 #[derive(Debug)]
 struct Count;
 
-impl GroupFunction for Count {
+impl Text for Count {
     fn text(&self) -> String {
         "count".into()
     }
+}
 
+impl GroupFunction for Count {
     fn aggregates(&self) -> bool {
         false
     }
@@ -109,7 +111,7 @@ fn work_follows_the_change() {
                     order,
                     passed: vec![0, 1],
                     arguments: vec![1],
-                    function: GroupFunctionRef(Arc::new(Count)),
+                    function: ByText(Arc::new(Count)),
                 },
                 3,
             ),

@@ -1,0 +1,322 @@
+//! WITH RECURSIVE in a batch query: the step is run over the rows of the run before until it gives
+//! none that are new.
+//!
+//! The working table is a slot of batches that the step's scans read, any number of them, and that
+//! is filled between two runs. UNION keeps every row it has seen, by bytes: the planner makes equal
+//! values equal bytes. Memory is reserved for those and for an iteration's rows.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::SchemaRef;
+use arrow::row::{OwnedRow, RowConverter, SortField};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::context::QueryPlanner;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{Expr, LogicalPlan, TableType, UserDefinedLogicalNode};
+use datafusion::physical_expr::{Distribution, EquivalenceProperties, Partitioning, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, reset_plan_states};
+use datafusion::physical_plan::memory::MemoryStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
+use futures::{StreamExt, TryStreamExt};
+use parking_lot::Mutex;
+
+use crate::planner::RecursiveQuery;
+
+/// DataFusion's planner, which then knows the node.
+#[derive(Debug)]
+pub(super) struct Planner;
+
+#[async_trait]
+impl QueryPlanner for Planner {
+    async fn create_physical_plan(&self, plan: &LogicalPlan, state: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
+        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(RecursionPlanner)]);
+        planner.create_physical_plan(plan, state).await
+    }
+}
+
+struct RecursionPlanner;
+
+#[async_trait]
+impl ExtensionPlanner for RecursionPlanner {
+    async fn plan_extension(
+        &self,
+        _planner: &dyn PhysicalPlanner,
+        node: &dyn UserDefinedLogicalNode,
+        _logical: &[&LogicalPlan],
+        inputs: &[Arc<dyn ExecutionPlan>],
+        _state: &dyn Session,
+        _context: &PhysicalPlanningContext,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let Some(query) = node.as_any().downcast_ref::<RecursiveQuery>() else { return Ok(None) };
+        let [first, step] = inputs else {
+            return Err(DataFusionError::Internal("a recursive query has two inputs".into()));
+        };
+        // A slot of this node's own: the same query may stand twice in a statement.
+        let slot = Slot::default();
+        let step = step.clone().transform_up(|node| match node.downcast_ref::<WorkingScan>() {
+            Some(scan) if scan.name == query.name => {
+                Ok(Transformed::yes(
+                    Arc::new(WorkingScan { slot: slot.clone(), ..scan.clone() }) as Arc<dyn ExecutionPlan>
+                ))
+            }
+            _ => Ok(Transformed::no(node)),
+        })?;
+        let schema = node.schema().inner().clone();
+        Ok(Some(Recursion::over([first.clone(), step.data], schema, query.distinct, slot)))
+    }
+}
+
+/// The rows of the iteration before.
+type Slot = Arc<Mutex<Vec<RecordBatch>>>;
+
+/// The working table, to be scanned.
+#[derive(Debug)]
+pub(super) struct WorkingRows {
+    pub(super) name: String,
+    pub(super) schema: SchemaRef,
+}
+
+#[async_trait]
+impl TableProvider for WorkingRows {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Temporary
+    }
+
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let schema = match projection {
+            Some(columns) => Arc::new(self.schema.project(columns)?),
+            None => self.schema.clone(),
+        };
+        let properties = Arc::new(one_partition(schema.clone()));
+        let projection = projection.cloned();
+        Ok(Arc::new(WorkingScan { name: self.name.clone(), schema, projection, slot: Slot::default(), properties }))
+    }
+}
+
+fn one_partition(schema: SchemaRef) -> PlanProperties {
+    PlanProperties::new(
+        EquivalenceProperties::new(schema),
+        Partitioning::UnknownPartitioning(1),
+        EmissionType::Incremental,
+        Boundedness::Bounded,
+    )
+}
+
+/// One scan of the working table.
+#[derive(Debug, Clone)]
+struct WorkingScan {
+    name: String,
+    schema: SchemaRef,
+    projection: Option<Vec<usize>>,
+    slot: Slot,
+    properties: Arc<PlanProperties>,
+}
+
+impl DisplayAs for WorkingScan {
+    fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WorkingScan: {}", self.name)
+    }
+}
+
+impl ExecutionPlan for WorkingScan {
+    fn name(&self) -> &str {
+        "WorkingScan"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _each: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(self: Arc<Self>, _children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(&self, _partition: usize, _context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let rows = self.slot.lock().clone();
+        Ok(Box::pin(MemoryStream::try_new(rows, self.schema.clone(), self.projection.clone())?))
+    }
+}
+
+/// The fixed point.
+#[derive(Debug)]
+struct Recursion {
+    /// The first term and the step.
+    inputs: [Arc<dyn ExecutionPlan>; 2],
+    schema: SchemaRef,
+    distinct: bool,
+    slot: Slot,
+    properties: Arc<PlanProperties>,
+}
+
+impl Recursion {
+    fn over(
+        inputs: [Arc<dyn ExecutionPlan>; 2],
+        schema: SchemaRef,
+        distinct: bool,
+        slot: Slot,
+    ) -> Arc<dyn ExecutionPlan> {
+        let properties = Arc::new(one_partition(schema.clone()));
+        Arc::new(Recursion { inputs, schema, distinct, slot, properties })
+    }
+}
+
+impl DisplayAs for Recursion {
+    fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.distinct { "Recursion: distinct" } else { "Recursion" })
+    }
+}
+
+impl ExecutionPlan for Recursion {
+    fn name(&self) -> &str {
+        "Recursion"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn required_input_distribution(&self) -> Vec<Distribution> {
+        vec![Distribution::SinglePartition; 2]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false; 2]
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        self.inputs.iter().collect()
+    }
+
+    fn apply_expressions(
+        &self,
+        _each: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        let inputs = <[_; 2]>::try_from(children)
+            .map_err(|_| DataFusionError::Internal("a recursive query has two inputs".into()))?;
+        Ok(Recursion::over(inputs, self.schema.clone(), self.distinct, self.slot.clone()))
+    }
+
+    fn execute(&self, _partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let run = Run {
+            next: Some(self.inputs[0].clone()),
+            step: self.inputs[1].clone(),
+            seen: self.distinct.then(|| Seen::new(&self.schema)).transpose()?,
+            reservation: MemoryConsumer::new("WITH RECURSIVE").register(context.memory_pool()),
+            schema: self.schema.clone(),
+            slot: self.slot.clone(),
+            context,
+        };
+        let iterations = futures::stream::try_unfold(run, Run::iterate);
+        let rows = iterations.map_ok(|rows| futures::stream::iter(rows).map(Ok)).try_flatten();
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), rows)))
+    }
+}
+
+/// The state of an execution.
+struct Run {
+    /// What runs next: the first term, then the step.
+    next: Option<Arc<dyn ExecutionPlan>>,
+    step: Arc<dyn ExecutionPlan>,
+    seen: Option<Seen>,
+    /// Of the iteration's rows, twice: they are written while the next are made.
+    reservation: MemoryReservation,
+    schema: SchemaRef,
+    slot: Slot,
+    context: Arc<TaskContext>,
+}
+
+impl Run {
+    /// The rows of one iteration; `None` if it has none.
+    async fn iterate(mut self) -> Result<Option<(Vec<RecordBatch>, Run)>> {
+        let Some(plan) = self.next.take() else { return Ok(None) };
+        // A recursion that never ends hears a cancel here.
+        tokio::task::yield_now().await;
+        let mut stream = plan.execute(0, self.context.clone())?;
+        let mut rows = Vec::new();
+        let mut size = self.seen.as_ref().map_or(0, |seen| seen.size);
+        while let Some(batch) = stream.next().await {
+            let batch = RecordBatch::try_new(self.schema.clone(), batch?.columns().to_vec())?;
+            let batch = match &mut self.seen {
+                Some(seen) => seen.new_rows(&batch)?,
+                None => batch,
+            };
+            if batch.num_rows() > 0 {
+                size += batch.get_array_memory_size();
+                self.reservation.try_resize(size)?;
+                rows.push(batch);
+            }
+        }
+        if rows.is_empty() {
+            self.slot.lock().clear();
+            return Ok(None);
+        }
+        *self.slot.lock() = rows.clone();
+        self.next = Some(reset_plan_states(self.step.clone())?);
+        Ok(Some((rows, self)))
+    }
+}
+
+/// The rows of all iterations.
+struct Seen {
+    converter: RowConverter,
+    rows: HashSet<OwnedRow>,
+    /// Bytes.
+    size: usize,
+}
+
+impl Seen {
+    fn new(schema: &SchemaRef) -> Result<Seen> {
+        let fields = schema.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
+        Ok(Seen { converter: RowConverter::new(fields)?, rows: HashSet::new(), size: 0 })
+    }
+
+    /// The rows of a batch that were not there before, each once.
+    fn new_rows(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let rows = self.converter.convert_columns(batch.columns())?;
+        let mut new = Vec::with_capacity(batch.num_rows());
+        for row in &rows {
+            let added = self.rows.insert(row.owned());
+            if added {
+                self.size += row.as_ref().len() + size_of::<OwnedRow>();
+            }
+            new.push(added);
+        }
+        Ok(filter_record_batch(batch, &new.into())?)
+    }
+}

@@ -1,0 +1,216 @@
+//! WITH RECURSIVE as a dataflow: the recursive term over the rows of all iterations at once.
+//!
+//! Every row of the recursive term carries the iteration it comes from behind its own columns;
+//! grouping and ordering happen within an iteration, and rows of the term meet each other only
+//! within one. Then one iteration's rows are what the term makes of the rows of the one before, and
+//! under UNION a row belongs to the first iteration that makes it. The engine's `Iterate` does the
+//! rest.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{LogicalPlan, Operator};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{BinaryExpr, Column, Literal};
+use thalweg_dataflow::plan::{JoinKind, On, Op, Plan, SortColumn};
+use thalweg_dataflow::types::PgType;
+use thalweg_dataflow::{Error, Result};
+
+use super::lower::{identity, lower, map, refused};
+use super::recursive_query::{RecursiveQuery, WorkingTable};
+
+/// Iterations that a view may need, so that one that never ends fails instead.
+const MAX_ITERATIONS: u64 = 10_000;
+
+/// The dataflow of a recursive query.
+pub(super) fn recursive(query: &RecursiveQuery) -> Result<Plan> {
+    query.step.apply(|node| match RecursiveQuery::of(node) {
+        Some(inner) if reads_another(inner)? => {
+            Err(refused("a recursive query that reads the one around it").into_datafusion())
+        }
+        _ => Ok(TreeNodeRecursion::Continue),
+    })?;
+    let (first, step) = (lower(&query.first)?, lower(&query.step)?);
+    let (schema, width) = (first.schema.clone(), first.schema.fields().len());
+    let counted = with_iteration(&schema);
+    let column = || Arc::new(Column::new(counted.field(width).name(), width)) as Arc<dyn PhysicalExpr>;
+    let number = |value| Arc::new(Literal::new(ScalarValue::Int64(Some(value)))) as Arc<dyn PhysicalExpr>;
+    let with = |input: Plan, iteration| {
+        let mut project = identity(&schema);
+        project.push(iteration);
+        map(input, Vec::new(), project, counted.clone())
+    };
+    let variable = Plan { op: Op::Variable, schema: counted.clone() };
+    let step = carried(step, &variable)?;
+    let first = with(first, number(0));
+    let step = with(step, Arc::new(BinaryExpr::new(column(), Operator::Plus, number(1))));
+    let mut body = Plan { op: Op::Union { inputs: vec![first, step] }, schema: counted.clone() };
+    if query.distinct {
+        let order = vec![SortColumn { column: width, descending: false, nulls_first: false }];
+        let keys = (0..width).collect();
+        let op = Op::TopK { input: Box::new(body), keys, order, offset: 0, limit: Some(1) };
+        body = Plan { op, schema: counted.clone() };
+    }
+    let iterate = Plan { op: Op::Iterate { body: Box::new(body), limit: MAX_ITERATIONS }, schema: counted };
+    Ok(map(iterate, Vec::new(), identity(&schema), schema))
+}
+
+/// The working table's rows.
+pub(super) fn variable(table: &WorkingTable) -> Plan {
+    let fields = table.schema.fields().iter().map(|field| PgType::of(field).field(field.name(), true));
+    // The iteration is added with everybody else's.
+    Plan { op: Op::Variable, schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())) }
+}
+
+/// Whether a recursive query reads the working table of another one.
+fn reads_another(query: &RecursiveQuery) -> datafusion::error::Result<bool> {
+    let mut known = vec![query.name.clone()];
+    let mut read = Vec::new();
+    for term in [&query.first, &query.step] {
+        term.apply(|node| {
+            known.extend(RecursiveQuery::of(node).map(|inner| inner.name.clone()));
+            if let LogicalPlan::TableScan(scan) = node {
+                read.extend(WorkingTable::of(scan).map(|table| table.name.clone()));
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+    }
+    Ok(read.iter().any(|name| !known.contains(name)))
+}
+
+fn with_iteration(schema: &SchemaRef) -> SchemaRef {
+    let mut fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone()).collect();
+    fields.push(PgType::Int8.field("iteration", true));
+    Arc::new(Schema::new(fields))
+}
+
+/// A part of the recursive term, its rows' iteration behind their columns.
+fn carried(plan: Plan, variable: &Plan) -> Result<Plan> {
+    if !plan.is_recursive() {
+        return Ok(beside(plan, variable));
+    }
+    let (schema, width) = (with_iteration(&plan.schema), plan.schema.fields().len());
+    let op = match plan.op {
+        Op::Variable => return Ok(variable.clone()),
+        Op::Map { input, filters, mut project } => {
+            let input = carried(*input, variable)?;
+            project.push(last(&input));
+            Op::Map { input: Box::new(input), filters, project }
+        }
+        Op::Union { inputs } => {
+            let inputs = inputs.into_iter().map(|input| carried(input, variable)).collect::<Result<_>>()?;
+            Op::Union { inputs }
+        }
+        Op::Reduce { input, mut keys, calls } => {
+            if keys.is_empty() {
+                return Err(refused("an aggregate without GROUP BY over a recursive reference"));
+            }
+            let input = Box::new(carried(*input, variable)?);
+            let place = keys.len();
+            keys.push(input.schema.fields().len() - 1);
+            return Ok(moved_last(Op::Reduce { input, keys, calls }, &plan.schema, place));
+        }
+        Op::TopK { input, mut keys, order, offset, limit } => {
+            let input = Box::new(carried(*input, variable)?);
+            keys.push(width);
+            Op::TopK { input, keys, order, offset, limit }
+        }
+        Op::GroupApply { input, mut keys, order, mut passed, arguments, function } => {
+            if keys.is_empty() && function.0.aggregates() {
+                return Err(refused("an aggregate without GROUP BY over a recursive reference"));
+            }
+            let input = Box::new(carried(*input, variable)?);
+            let iteration = input.schema.fields().len() - 1;
+            keys.push(iteration);
+            let place = passed.len();
+            passed.push(iteration);
+            let op = Op::GroupApply { input, keys, order, passed, arguments, function };
+            return Ok(moved_last(op, &plan.schema, place));
+        }
+        Op::Expand { input, mut passed, arguments, function } => {
+            let input = Box::new(carried(*input, variable)?);
+            let place = passed.len();
+            passed.push(input.schema.fields().len() - 1);
+            let op = Op::Expand { input, passed, arguments, function };
+            return Ok(moved_last(op, &plan.schema, place));
+        }
+        Op::Join { left, right, kind, on } => return join((*left, *right), kind, on, &plan.schema, variable),
+        Op::Source { .. } | Op::View { .. } | Op::Table { .. } | Op::Values { .. } | Op::Iterate { .. } => {
+            return Err(Error::internal("a leaf that is recursive"));
+        }
+    };
+    Ok(Plan { op, schema })
+}
+
+fn join(
+    (left, right): (Plan, Plan),
+    kind: JoinKind,
+    mut on: Vec<On>,
+    schema: &SchemaRef,
+    variable: &Plan,
+) -> Result<Plan> {
+    let narrow = matches!(kind, JoinKind::Semi | JoinKind::Anti);
+    // What an outer side is without its iteration would stand for all of them.
+    let (in_left, in_right) = (left.is_recursive() || kind != JoinKind::Inner, right.is_recursive());
+    if kind == JoinKind::Full {
+        return Err(refused("a recursive reference within an outer join"));
+    }
+    let left = if in_left { carried(left, variable)? } else { left };
+    let right = if in_right { carried(right, variable)? } else { right };
+    let width = left.schema.fields().len();
+    if in_left && in_right {
+        let columns = (width - 1, right.schema.fields().len() - 1);
+        on.push(On { left: columns.0, right: columns.1, nulls_equal: true });
+    }
+    let columns: Vec<Field> = left
+        .schema
+        .fields()
+        .iter()
+        .chain(right.schema.fields().iter().filter(|_| !narrow))
+        .map(|field| field.as_ref().clone())
+        .collect();
+    let count = columns.len();
+    let op = Op::Join { left: Box::new(left), right: Box::new(right), kind, on };
+    let joined = Plan { op, schema: Arc::new(Schema::new(columns)) };
+    // The users' columns, then the iteration: the left side's, if it has one.
+    let own_right = !narrow && in_right;
+    let iteration = if in_left { width - 1 } else { count - 1 };
+    let places = (0..count)
+        .filter(|place| !(in_left && *place == width - 1) && !(own_right && *place == count - 1))
+        .chain([iteration]);
+    Ok(chosen(joined, places.collect(), schema))
+}
+
+/// The rows of a part that is not recursive, once for each iteration that has rows.
+fn beside(plan: Plan, variable: &Plan) -> Plan {
+    let schema = with_iteration(&plan.schema);
+    let one = Arc::new(Schema::new(vec![PgType::Int8.field("iteration", true)]));
+    let iterations = map(variable.clone(), Vec::new(), vec![last(variable)], one.clone());
+    let op = Op::Reduce { input: Box::new(iterations), keys: vec![0], calls: Vec::new() };
+    let iterations = Plan { op, schema: one };
+    let op = Op::Join { left: Box::new(plan), right: Box::new(iterations), kind: JoinKind::Inner, on: Vec::new() };
+    Plan { op, schema }
+}
+
+fn last(plan: &Plan) -> Arc<dyn PhysicalExpr> {
+    let place = plan.schema.fields().len() - 1;
+    Arc::new(Column::new(plan.schema.field(place).name(), place))
+}
+
+/// An operator that has the iteration at `place` among the columns of `schema`, with it behind them.
+fn moved_last(op: Op, schema: &SchemaRef, place: usize) -> Plan {
+    let mut fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone()).collect();
+    fields.insert(place, PgType::Int8.field("iteration", true));
+    let count = fields.len();
+    let places = (0..count).filter(|other| *other != place).chain([place]).collect();
+    chosen(Plan { op, schema: Arc::new(Schema::new(fields)) }, places, schema)
+}
+
+/// These columns of a plan; the last is the iteration, the others are those of `schema`.
+fn chosen(plan: Plan, places: Vec<usize>, schema: &SchemaRef) -> Plan {
+    let all = identity(&plan.schema);
+    let project = places.into_iter().map(|place| all[place].clone()).collect();
+    map(plan, Vec::new(), project, with_iteration(schema))
+}

@@ -1,0 +1,271 @@
+//! WITH: named queries, and WITH RECURSIVE.
+//!
+//! A query that reads itself must be one UNION of a part that does not and a part that does, which
+//! reads its own rows of the iteration before. What PostgreSQL refuses is refused in its words
+//! (42P19).
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+use datafusion::common::Column;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::sql::sqlparser::ast::{self, JoinOperator, SetExpr, SetOperator, SetQuantifier, TableFactor, Visit};
+use thalweg_dataflow::types::PgType;
+use thalweg_dataflow::{Error, Result, SqlState};
+
+use super::binder::{Binder, BoundQuery, Ctes, Env, OutputColumn, fold, name_parts};
+use super::query::rename;
+use super::recursive_query::{RecursiveQuery, WorkingTable};
+use super::typed::common;
+
+impl Binder<'_> {
+    /// The queries in sight behind a WITH clause.
+    pub(super) fn with(&self, with: Option<&ast::With>, outer: Option<&Env<'_>>, ctes: &Ctes) -> Result<Ctes> {
+        let Some(with) = with else { return Ok(ctes.clone()) };
+        let names: Vec<String> = with.cte_tables.iter().map(|cte| fold(&cte.alias.name)).collect();
+        if let Some((place, name)) = names.iter().enumerate().find(|(place, name)| names[..*place].contains(name)) {
+            let error =
+                Error::new(SqlState::DuplicateAlias, format!("WITH query name \"{name}\" specified more than once"));
+            let place = self.position(with.cte_tables[place].alias.name.span);
+            return Err(super::binder::at(error, place));
+        }
+        let order = if with.recursive { in_order(with, &names)? } else { (0..names.len()).collect() };
+        let mut ctes = ctes.clone();
+        for place in order {
+            let (cte, name) = (&with.cte_tables[place], &names[place]);
+            let recursive = with.recursive && mentions(cte.query.as_ref(), name) > 0;
+            let mut bound = self.nested(|| match recursive {
+                true => self.recursive(name, cte, outer, &ctes),
+                false => self.query(&cte.query, outer, &ctes),
+            })?;
+            bound = self.settled_query(bound)?;
+            rename(&mut bound, name, &cte.alias.columns)?;
+            let mut longer = (*ctes).clone();
+            longer.push((name.clone(), bound));
+            ctes = longer.into();
+        }
+        Ok(ctes)
+    }
+
+    /// A query that reads itself.
+    fn recursive(&self, name: &str, cte: &ast::Cte, outer: Option<&Env<'_>>, ctes: &Ctes) -> Result<BoundQuery> {
+        let query = cte.query.as_ref();
+        let (first, step, all) = terms(name, query)?;
+        let inner = self.with(query.with.as_ref(), outer, ctes)?;
+        let first = self.settled_query(self.set_expr(first, outer, &inner)?)?;
+        let types: Vec<PgType> = first.columns.iter().map(|column| column.ty.clone().unwrap_or(PgType::Text)).collect();
+        let names: Vec<String> = first.columns.iter().map(|column| column.name.clone()).collect();
+        let (working, table) = self.working_table(name, &names, &types, cte)?;
+        let mut within = (*inner).clone();
+        within.push((name.to_string(), working));
+        let step = self.set_expr(step, outer, &within.into())?;
+        if aggregates_working_table(&step.plan, &table)? {
+            return Err(invalid("aggregate functions are not allowed in a recursive query's recursive term"));
+        }
+        if step.columns.len() != types.len() {
+            return Err(Error::new(SqlState::SyntaxError, "each UNION query must have the same number of columns"));
+        }
+        for (place, (column, ty)) in step.columns.iter().zip(&types).enumerate() {
+            let overall = common([(Some(ty), None), (column.ty.as_ref(), None)], "UNION")?;
+            if overall != *ty {
+                let message = format!(
+                    "recursive query \"{name}\" column {} has type {} in non-recursive term but type {} overall",
+                    place + 1,
+                    ty.name(),
+                    overall.name()
+                );
+                return Err(Error::new(SqlState::DatatypeMismatch, message)
+                    .hint("Cast the output of the non-recursive term to the correct type."));
+            }
+        }
+        let (first, step) = (self.convert(first, &types, !all)?, self.convert(step, &types, !all)?);
+        let plan = RecursiveQuery::plan(table, first, step, !all)?;
+        self.rebuilt(plan, names, types)
+    }
+
+    /// What the recursive term sees of its query, and the name of its working table.
+    fn working_table(
+        &self,
+        name: &str,
+        names: &[String],
+        types: &[PgType],
+        cte: &ast::Cte,
+    ) -> Result<(BoundQuery, String)> {
+        let table = self.unique(name);
+        let mut columns = Vec::with_capacity(names.len());
+        let mut fields = Vec::with_capacity(names.len());
+        for (name, ty) in names.iter().zip(types) {
+            let unique = self.unique(name);
+            fields.push(ty.field(&unique, true));
+            let column = Column::new(Some(table.as_str()), unique);
+            columns.push(OutputColumn { name: name.clone(), column, ty: Some(ty.clone()) });
+        }
+        let source = WorkingTable { name: table.clone(), schema: Arc::new(Schema::new(fields)) };
+        let plan = LogicalPlanBuilder::scan(table.as_str(), Arc::new(source), None)?.build()?;
+        let mut bound = BoundQuery { plan, columns };
+        rename(&mut bound, name, &cte.alias.columns)?;
+        Ok((bound, table))
+    }
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::new(SqlState::InvalidRecursion, message)
+}
+
+/// The parts of a query that reads itself, and whether equal rows are kept.
+fn terms<'q>(name: &str, query: &'q ast::Query) -> Result<(&'q SetExpr, &'q SetExpr, bool)> {
+    let SetExpr::SetOperation { op: SetOperator::Union, set_quantifier, left, right } = query.body.as_ref() else {
+        return Err(invalid(format!(
+            "recursive query \"{name}\" does not have the form non-recursive-term UNION [ALL] recursive-term"
+        )));
+    };
+    let all = match set_quantifier {
+        SetQuantifier::All => true,
+        SetQuantifier::Distinct | SetQuantifier::None => false,
+        other => return Err(Error::unsupported(format!("UNION {other}"))),
+    };
+    let refused = |clause: &str| Err(Error::unsupported(format!("{clause} in a recursive query")));
+    if query.order_by.is_some() {
+        return refused("ORDER BY");
+    }
+    if query.limit_clause.is_some() || query.fetch.is_some() {
+        return refused("LIMIT or OFFSET");
+    }
+    let within =
+        |place: &str| Err(invalid(format!("recursive reference to query \"{name}\" must not appear within {place}")));
+    if mentions(left.as_ref(), name) > 0 {
+        return within("its non-recursive term");
+    }
+    let mut places = Vec::new();
+    in_set(right, name, None, &mut places);
+    if let Some(place) = places.iter().flatten().next() {
+        return within(place);
+    }
+    if mentions(right.as_ref(), name) > places.len() {
+        return within("a subquery");
+    }
+    if places.len() > 1 {
+        return Err(invalid(format!("recursive reference to query \"{name}\" must not appear more than once")));
+    }
+    Ok((left, right, all))
+}
+
+/// How often a name stands for a relation.
+fn mentions(part: &impl Visit, name: &str) -> usize {
+    let mut count = 0;
+    let _ = ast::visit_relations(part, |relation| {
+        count += usize::from(name_parts(relation).is_ok_and(|parts| parts == [name]));
+        ControlFlow::<()>::Continue(())
+    });
+    count
+}
+
+/// The queries of WITH RECURSIVE, each behind those it reads.
+fn in_order(with: &ast::With, names: &[String]) -> Result<Vec<usize>> {
+    let reads: Vec<BTreeSet<usize>> = with
+        .cte_tables
+        .iter()
+        .enumerate()
+        .map(|(own, cte)| {
+            let read = |place: &usize| *place != own && mentions(cte.query.as_ref(), &names[*place]) > 0;
+            (0..names.len()).filter(read).collect()
+        })
+        .collect();
+    let mut order: Vec<usize> = Vec::with_capacity(names.len());
+    while order.len() < names.len() {
+        let ready = |place: &usize| !order.contains(place) && reads[*place].iter().all(|read| order.contains(read));
+        match (0..names.len()).find(ready) {
+            Some(next) => order.push(next),
+            None => return Err(Error::unsupported("mutual recursion between WITH items")),
+        }
+    }
+    Ok(order)
+}
+
+type Places = Vec<Option<&'static str>>;
+
+/// Notes each reference of a FROM clause to a name: `None` where it is allowed, else where it is.
+fn in_set(body: &SetExpr, name: &str, place: Option<&'static str>, found: &mut Places) {
+    match body {
+        SetExpr::Select(select) => {
+            select.from.iter().for_each(|table| in_joins(table, name, place, found));
+        }
+        SetExpr::Query(query) => {
+            for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+                in_set(&cte.query.body, name, place, found);
+            }
+            in_set(&query.body, name, place, found);
+        }
+        SetExpr::SetOperation { op, set_quantifier, left, right } => {
+            let all = *set_quantifier == SetQuantifier::All;
+            let (one, other) = match op {
+                SetOperator::Intersect if all => (Some("INTERSECT"), Some("INTERSECT")),
+                SetOperator::Except | SetOperator::Minus if all => (Some("EXCEPT"), Some("EXCEPT")),
+                SetOperator::Except | SetOperator::Minus => (None, Some("EXCEPT")),
+                _ => (None, None),
+            };
+            in_set(left, name, place.or(one), found);
+            in_set(right, name, place.or(other), found);
+        }
+        _ => {}
+    }
+}
+
+fn in_joins(table: &ast::TableWithJoins, name: &str, place: Option<&'static str>, found: &mut Places) {
+    const OUTER: Option<&str> = Some("an outer join");
+    let mut left = Places::new();
+    in_factor(&table.relation, name, place, &mut left);
+    for join in &table.joins {
+        let (outer_left, outer_right) = match &join.join_operator {
+            JoinOperator::Left(_) | JoinOperator::LeftOuter(_) => (None, OUTER),
+            JoinOperator::Right(_) | JoinOperator::RightOuter(_) => (OUTER, None),
+            JoinOperator::FullOuter(_) => (OUTER, OUTER),
+            _ => (None, None),
+        };
+        left.iter_mut().for_each(|known| *known = known.or(outer_left));
+        in_factor(&join.relation, name, place.or(outer_right), &mut left);
+    }
+    found.extend(left);
+}
+
+fn in_factor(factor: &TableFactor, name: &str, place: Option<&'static str>, found: &mut Places) {
+    match factor {
+        TableFactor::Table { name: relation, .. } => {
+            if name_parts(relation).is_ok_and(|parts| parts == [name]) {
+                found.push(place);
+            }
+        }
+        TableFactor::Derived { subquery, .. } => in_set(&subquery.body, name, place, found),
+        TableFactor::NestedJoin { table_with_joins, .. } => in_joins(table_with_joins, name, place, found),
+        _ => {}
+    }
+}
+
+/// Whether a query aggregates the rows of the working table itself.
+fn aggregates_working_table(plan: &LogicalPlan, table: &str) -> Result<bool> {
+    let mut found = false;
+    plan.apply(|node| {
+        if let LogicalPlan::Aggregate(aggregate) = node {
+            found |= !aggregate.aggr_expr.is_empty() && reads_directly(&aggregate.input, table);
+        }
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
+}
+
+/// Whether the working table is in the FROM clause of this very query.
+fn reads_directly(plan: &LogicalPlan, table: &str) -> bool {
+    match plan {
+        LogicalPlan::TableScan(scan) => WorkingTable::of(scan).is_some_and(|working| working.name == table),
+        LogicalPlan::SubqueryAlias(alias) => {
+            matches!(alias.input.as_ref(), LogicalPlan::TableScan(_)) && reads_directly(&alias.input, table)
+        }
+        LogicalPlan::Filter(_) | LogicalPlan::Join(_) => {
+            plan.inputs().into_iter().any(|input| reads_directly(input, table))
+        }
+        _ => false,
+    }
+}
