@@ -273,3 +273,28 @@ UPDATE parts SET n = 6 WHERE part = 'wheel';
 SELECT * FROM bill ORDER BY sub;
 DELETE FROM parts WHERE part = 'car' AND sub = 'door';
 SELECT * FROM bill ORDER BY sub;
+
+-- arrays in tables, and sets of them in views
+CREATE TABLE tagged (id int PRIMARY KEY, tags text[] NOT NULL DEFAULT '{}', scores numeric(5,2)[]);
+CREATE MATERIALIZED VIEW tag_counts AS SELECT tag, count(*) AS n FROM tagged, unnest(tags) AS tag GROUP BY tag;
+CREATE MATERIALIZED VIEW tag_lists AS SELECT cardinality(tags) AS size, array_agg(id ORDER BY id) AS ids FROM tagged GROUP BY 1;
+CREATE MATERIALIZED VIEW days AS SELECT id, d FROM tagged, generate_series(1, cardinality(tags)) AS d;
+INSERT INTO tagged VALUES (1, '{a,b}', '{1.5,NULL}'), (2, ARRAY['b','c'], NULL), (3);
+SELECT * FROM tagged ORDER BY id;
+SELECT * FROM tag_counts ORDER BY tag;
+SELECT * FROM tag_lists ORDER BY size;
+SELECT * FROM days ORDER BY id, d;
+UPDATE tagged SET tags = tags || 'd'::text WHERE id < 3;
+SELECT * FROM tag_counts ORDER BY tag;
+SELECT * FROM tag_lists ORDER BY size;
+DELETE FROM tagged WHERE 'c' = ANY (tags);
+SELECT * FROM tag_counts ORDER BY tag;
+SELECT * FROM days ORDER BY id, d;
+INSERT INTO tagged VALUES (4, '{x,x', NULL);
+INSERT INTO tagged VALUES (4, NULL);
+SELECT id, tags[1], scores[1] FROM tagged ORDER BY id;
+CREATE TABLE by_array (k int[] PRIMARY KEY, v int);
+INSERT INTO by_array VALUES ('{1,2}', 1), ('{1}', 2);
+INSERT INTO by_array VALUES (ARRAY[1,2], 3);
+INSERT INTO by_array VALUES (ARRAY[1,2], 3) ON CONFLICT (k) DO UPDATE SET v = by_array.v + excluded.v;
+SELECT * FROM by_array ORDER BY k;

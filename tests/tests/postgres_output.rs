@@ -117,6 +117,8 @@ fn psql_prints_what_it_prints_over_postgresql() {
     let to_the_byte = queries.len();
     queries.extend(file("queries.sql"));
     queries.extend(file("recursion.sql"));
+    queries.extend(file("sets.sql"));
+    queries.extend(file("arrays.sql"));
     queries.extend(prefixed(file("subqueries.sql")));
     let mut different = Vec::new();
     for (place, sql) in queries.iter().enumerate() {
@@ -157,6 +159,8 @@ fn every_query_gives_the_same_as_a_view() {
     load_ours(&server);
     let file = |name: &str| statements(&std::fs::read_to_string(data(name)).expect("the queries"));
     let mut queries = [file("issue2.sql"), readme(), file("queries.sql"), file("recursion.sql")].concat();
+    queries.extend(file("sets.sql"));
+    queries.extend(file("arrays.sql"));
     queries.extend(prefixed(file("subqueries.sql")));
     let run = |sql: &str| {
         let output = psql("127.0.0.1", server.port(), "thalweg", &format!("\\pset format unaligned\n{sql};\n"));

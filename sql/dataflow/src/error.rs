@@ -127,6 +127,8 @@ sql_states! {
     GroupingError = "42803",
     /// The operands have types that do not go together.
     DatatypeMismatch = "42804",
+    /// A null where a value is needed.
+    NullValueNotAllowed = "22004",
     /// A recursive query that is not of the one form there is.
     InvalidRecursion = "42P19",
     /// The object is not of the kind that the statement needs.

@@ -5,6 +5,8 @@
 //! never works on them; an expression that fails on a row fails the query. The binder has settled
 //! all types: DataFusion's own coercion is off. Knows no text.
 
+mod expand;
+mod extension;
 mod guard_rule;
 mod interrupt;
 mod one_row_rule;
@@ -154,7 +156,7 @@ impl Batch {
         SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(self.runtime.clone())
-            .with_query_planner(Arc::new(recursion::Planner))
+            .with_query_planner(Arc::new(extension::Planner))
             .with_analyzer_rules(vec![Arc::new(one_row_rule::KeepOneRow)])
             .with_physical_optimizer_rules(physical_rules(interrupt))
             .build()

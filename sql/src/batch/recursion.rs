@@ -17,65 +17,18 @@ use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Expr, LogicalPlan, TableType, UserDefinedLogicalNode};
+use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_expr::{Distribution, EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, reset_plan_states};
 use datafusion::physical_plan::memory::MemoryStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
-use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 
 use crate::planner::RecursiveQuery;
-
-/// DataFusion's planner, which then knows the node.
-#[derive(Debug)]
-pub(super) struct Planner;
-
-#[async_trait]
-impl QueryPlanner for Planner {
-    async fn create_physical_plan(&self, plan: &LogicalPlan, state: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
-        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(RecursionPlanner)]);
-        planner.create_physical_plan(plan, state).await
-    }
-}
-
-struct RecursionPlanner;
-
-#[async_trait]
-impl ExtensionPlanner for RecursionPlanner {
-    async fn plan_extension(
-        &self,
-        _planner: &dyn PhysicalPlanner,
-        node: &dyn UserDefinedLogicalNode,
-        _logical: &[&LogicalPlan],
-        inputs: &[Arc<dyn ExecutionPlan>],
-        _state: &dyn Session,
-        _context: &PhysicalPlanningContext,
-    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        let Some(query) = node.as_any().downcast_ref::<RecursiveQuery>() else { return Ok(None) };
-        let [first, step] = inputs else {
-            return Err(DataFusionError::Internal("a recursive query has two inputs".into()));
-        };
-        // A slot of this node's own: the same query may stand twice in a statement.
-        let slot = Slot::default();
-        let step = step.clone().transform_up(|node| match node.downcast_ref::<WorkingScan>() {
-            Some(scan) if scan.name == query.name => {
-                Ok(Transformed::yes(
-                    Arc::new(WorkingScan { slot: slot.clone(), ..scan.clone() }) as Arc<dyn ExecutionPlan>
-                ))
-            }
-            _ => Ok(Transformed::no(node)),
-        })?;
-        let schema = node.schema().inner().clone();
-        Ok(Some(Recursion::over([first.clone(), step.data], schema, query.distinct, slot)))
-    }
-}
 
 /// The rows of the iteration before.
 type Slot = Arc<Mutex<Vec<RecordBatch>>>;
@@ -171,7 +124,7 @@ impl ExecutionPlan for WorkingScan {
 
 /// The fixed point.
 #[derive(Debug)]
-struct Recursion {
+pub(super) struct Recursion {
     /// The first term and the step.
     inputs: [Arc<dyn ExecutionPlan>; 2],
     schema: SchemaRef,
@@ -181,6 +134,27 @@ struct Recursion {
 }
 
 impl Recursion {
+    /// The node's plan over those of its terms.
+    pub(super) fn of(
+        query: &RecursiveQuery,
+        inputs: &[Arc<dyn ExecutionPlan>],
+        schema: SchemaRef,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let [first, step] = inputs else {
+            return Err(DataFusionError::Internal("a recursive query has two inputs".into()));
+        };
+        // A slot of this node's own: the same query may stand twice in a statement.
+        let slot = Slot::default();
+        let step = step.clone().transform_up(|node| match node.downcast_ref::<WorkingScan>() {
+            Some(scan) if scan.name == query.name => {
+                let scan = WorkingScan { slot: slot.clone(), ..scan.clone() };
+                Ok(Transformed::yes(Arc::new(scan) as Arc<dyn ExecutionPlan>))
+            }
+            _ => Ok(Transformed::no(node)),
+        })?;
+        Ok(Recursion::over([first.clone(), step.data], schema, query.distinct, slot))
+    }
+
     fn over(
         inputs: [Arc<dyn ExecutionPlan>; 2],
         schema: SchemaRef,

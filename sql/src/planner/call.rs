@@ -70,7 +70,6 @@ impl Binder<'_> {
                 self.call_by_name("timezone", vec![self.expr(env, time_zone)?, self.expr(env, timestamp)?])
             }
             E::Tuple(_) => Err(Error::unsupported("a row value")),
-            E::Array(_) => Err(Error::unsupported("ARRAY")),
             other => Err(Error::unsupported(format!("the expression {other}"))),
         }
     }
@@ -172,6 +171,9 @@ impl Binder<'_> {
             let args = args.into_iter().map(|arg| Ok(self.settled(arg)?.expr)).collect::<Result<_>>()?;
             return Ok(Typed::new(functions::grouping(args), PgType::Int4));
         }
+        if functions::sets::is_set_returning(name) {
+            return self.set_call(env, name, args);
+        }
         self.call_by_name(name, args)
     }
 
@@ -222,6 +224,9 @@ impl Binder<'_> {
             }
             ("pg_typeof", 1) => return Ok(text(&args[0].type_name())),
             _ => {}
+        }
+        if let Some(result) = self.array_function(name, &args)? {
+            return Ok(result);
         }
         let overload = functions::resolve(name, &args)?;
         let mut exprs = Vec::with_capacity(args.len());

@@ -76,9 +76,14 @@ impl Binder<'_> {
                 ..
             } => {
                 let target = self.data_type(data_type)?;
-                let inner = self.expr(env, inner)?;
+                let inner = match inner.as_ref() {
+                    E::Array(array) if target.element().is_some() => self.array(env, array, Some(&target))?,
+                    _ => self.expr(env, inner)?,
+                };
                 self.coerce(inner, &target, Cast::Explicit)
             }
+            E::Array(array) => self.array(env, array, None),
+            E::CompoundFieldAccess { root, access_chain } => self.subscripted(env, root, access_chain),
             E::UnaryOp { op, expr: inner } => self.unary(env, *op, inner),
             E::BinaryOp { left, op, right } => self.binary(env, left, op, right),
             E::IsNull(_)

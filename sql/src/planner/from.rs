@@ -14,6 +14,7 @@ use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::Relation;
 use super::binder::{Binder, BoundQuery, Ctes, Env, at, fold, name_parts};
+use super::expand::{Argument, TableFunction};
 use super::query::rename;
 use super::scope::{Scope, ScopeColumn};
 use super::typed::{Typed, metadata};
@@ -66,6 +67,28 @@ fn unseen(error: Error, beside: Option<&Env<'_>>) -> Error {
         near = env.outer;
     }
     error
+}
+
+/// A function in FROM, and its alias.
+fn called(factor: &TableFactor) -> Result<(TableFunction<'_>, Option<&ast::TableAlias>)> {
+    let own = |name: &ast::ObjectName| Ok::<_, Error>(name_parts(name)?.pop().unwrap_or_default());
+    match factor {
+        TableFactor::Table { name, alias, args: Some(list), with_ordinality, sample: None, .. }
+            if list.settings.is_none() =>
+        {
+            let args = list.args.iter().map(Argument::Written).collect();
+            Ok((TableFunction { name: own(name)?, args, ordinality: *with_ordinality }, alias.as_ref()))
+        }
+        TableFactor::Function { name, args, with_ordinality, alias, .. } => {
+            let args = args.iter().map(Argument::Written).collect();
+            Ok((TableFunction { name: own(name)?, args, ordinality: *with_ordinality }, alias.as_ref()))
+        }
+        TableFactor::UNNEST { array_exprs, with_ordinality, alias, with_offset: false, .. } => {
+            let args = array_exprs.iter().map(Argument::Plain).collect();
+            Ok((TableFunction { name: "unnest".into(), args, ordinality: *with_ordinality }, alias.as_ref()))
+        }
+        other => Err(Error::unsupported(format!("{other} in FROM"))),
+    }
 }
 
 /// A part of FROM: its rows and what they can be named by.
@@ -132,8 +155,22 @@ impl Binder<'_> {
                 let place = self.position(name.span());
                 self.table(name, alias.as_ref(), ctes).map_err(|error| at(error, place))
             }
-            TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => {
-                Err(Error::unsupported(format!("the table function {name}")))
+            TableFactor::Table { .. } | TableFactor::Function { .. } | TableFactor::UNNEST { .. } => {
+                let scope = Scope::default();
+                let clause = Some("functions in FROM");
+                let within = surroundings(&scope, beside.or(outer), ctes);
+                let env = Env { no_aggregates: clause, no_windows: clause, ..within };
+                let (function, alias) = called(factor)?;
+                let mut bound = self.table_function(&env, &function).map_err(|error| unseen(error, beside))?;
+                let visible = alias.map_or_else(|| function.name.clone(), |alias| fold(&alias.name));
+                if let Some(alias) = alias {
+                    // The function's own column is called as the table is.
+                    let own = bound.columns.len() - usize::from(function.ordinality);
+                    if own == 1 {
+                        bound.columns[0].name = fold(&alias.name);
+                    }
+                }
+                self.derived(bound, visible, alias.map_or(&[], |alias| &alias.columns))
             }
             TableFactor::Derived { lateral, subquery, alias, .. } => {
                 let seen = if *lateral { beside.or(outer) } else { outer };

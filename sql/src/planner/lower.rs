@@ -22,6 +22,7 @@ use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result};
 
 use super::Relation;
+use super::expand::Expand;
 use super::factor::conjuncts;
 use super::from::RelationSource;
 use super::functions::aggregates::engine_function;
@@ -88,9 +89,10 @@ pub(crate) fn lower(plan: &LogicalPlan) -> Result<Plan> {
         LogicalPlan::Values(values) => self::values(values),
         // The rows of a view have no order; PostgreSQL accepts the clause as well.
         LogicalPlan::Sort(sort) if sort.fetch.is_none() => lower(&sort.input),
-        other => match RecursiveQuery::of(other) {
-            Some(query) => recursion::recursive(query),
-            None => Err(refused(construct(other))),
+        other => match (RecursiveQuery::of(other), Expand::of(other)) {
+            (Some(query), _) => recursion::recursive(query),
+            (_, Some(node)) => expand(node),
+            _ => Err(refused(construct(other))),
         },
     }
 }
@@ -102,6 +104,26 @@ pub(crate) fn projection(projection: &datafusion::logical_expr::Projection, inpu
     let named = projection.expr.iter().zip(projection.schema.fields());
     let schema = schema_of(named.map(|(expr, field)| (field.name().clone(), type_of(expr, below))));
     Ok(map(input, Vec::new(), project, schema))
+}
+
+/// A set-returning function: its arguments are computed below.
+fn expand(node: &Expand) -> Result<Plan> {
+    let input = lower(&node.input)?;
+    let (width, below) = (input.schema.fields().len(), node.input.schema());
+    let mut fields: Vec<(String, PgType)> =
+        input.schema.fields().iter().map(|field| (field.name().clone(), PgType::of(field))).collect();
+    let mut project = identity(&input.schema);
+    let mut output = fields.clone();
+    for argument in &node.arguments {
+        project.push(physical(argument, below)?);
+        fields.push((argument.schema_name().to_string(), type_of(argument, below)));
+    }
+    let own = node.columns.iter().zip(node.function.0.columns());
+    output.extend(own.map(|(column, ty)| (column.name.clone(), ty)));
+    let arguments = (width..fields.len()).collect();
+    let input = Box::new(map(input, Vec::new(), project, schema_of(fields)));
+    let op = Op::Expand { input, passed: (0..width).collect(), arguments, function: node.function.clone() };
+    Ok(Plan { op, schema: schema_of(output) })
 }
 
 /// Whether the engine keeps all of these aggregates up to date row by row.

@@ -8,12 +8,14 @@
 //! at each execution.
 
 mod arrange;
+mod array;
 mod assign;
 mod binder;
 mod call;
 pub(crate) mod change;
 pub(crate) mod change_by_key;
 mod deparse;
+mod expand;
 mod explain;
 mod expr;
 mod factor;
@@ -56,6 +58,7 @@ use thalweg_dataflow::source::{Offsets, Source};
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
 
+pub(crate) use expand::Expand;
 pub use explain::{explain_query, explain_view};
 pub(crate) use from::RelationSource;
 pub(crate) use guard::{can_fail, guard};

@@ -47,6 +47,9 @@ impl Binder<'_> {
     /// `left op right` over bound operands.
     pub(crate) fn operate(&self, op: &BinaryOperator, left: Typed, right: Typed) -> Result<Typed> {
         use BinaryOperator as B;
+        if let Some(result) = self.array_operator(op, &left, &right)? {
+            return Ok(result);
+        }
         match op {
             B::Eq | B::NotEq | B::Lt | B::LtEq | B::Gt | B::GtEq => self.compare(op, left, right, false),
             B::Plus | B::Minus | B::Multiply | B::Divide | B::Modulo => self.arithmetic(op, left, right),
@@ -63,6 +66,7 @@ impl Binder<'_> {
             B::PGNotLikeMatch => self.like_typed(left, right, true, false),
             B::PGILikeMatch => self.like_typed(left, right, false, true),
             B::PGNotILikeMatch => self.like_typed(left, right, true, true),
+            B::AtArrow | B::ArrowAt | B::PGOverlap => Err(no_operator(&op.to_string(), &left, &right)),
             B::PGStartsWith => self.call_by_name("starts_with", vec![left, right]),
             other => Err(Error::unsupported(format!("the operator {other}"))),
         }
@@ -292,6 +296,7 @@ fn comparison_type(one: &PgType, other: &PgType) -> Option<PgType> {
         (Int2 | Int4, Int2 | Int4) => Int4,
         (Timestamptz, Date | Timestamp) | (Date | Timestamp, Timestamptz) => Timestamptz,
         (Timestamp, Date) | (Date, Timestamp) => Timestamp,
+        (PgType::Array(one), PgType::Array(other)) => comparison_type(one, other)?.array(),
         (one, other) if category(one) == Category::Text && category(other) == Category::Text => PgType::Text,
         _ => return None,
     })

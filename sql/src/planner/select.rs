@@ -79,6 +79,7 @@ impl Binder<'_> {
             plan = LogicalPlan::Filter(Filter::try_new(having, plan.into())?);
         }
         plan = self.windows(plan, &mut items, &mut orders)?;
+        plan = self.sets(plan, &mut items, &mut orders)?;
         self.output(plan, items, orders, select.distinct.as_ref())
     }
 
@@ -171,6 +172,18 @@ impl Binder<'_> {
             .map(|item| &mut item.value.expr)
             .chain(orders.iter_mut().map(|order| &mut order.value.expr))
         {
+            *expr = replace(expr, &replacements)?;
+        }
+        Ok(plan)
+    }
+
+    fn sets(&self, plan: LogicalPlan, items: &mut [Item], orders: &mut [Order]) -> Result<LogicalPlan> {
+        let (plan, replacements) = self.expanded(
+            plan,
+            items.iter().map(|item| &item.value.expr).chain(orders.iter().map(|order| &order.value.expr)),
+        )?;
+        let items = items.iter_mut().map(|item| &mut item.value.expr);
+        for expr in items.chain(orders.iter_mut().map(|order| &mut order.value.expr)) {
             *expr = replace(expr, &replacements)?;
         }
         Ok(plan)

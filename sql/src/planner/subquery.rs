@@ -140,19 +140,10 @@ impl Binder<'_> {
                 self.in_values(value, list, unequal)
             }
             ast::Expr::Nested(inner) => self.quantified(env, left, op, inner, any),
-            ast::Expr::Cast { expr, .. } if equal || unequal => self.quantified(env, left, op, expr, any),
-            ast::Expr::Value(value) if equal || unequal => {
-                let list = value
-                    .value
-                    .clone()
-                    .into_string()
-                    .and_then(|text| array_items(&text))
-                    .ok_or_else(|| Error::unsupported("ANY or ALL over this array"))?;
-                let value = self.expr(env, left)?;
-                self.in_values(value, list.into_iter().map(Typed::unknown).collect(), unequal)
+            _ => {
+                let (value, array) = (self.expr(env, left)?, self.expr(env, right)?);
+                self.quantified_array(op, value, array, any)
             }
-            _ => Err(Error::unsupported(format!("{op} {} over this operand", if any { "ANY" } else { "ALL" }))
-                .hint("Supported are a subquery and, with = ANY and <> ALL, an array literal.")),
         }
     }
 }
@@ -190,40 +181,4 @@ fn row_items(expr: &ast::Expr) -> Option<&[ast::Expr]> {
         },
         _ => None,
     }
-}
-
-/// The items of `{a,b,"c d",NULL}`; `None` if it is not a flat array.
-fn array_items(text: &str) -> Option<Vec<Option<String>>> {
-    let inside = text.trim().strip_prefix('{')?.strip_suffix('}')?;
-    let mut items = Vec::new();
-    let mut rest = inside.trim();
-    while !rest.is_empty() {
-        if let Some(quoted) = rest.strip_prefix('"') {
-            let mut item = String::new();
-            let mut chars = quoted.char_indices();
-            let end = loop {
-                match chars.next()? {
-                    (_, '\\') => item.push(chars.next()?.1),
-                    (end, '"') => break end,
-                    (_, c) => item.push(c),
-                }
-            };
-            items.push(Some(item));
-            rest = quoted[end + 1..].trim_start();
-        } else {
-            let end = rest.find(',').unwrap_or(rest.len());
-            let item = rest[..end].trim();
-            if item.contains(['{', '}', '"']) || item.is_empty() {
-                return None;
-            }
-            items.push(if item.eq_ignore_ascii_case("null") { None } else { Some(item.to_string()) });
-            rest = &rest[end..];
-        }
-        rest = match rest.strip_prefix(',') {
-            Some(after) => after.trim_start(),
-            None if rest.is_empty() => "",
-            None => return None,
-        };
-    }
-    Some(items)
 }

@@ -96,6 +96,8 @@ pub(crate) enum Category {
     Datetime,
     /// interval.
     Timespan,
+    /// Arrays.
+    Array,
     /// The rest.
     User,
 }
@@ -115,6 +117,7 @@ pub(crate) fn category(ty: &PgType) -> Category {
         PgType::Date | PgType::Timestamp | PgType::Timestamptz => Category::Datetime,
         PgType::Interval => Category::Timespan,
         PgType::Bytea => Category::User,
+        PgType::Array(_) => Category::Array,
     }
 }
 
@@ -139,6 +142,9 @@ pub(crate) fn implicit(from: &PgType, to: &PgType) -> bool {
     if let (Some(from), Some(to)) = (rank(from), rank(to)) {
         return from < to;
     }
+    if let (PgType::Array(from), PgType::Array(to)) = (from, to) {
+        return implicit(from, to);
+    }
     matches!(
         (from, to),
         (PgType::Varchar(_), PgType::Text)
@@ -154,6 +160,9 @@ pub(crate) fn castable(from: &PgType, to: &PgType) -> bool {
     use Category::{Bool, Datetime, Number, Text, Timespan};
     if implicit(from, to) || category(to) == Text || category(from) == Text {
         return true;
+    }
+    if let (PgType::Array(from), PgType::Array(to)) = (from, to) {
+        return castable(from, to);
     }
     match (category(from), category(to)) {
         (Number, Number) => match (from, to) {
@@ -201,6 +210,9 @@ pub(crate) fn common<'a>(
 
 /// Whether Arrow compares values of this layout as PostgreSQL compares the type.
 pub(crate) fn compares_natively(ty: &PgType) -> bool {
+    if let PgType::Array(element) = ty {
+        return !thalweg_dataflow::types::array::has_forms(element);
+    }
     !matches!(ty, PgType::Numeric(None) | PgType::Float4 | PgType::Float8 | PgType::Interval)
 }
 

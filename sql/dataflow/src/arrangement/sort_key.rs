@@ -6,10 +6,10 @@
 use arrow::array::ArrayRef;
 use arrow::datatypes::Schema;
 
-use super::codec::{Column, ValueCodec};
 use crate::error::Result;
 use crate::plan::SortColumn;
 use crate::types::PgType;
+use crate::types::codec::{Column, ValueCodec};
 
 /// How rows become sort keys.
 #[derive(Debug, Clone)]

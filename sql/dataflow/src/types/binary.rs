@@ -63,6 +63,7 @@ pub fn write_binary(data_type: &PgType, array: &dyn Array, row: usize, out: &mut
             out.extend(value.months.to_be_bytes());
         }
         PgType::Oid => out.extend(array.as_primitive::<types::UInt32Type>().value(row).to_be_bytes()),
+        PgType::Array(element) => super::array::write_wire(element, array.as_binary::<i32>().value(row), out)?,
     }
     Ok(())
 }
@@ -111,6 +112,7 @@ pub fn read_binary(data_type: &PgType, bytes: &[u8]) -> Result<ScalarValue> {
             ScalarValue::IntervalMonthDayNano(Some(interval.to_arrow()))
         }
         PgType::Oid => ScalarValue::UInt32(Some(u32::from_be_bytes(fixed(data_type, bytes)?))),
+        PgType::Array(element) => ScalarValue::Binary(Some(super::array::read_wire(element, bytes)?)),
     })
 }
 

@@ -82,7 +82,7 @@ impl ColumnBuilder {
             PgType::Timestamp | PgType::Timestamptz => Values::Micros(Vec::with_capacity(capacity)),
             PgType::Interval => Values::Interval(Vec::with_capacity(capacity)),
             PgType::Oid => Values::Oid(Vec::with_capacity(capacity)),
-            PgType::Numeric(None) | PgType::Text | PgType::Varchar(_) | PgType::Bytea => {
+            PgType::Numeric(None) | PgType::Text | PgType::Varchar(_) | PgType::Bytea | PgType::Array(_) => {
                 let mut offsets = Vec::with_capacity(capacity + 1);
                 offsets.push(0);
                 Values::Bytes(Vec::with_capacity(capacity * 12), offsets)

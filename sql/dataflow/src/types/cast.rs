@@ -40,6 +40,7 @@ pub fn castable(from: &PgType, to: &PgType) -> Option<CastContext> {
         return Some(Implicit);
     }
     match (from, to) {
+        (Array(from), Array(to)) => castable(from, to),
         (Text | Varchar(_), Text | Varchar(_)) => Some(Implicit),
         (_, Text | Varchar(_)) => Some(Assignment),
         (Text | Varchar(_), _) => Some(Explicit),
@@ -97,6 +98,9 @@ fn convert(array: &ArrayRef, from: &PgType, to: &PgType, style: &TextStyle, expl
                 }
             }
             Ok(builder.finish())
+        }
+        (PgType::Array(from), PgType::Array(to)) => {
+            super::array::convert(array.as_binary(), from, to, |values| convert(values, from, to, style, explicit))
         }
         (_, PgType::Numeric(_)) => to_numeric(array, from, to),
         (PgType::Numeric(_), _) => from_numeric(array, from, to),

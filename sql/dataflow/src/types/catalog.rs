@@ -23,10 +23,11 @@ impl PgType {
             PgType::Timestamptz => 1184,
             PgType::Interval => 1186,
             PgType::Numeric(_) => 1700,
+            PgType::Array(element) => element.array_oid(),
         }
     }
 
-    /// The oid of the type's array (pg_type.typarray).
+    /// The oid of the type's array (pg_type.typarray); 0 for an array.
     pub fn array_oid(&self) -> u32 {
         match self {
             PgType::Bool => 1000,
@@ -44,12 +45,14 @@ impl PgType {
             PgType::Timestamptz => 1185,
             PgType::Interval => 1187,
             PgType::Numeric(_) => 1231,
+            PgType::Array(_) => 0,
         }
     }
 
     /// The type with this oid, without modifier.
     pub fn from_oid(oid: u32) -> Option<PgType> {
-        ALL.iter().find(|data_type| data_type.oid() == oid).cloned()
+        let plain = ALL.iter().find(|data_type| data_type.oid() == oid).cloned();
+        plain.or_else(|| ALL.iter().find(|element| element.array_oid() == oid).map(PgType::Array))
     }
 
     /// The type with this oid and modifier (pg_attribute.atttypmod); -1 is none.
@@ -90,7 +93,7 @@ impl PgType {
             PgType::Int4 | PgType::Float4 | PgType::Date | PgType::Oid => 4,
             PgType::Int8 | PgType::Float8 | PgType::Timestamp | PgType::Timestamptz => 8,
             PgType::Interval => 16,
-            PgType::Numeric(_) | PgType::Text | PgType::Varchar(_) | PgType::Bytea => -1,
+            PgType::Numeric(_) | PgType::Text | PgType::Varchar(_) | PgType::Bytea | PgType::Array(_) => -1,
         }
     }
 
@@ -112,6 +115,23 @@ impl PgType {
             PgType::Timestamptz => "timestamptz",
             PgType::Interval => "interval",
             PgType::Oid => "oid",
+            PgType::Array(element) => match element {
+                PgType::Bool => "_bool",
+                PgType::Int2 => "_int2",
+                PgType::Int4 => "_int4",
+                PgType::Int8 => "_int8",
+                PgType::Float4 => "_float4",
+                PgType::Float8 => "_float8",
+                PgType::Numeric(_) => "_numeric",
+                PgType::Text | PgType::Array(_) => "_text",
+                PgType::Varchar(_) => "_varchar",
+                PgType::Bytea => "_bytea",
+                PgType::Date => "_date",
+                PgType::Timestamp => "_timestamp",
+                PgType::Timestamptz => "_timestamptz",
+                PgType::Interval => "_interval",
+                PgType::Oid => "_oid",
+            },
         }
     }
 
@@ -125,6 +145,7 @@ impl PgType {
             PgType::Bytea => 'U',
             PgType::Date | PgType::Timestamp | PgType::Timestamptz => 'D',
             PgType::Interval => 'T',
+            PgType::Array(_) => 'A',
         }
     }
 
@@ -146,7 +167,7 @@ impl PgType {
     }
 }
 
-/// Every type, without modifiers.
+/// Every type that is no array, without modifiers.
 pub const ALL: &[PgType] = &[
     PgType::Bool,
     PgType::Bytea,

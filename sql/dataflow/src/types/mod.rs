@@ -4,10 +4,12 @@
 //! parameters, the CSV decoder, the wire and the engine's state all go through here, so that a
 //! value means the same everywhere. Does not know SQL expressions.
 
+pub mod array;
 mod binary;
 mod builder;
 mod cast;
 mod catalog;
+pub(crate) mod codec;
 pub mod datetime;
 mod float;
 pub mod numeric;
@@ -68,6 +70,25 @@ pub enum PgType {
     Interval,
     /// oid, regclass and the like of the catalog tables: UInt32.
     Oid,
+    /// An array of one dimension, its element one of [`ALL`]: Binary, the form of [`array`].
+    Array(#[serde(with = "element")] &'static PgType),
+}
+
+/// An array's element as its name.
+mod element {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::PgType;
+
+    pub(super) fn serialize<S: Serializer>(element: &&'static PgType, out: S) -> Result<S::Ok, S::Error> {
+        out.serialize_str(&element.name())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<&'static PgType, D::Error> {
+        let name = String::deserialize(from)?;
+        let element = PgType::parse(&name).and_then(|ty| ty.as_element());
+        element.ok_or_else(|| serde::de::Error::custom(format!("no element type: {name}")))
+    }
 }
 
 impl PgType {
@@ -81,7 +102,7 @@ impl PgType {
             PgType::Float4 => DataType::Float32,
             PgType::Float8 => DataType::Float64,
             PgType::Numeric(Some((precision, scale))) => DataType::Decimal128(*precision, *scale),
-            PgType::Numeric(None) | PgType::Bytea => DataType::Binary,
+            PgType::Numeric(None) | PgType::Bytea | PgType::Array(_) => DataType::Binary,
             PgType::Text | PgType::Varchar(_) => DataType::Utf8,
             PgType::Date => DataType::Date32,
             PgType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
@@ -156,6 +177,26 @@ impl PgType {
             PgType::Timestamptz => "timestamp with time zone".into(),
             PgType::Interval => "interval".into(),
             PgType::Oid => "oid".into(),
+            PgType::Array(element) => format!("{}[]", element.name()),
+        }
+    }
+
+    /// The same type, without modifier, as an array's element; `None` for an array.
+    pub fn as_element(&self) -> Option<&'static PgType> {
+        let base = self.base();
+        ALL.iter().find(|known| **known == base)
+    }
+
+    /// The array of this type; of an array the array itself, as PostgreSQL has it.
+    pub fn array(&self) -> PgType {
+        self.as_element().map_or_else(|| self.clone(), PgType::Array)
+    }
+
+    /// The element's type, if it is an array.
+    pub fn element(&self) -> Option<&'static PgType> {
+        match self {
+            PgType::Array(element) => Some(element),
+            _ => None,
         }
     }
 
@@ -163,6 +204,12 @@ impl PgType {
     /// `numeric(10,2)`, `varchar(20)`, `decimal`), any case.
     pub fn parse(name: &str) -> Option<PgType> {
         let lower = name.trim().to_ascii_lowercase();
+        // How many dimensions are written says nothing, as in PostgreSQL.
+        if let Some((element, bounds)) = lower.split_once('[') {
+            let bound = |c: char| c.is_ascii_digit() || matches!(c, '[' | ']' | ' ');
+            let element = PgType::parse(element)?.as_element()?;
+            return (bounds.ends_with(']') && bounds.chars().all(bound)).then_some(PgType::Array(element));
+        }
         let (base, modifiers) = match lower.split_once('(') {
             Some((base, rest)) => (
                 base.trim().to_string(),

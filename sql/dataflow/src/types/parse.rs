@@ -44,6 +44,7 @@ pub fn parse_text(data_type: &PgType, text: &str, zone: &Zone) -> Result<ScalarV
         }
         PgType::Interval => ScalarValue::IntervalMonthDayNano(Some(Interval::parse(text)?.to_arrow())),
         PgType::Oid => ScalarValue::UInt32(Some(parse_oid(text)?)),
+        PgType::Array(element) => ScalarValue::Binary(Some(super::array::parse(element, text, zone)?)),
     })
 }
 

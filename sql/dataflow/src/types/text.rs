@@ -61,6 +61,7 @@ enum Column {
     Timestamptz(TimestampMicrosecondArray),
     Interval(IntervalMonthDayNanoArray),
     Oid(UInt32Array),
+    Array(BinaryArray, &'static PgType),
 }
 
 /// The array in the layout of its type: DataFusion's own layouts (views, dictionaries, other
@@ -96,6 +97,7 @@ impl TextWriter {
             PgType::Timestamptz => Column::Timestamptz(array.as_primitive::<types::TimestampMicrosecondType>().clone()),
             PgType::Interval => Column::Interval(array.as_primitive::<types::IntervalMonthDayNanoType>().clone()),
             PgType::Oid => Column::Oid(array.as_primitive::<types::UInt32Type>().clone()),
+            PgType::Array(element) => Column::Array(array.as_binary::<i32>().clone(), element),
         }))
     }
 
@@ -120,6 +122,7 @@ impl TextWriter {
             Column::Timestamptz(array) => datetime::write_timestamptz(array.value(row), &style.zone, out),
             Column::Interval(array) => Interval::from_arrow(array.value(row)).write_to(out),
             Column::Oid(array) => numeric::push_u64(out, u64::from(array.value(row))),
+            Column::Array(array, element) => super::array::write(element, array.value(row), style, out),
         }
     }
 
@@ -153,6 +156,7 @@ impl TextWriter {
             Column::Timestamp(array) | Column::Timestamptz(array) => array,
             Column::Interval(array) => array,
             Column::Oid(array) => array,
+            Column::Array(array, _) => array,
         }
     }
 }

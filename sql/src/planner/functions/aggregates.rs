@@ -13,6 +13,7 @@ use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result};
 
 use super::super::typed::Typed;
+use super::array_agg::ArrayAgg;
 use super::sums::{ExactSum, Output};
 use super::{choose, no_function};
 
@@ -109,6 +110,14 @@ pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Aggregate> {
             Err(_) => Err(no_function(name, args)),
         }
     };
+    if let ("array_agg", [argument]) = (name, args) {
+        let element = argument.ty.as_ref().unwrap_or(&Text).base();
+        if element.element().is_some() {
+            return Err(Error::unsupported("an array of several dimensions"));
+        }
+        let function = Arc::new(AggregateUDF::new_from_impl(ArrayAgg::new(element.clone())));
+        return Ok(Aggregate { function, result: element.array(), args: vec![element] });
+    }
     let engine = engine_function(name);
     let (params, function) = match name {
         "sum" | "avg" => {

@@ -329,6 +329,7 @@ pub(crate) fn key(expr: Expr, ty: &PgType) -> Result<Expr> {
                 .unary::<_, Decimal128Type>(|value| Interval::from_arrow(value).canonical());
             Ok(Arc::new(keys.with_data_type(DataType::Decimal128(38, 0))))
         }),
+        PgType::Array(_) => return super::canonical(expr, ty),
         _ => return Ok(expr),
     };
     debug_assert_eq!(result.arrow(), key_layout(ty));

@@ -6,8 +6,13 @@
 
 pub(crate) mod aggregates;
 mod arithmetic;
+mod array_agg;
+pub(crate) mod arrays;
+mod elements;
 pub(crate) mod extreme_key;
 mod math;
+mod series;
+pub(crate) mod sets;
 mod sums;
 mod text;
 mod time;
@@ -274,6 +279,11 @@ pub(crate) fn canonical(expr: Expr, ty: &PgType) -> Result<Expr> {
             PgFunction::new("canonical", vec![ty.base()], ty.base(), Zone::default(), time::canonical_intervals),
             vec![expr],
         )),
+        PgType::Array(element) if thalweg_dataflow::types::array::has_forms(element) => {
+            let function =
+                PgFunction::new("canonical", vec![ty.clone()], ty.clone(), Zone::default(), arrays::CANONICAL);
+            Ok(evaluated(function, vec![expr]))
+        }
         _ => Ok(expr),
     }
 }

@@ -8,11 +8,12 @@ use datafusion::logical_expr::{Distinct, Expr, Join, JoinType, LogicalPlan};
 use datafusion::prelude::lit;
 use thalweg_dataflow::{Error, Result, SqlState};
 
-use super::condition::{Pair, across, has};
+use super::condition::{Pair, across, has, is_one_row};
 use super::domain::{Domain, each_outer_column, outer_columns};
 use super::part::Part;
 use super::value::{Attached, bare, without_from};
 use super::{Unnester, extend, filtered, is_nested, named, project, select};
+use crate::planner::expand::Expand;
 
 impl Unnester<'_> {
     /// A join whose inputs hold no subqueries.
@@ -59,6 +60,19 @@ impl Unnester<'_> {
             let computed = computed.map(|(expr, column)| Ok(named(domain.own(bare(expr.clone()))?, &column)));
             let plan = extend((*node.left).clone(), computed.collect::<Result<Vec<_>>>()?)?;
             return self.rewrite(filtered(plan, node.filter.clone())?);
+        }
+        if let LogicalPlan::SubqueryAlias(alias) = node.right.as_ref()
+            && let Some(expand) = Expand::of(&alias.input)
+            && is_one_row(&expand.input)
+            && node.join_type == JoinType::Inner
+            && node.on.is_empty()
+        {
+            let arguments = expand.arguments.iter().map(|argument| domain.own(bare(argument.clone())));
+            let plan = expand.over((*node.left).clone(), arguments.collect::<Result<Vec<_>>>()?)?;
+            let mut exprs: Vec<Expr> = node.left.schema().columns().into_iter().map(Expr::Column).collect();
+            let own = expand.columns.iter().zip(alias.schema.columns());
+            exprs.extend(own.map(|(column, over)| named(Expr::Column(column.clone()), &over)));
+            return self.rewrite(filtered(project(plan, exprs)?, node.filter.clone())?);
         }
         let part = self.completed(self.push(&node.right, domain)?, domain)?;
         let part = Part { order: Vec::new(), ..part }.exact(node.right.schema().columns())?;

@@ -42,6 +42,7 @@ pub(super) use push::row_number;
 use value::Attached;
 
 use crate::planner::binder::with_stack;
+use crate::planner::expand::Expand;
 
 /// The same query without subqueries. `names` gives names that nothing else has; `view` tells
 /// whether the result is maintained, where a LIMIT that saves a query work only makes some.
@@ -134,7 +135,14 @@ impl Unnester<'_> {
                 let input = attached.plan.into();
                 select(LogicalPlan::Sort(datafusion::logical_expr::Sort { expr, input, fetch: sort.fetch }), columns)
             }
-            other => Err(Error::unsupported(format!("a subquery in {}", construct(&other)))),
+            other => match Expand::of(&other) {
+                Some(expand) => {
+                    let mut attached = Attached::new(expand.input.clone());
+                    let arguments = self.attach(&mut attached, expand.arguments.clone())?;
+                    select(expand.over(attached.plan, arguments)?, other.schema().columns())
+                }
+                None => Err(Error::unsupported(format!("a subquery in {}", construct(&other)))),
+            },
         }
     }
 

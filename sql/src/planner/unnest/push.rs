@@ -21,6 +21,8 @@ use super::rows::keeps_one;
 use super::value::bare;
 use super::{Unnester, all_called, called, extend, filtered, named, project, select};
 use crate::planner::binder::with_stack;
+use crate::planner::expand::Expand;
+use crate::planner::recursive_query::RecursiveQuery;
 use crate::planner::typed::literal;
 
 impl Unnester<'_> {
@@ -52,9 +54,11 @@ impl Unnester<'_> {
             LogicalPlan::Join(join) => self.push_join(join, domain),
             LogicalPlan::Union(union) => self.push_union(union, domain),
             LogicalPlan::Distinct(Distinct::On(_)) => Err(refused("DISTINCT ON")),
-            LogicalPlan::RecursiveQuery(_) => Err(refused("WITH RECURSIVE")),
-            LogicalPlan::Unnest(_) => Err(refused("unnest")),
-            _ => Err(refused("this construct")),
+            other => match Expand::of(other) {
+                Some(expand) => self.push_expand(expand, domain),
+                None if RecursiveQuery::of(other).is_some() => Err(refused("WITH RECURSIVE")),
+                None => Err(refused("this construct")),
+            },
         }
     }
 
@@ -81,6 +85,12 @@ impl Unnester<'_> {
         let mut exprs = all_called(local, projection.schema.columns());
         exprs.extend(part.carried());
         Ok(Part { plan: project(part.plan, exprs)?, defaults, ..part })
+    }
+
+    fn push_expand(&self, expand: &Expand, domain: &Domain<'_>) -> Result<Part> {
+        let part = self.completed(self.push(&expand.input, domain)?, domain)?;
+        let (part, arguments) = self.local(part, expand.arguments.clone(), domain)?;
+        Ok(Part { plan: expand.over(part.plan, arguments)?, ..part })
     }
 
     fn push_alias(&self, alias: &SubqueryAlias, domain: &Domain<'_>) -> Result<Part> {

@@ -9,11 +9,11 @@ use parking_lot::Mutex;
 use rayon::prelude::*;
 
 use super::layout::DistinctLayout;
-use crate::arrangement::codec::ValueCodec;
 use crate::arrangement::groups::Marks;
 use crate::arrangement::hash::{SHARDS, hash_bytes, shard_of};
 use crate::arrangement::key_table::KeyTable;
 use crate::error::{Error, Result};
+use crate::types::codec::ValueCodec;
 
 /// The sharded table of one argument.
 #[derive(Debug)]

@@ -8,12 +8,13 @@ use arrow::datatypes::SchemaRef;
 use super::layout::{CallLayout, Layout, StateKind};
 use super::numeric_sum;
 use super::update::get;
-use crate::arrangement::codec::{RowCodec, ValueBuilder};
+use crate::arrangement::codec::RowCodec;
 use crate::arrangement::groups::Image;
 use crate::delta::of_columns;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::Function;
 use crate::types::PgType;
+use crate::types::codec::ValueBuilder;
 use crate::types::numeric::Numeric;
 
 /// Turns images of groups into rows.

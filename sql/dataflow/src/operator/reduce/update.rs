@@ -9,10 +9,10 @@ use arrow::datatypes::{Decimal128Type, Float32Type, Float64Type, Int16Type, Int3
 
 use super::layout::{CallLayout, Layout, StateKind};
 use super::numeric_sum;
-use crate::arrangement::codec::ValueCodec;
 use crate::arrangement::groups::Groups;
 use crate::error::{Error, Result};
 use crate::types::PgType;
+use crate::types::codec::ValueCodec;
 use crate::types::numeric::Numeric;
 
 /// The values behind min and max under retraction: (group, value bytes) to multiplicity.

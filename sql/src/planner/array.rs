@@ -1,0 +1,238 @@
+//! Arrays in expressions: which types their functions and operators have.
+//!
+//! PostgreSQL's rule for all of them is one: the element and every value beside it have a common
+//! type. What computes them stands in [`functions::arrays`].
+
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::Expr;
+use datafusion::sql::sqlparser::ast::{self, AccessExpr, BinaryOperator, Subscript};
+use thalweg_dataflow::types::{PgType, Zone};
+use thalweg_dataflow::{Error, Result, SqlState};
+
+use super::binder::{Binder, Env};
+use super::expr::Cast;
+use super::functions::udf::{Kernel, PgFunction};
+use super::functions::{self, arrays};
+use super::typed::{Typed, common};
+
+/// What an argument is to the array's element.
+#[derive(Clone, Copy, PartialEq)]
+enum Param {
+    /// An array of it.
+    Array,
+    /// A value of it.
+    Element,
+    /// An integer.
+    Integer,
+    /// A text.
+    Text,
+}
+
+/// What a call gives.
+enum Gives {
+    Array,
+    Integer,
+    Integers,
+    Text,
+}
+
+/// The parameters, the result and the kernel of a function over arrays.
+fn signature(name: &str, count: usize) -> Option<(&'static [Param], Gives, Kernel)> {
+    use Param::{Array, Element, Integer, Text};
+    Some(match (name, count) {
+        ("cardinality" | "array_ndims", 1) => (&[Array], Gives::Integer, arrays::COUNTED),
+        ("array_length" | "array_upper" | "array_lower", 2) => (&[Array, Integer], Gives::Integer, arrays::COUNTED),
+        ("array_append", 2) => (&[Array, Element], Gives::Array, arrays::APPEND),
+        ("array_prepend", 2) => (&[Element, Array], Gives::Array, arrays::PREPEND),
+        ("array_cat", 2) => (&[Array, Array], Gives::Array, arrays::CONCAT),
+        ("array_position", 2) => (&[Array, Element], Gives::Integer, arrays::POSITION),
+        ("array_position", 3) => (&[Array, Element, Integer], Gives::Integer, arrays::POSITION),
+        ("array_positions", 2) => (&[Array, Element], Gives::Integers, arrays::POSITIONS),
+        ("array_remove", 2) => (&[Array, Element], Gives::Array, arrays::REPLACE),
+        ("array_replace", 3) => (&[Array, Element, Element], Gives::Array, arrays::REPLACE),
+        ("array_to_string", 2) => (&[Array, Text], Gives::Text, arrays::TO_TEXT),
+        ("array_to_string", 3) => (&[Array, Text, Text], Gives::Text, arrays::TO_TEXT),
+        _ => return None,
+    })
+}
+
+impl Binder<'_> {
+    /// A call of a function over arrays; `None`: it is no such function.
+    pub(super) fn array_function(&self, name: &str, args: &[Typed]) -> Result<Option<Typed>> {
+        if let ("string_to_array", 2 | 3) = (name, args.len()) {
+            let args = args.iter().map(|arg| self.coerce(arg.clone(), &PgType::Text, Cast::Implicit));
+            let args = args.collect::<Result<Vec<_>>>()?;
+            return self.array_call(name, args, PgType::Array(&PgType::Text), arrays::OF_TEXT).map(Some);
+        }
+        let Some((params, gives, kernel)) = signature(name, args.len()) else { return Ok(None) };
+        let Some(element) = element_of(params, args)? else {
+            return Err(match args.iter().any(|arg| arg.ty.is_some()) {
+                true => functions::no_function(name, args),
+                false => Error::new(
+                    SqlState::DatatypeMismatch,
+                    "could not determine polymorphic type because input has type unknown",
+                ),
+            });
+        };
+        let mut coerced = Vec::with_capacity(args.len());
+        for (arg, param) in args.iter().zip(params) {
+            let ty = match param {
+                Param::Array => element.array(),
+                Param::Element => element.clone(),
+                Param::Integer => PgType::Int4,
+                Param::Text => PgType::Text,
+            };
+            let wrong = |_| functions::no_function(name, args);
+            coerced.push(self.coerce(arg.clone(), &ty, Cast::Implicit).map_err(|error| match error.state() {
+                SqlState::CannotCoerce => wrong(error),
+                _ => error,
+            })?);
+        }
+        let result = match gives {
+            Gives::Array => element.array(),
+            Gives::Integer => PgType::Int4,
+            Gives::Integers => PgType::Array(&PgType::Int4),
+            Gives::Text => PgType::Text,
+        };
+        self.array_call(name, coerced, result, kernel).map(Some)
+    }
+
+    /// An operator over arrays; `None`: it is none.
+    pub(super) fn array_operator(&self, op: &BinaryOperator, left: &Typed, right: &Typed) -> Result<Option<Typed>> {
+        let is_array = |typed: &Typed| typed.ty.as_ref().is_some_and(|ty| ty.element().is_some());
+        let (left, right) = (left.clone(), right.clone());
+        let name = match op {
+            BinaryOperator::AtArrow => "@>",
+            BinaryOperator::ArrowAt => return self.array_operator(&BinaryOperator::AtArrow, &right, &left),
+            BinaryOperator::PGOverlap => "&&",
+            BinaryOperator::StringConcat if is_array(&left) || is_array(&right) => {
+                let beside = |typed: &Typed| is_array(typed) || typed.ty.is_none();
+                let name = match (beside(&left), beside(&right)) {
+                    (true, true) => "array_cat",
+                    (true, false) => "array_append",
+                    _ => "array_prepend",
+                };
+                return self.array_function(name, &[left, right]);
+            }
+            _ => return Ok(None),
+        };
+        let args = [left, right];
+        let Some(element) = element_of(&[Param::Array, Param::Array], &args)? else { return Ok(None) };
+        let args = args.into_iter().map(|arg| self.coerce(arg, &element.array(), Cast::Implicit));
+        let args = args.collect::<Result<Vec<_>>>()?;
+        self.array_call(name, args, PgType::Bool, arrays::CONTAINS).map(Some)
+    }
+
+    /// `value op ANY (array)`, `value op ALL (array)`.
+    pub(super) fn quantified_array(&self, op: &BinaryOperator, value: Typed, array: Typed, any: bool) -> Result<Typed> {
+        let word = if any { "any" } else { "all" };
+        let symbol = match op {
+            BinaryOperator::Eq => "=",
+            BinaryOperator::NotEq => "<>",
+            BinaryOperator::Lt => "<",
+            BinaryOperator::LtEq => "<=",
+            BinaryOperator::Gt => ">",
+            BinaryOperator::GtEq => ">=",
+            other => return Err(Error::unsupported(format!("{other} with {} over an array", word.to_uppercase()))),
+        };
+        if array.ty.as_ref().is_some_and(|ty| ty.element().is_none()) {
+            let error = Error::new(SqlState::WrongObjectType, "op ANY/ALL (array) requires array on right side");
+            return Err(super::binder::at(error, array.at));
+        }
+        let args = [array, value];
+        let element = match element_of(&[Param::Array, Param::Element], &args)? {
+            Some(element) => element,
+            None => args[1].ty.clone().unwrap_or(PgType::Text).base(),
+        };
+        let [array, value] = args;
+        let array = self.coerce(array, &element.array(), Cast::Implicit)?;
+        let value = self.coerce(value, &element, Cast::Implicit)?;
+        self.array_call(&format!("{symbol} {word}"), vec![value, array], PgType::Bool, arrays::QUANTIFIED)
+    }
+
+    /// `ARRAY[...]`; `target`: the type it is cast to, which an empty one needs.
+    pub(super) fn array(&self, env: &Env<'_>, array: &ast::Array, target: Option<&PgType>) -> Result<Typed> {
+        let items = array.elem.iter().map(|item| self.expr(env, item)).collect::<Result<Vec<_>>>()?;
+        let wanted = target.and_then(PgType::element);
+        if items.iter().any(|item| item.ty.as_ref().is_some_and(|ty| ty.element().is_some())) {
+            return Err(Error::unsupported("an array of several dimensions"));
+        }
+        let (items, element) = match (items.is_empty(), wanted) {
+            (true, None) => {
+                return Err(Error::new(SqlState::IndeterminateDatatype, "cannot determine type of empty array")
+                    .hint("Explicitly cast to the desired type, for example ARRAY[]::integer[]."));
+            }
+            (_, Some(element)) => {
+                let items = items.into_iter().map(|item| self.coerce(item, element, Cast::Explicit));
+                (items.collect::<Result<Vec<_>>>()?, element.clone())
+            }
+            (false, None) => {
+                let (items, ty) = self.unify(items, "ARRAY")?;
+                let element = ty.base();
+                let items = items.into_iter().map(|item| self.coerce(item, &element, Cast::Explicit));
+                (items.collect::<Result<Vec<_>>>()?, element)
+            }
+        };
+        self.array_call("array", items, element.array(), arrays::CONSTRUCT)
+    }
+
+    /// `array[n]`, `array[from:to]`.
+    pub(super) fn subscripted(&self, env: &Env<'_>, root: &ast::Expr, chain: &[AccessExpr]) -> Result<Typed> {
+        let [AccessExpr::Subscript(subscript)] = chain else {
+            return Err(Error::unsupported("a subscript of several dimensions, or a field of a value"));
+        };
+        let array = self.expr(env, root)?;
+        let Some(element) = array.ty.as_ref().and_then(PgType::element) else {
+            let message =
+                format!("cannot subscript type {} because it does not support subscripting", array.type_name());
+            return Err(Error::new(SqlState::DatatypeMismatch, message));
+        };
+        let integer = |expr: &ast::Expr| {
+            let typed = self.expr(env, expr)?;
+            self.coerce(typed, &PgType::Int4, Cast::Explicit)
+        };
+        match subscript {
+            Subscript::Index { index } => {
+                let args = vec![array, integer(index)?];
+                self.array_call("subscript", args, element.clone(), arrays::SUBSCRIPT)
+            }
+            Subscript::Slice { lower_bound, upper_bound, stride: None } => {
+                let bound = |bound: &Option<ast::Expr>, otherwise: i32| match bound {
+                    Some(bound) => integer(bound),
+                    None => Ok(Typed::constant(ScalarValue::Int32(Some(otherwise)), PgType::Int4)),
+                };
+                let args = vec![array, bound(lower_bound, i32::MIN)?, bound(upper_bound, i32::MAX)?];
+                self.array_call("slice", args, element.array(), arrays::SLICE)
+            }
+            Subscript::Slice { .. } => Err(Error::unsupported("a slice with a stride")),
+        }
+    }
+
+    fn array_call(&self, name: &str, args: Vec<Typed>, result: PgType, kernel: Kernel) -> Result<Typed> {
+        let types = args.iter().map(|arg| arg.ty.clone().unwrap_or(PgType::Text)).collect();
+        let exprs: Vec<Expr> = args.into_iter().map(|arg| arg.expr).collect();
+        let function = PgFunction::new(name, types, result.clone(), Zone::parse(&self.settings.zone)?, kernel);
+        Ok(Typed::new(functions::evaluated(function, exprs), result))
+    }
+}
+
+/// The element that arrays and values have in common; `None`: no type says what it is, or one that
+/// should be an array is none.
+fn element_of(params: &[Param], args: &[Typed]) -> Result<Option<PgType>> {
+    let mut types = Vec::with_capacity(args.len());
+    for (arg, param) in args.iter().zip(params) {
+        match (param, &arg.ty) {
+            (Param::Array, Some(ty)) => match ty.element() {
+                Some(element) => types.push(element.clone()),
+                None => return Ok(None),
+            },
+            (Param::Element, Some(ty)) => types.push(ty.base()),
+            _ => {}
+        }
+    }
+    let arrays = args.iter().zip(params).any(|(arg, param)| *param == Param::Array && arg.ty.is_some());
+    if !arrays || types.is_empty() {
+        return Ok(None);
+    }
+    common(types.iter().map(|ty| (Some(ty), None)), "array and element").map(|ty| Some(ty.base())).or(Ok(None))
+}
