@@ -119,6 +119,7 @@ fn psql_prints_what_it_prints_over_postgresql() {
     queries.extend(file("recursion.sql"));
     queries.extend(file("sets.sql"));
     queries.extend(file("arrays.sql"));
+    queries.extend(file("aggregates.sql"));
     queries.extend(prefixed(file("subqueries.sql")));
     let mut different = Vec::new();
     for (place, sql) in queries.iter().enumerate() {
@@ -161,6 +162,7 @@ fn every_query_gives_the_same_as_a_view() {
     let mut queries = [file("issue2.sql"), readme(), file("queries.sql"), file("recursion.sql")].concat();
     queries.extend(file("sets.sql"));
     queries.extend(file("arrays.sql"));
+    queries.extend(file("aggregates.sql"));
     queries.extend(prefixed(file("subqueries.sql")));
     let run = |sql: &str| {
         let output = psql("127.0.0.1", server.port(), "thalweg", &format!("\\pset format unaligned\n{sql};\n"));

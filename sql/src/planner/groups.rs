@@ -303,11 +303,11 @@ fn group_calls(rewritten: &[Call], arguments: &Arguments) -> Result<(Vec<GroupCa
             Expr::Column(column) => inner.index_of(&column.name).map_err(|error| Error::internal(error.to_string())),
             other => Err(Error::internal(format!("{other} where a column was planned"))),
         };
-        texts.push(format!(
-            "{expr}{} filter {filter:?} order {order_by:?} of {}",
-            if *distinct { " distinct" } else { "" },
-            types(arguments)
-        ));
+        let distinctly = if *distinct { " distinct" } else { "" };
+        let filtered = filter.as_ref().map_or_else(String::new, |filter| format!(" filter {filter}"));
+        let by: Vec<String> = order_by.iter().map(|by| by.to_string()).collect();
+        let ordered = if by.is_empty() { String::new() } else { format!(" order {}", by.join(", ")) };
+        texts.push(format!("{expr}{distinctly}{filtered}{ordered} of {}", types(arguments)));
         let filter = filter.as_ref().map(place).transpose()?;
         let constant = |by: &SortExpr| matches!(by.expr, Expr::Literal(..));
         let order = order_by
@@ -361,7 +361,8 @@ impl GroupCall {
     fn evaluate(&self, rows: &RecordBatch) -> Result<ArrayRef> {
         let mut rows = rows.clone();
         if let Some(filter) = self.filter {
-            let mask = prep_null_mask_filter(rows.column(filter).as_boolean());
+            let mask = rows.column(filter).as_boolean();
+            let mask = if mask.null_count() > 0 { prep_null_mask_filter(mask) } else { mask.clone() };
             rows = filter_record_batch(&rows, &mask)?;
         }
         if !self.order.is_empty() {

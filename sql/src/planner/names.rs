@@ -52,6 +52,7 @@ fn figure(expr: &Expr) -> Option<(String, bool)> {
             _ => "btrim",
         }),
         Expr::Array(_) => strong("array"),
+        Expr::CompoundFieldAccess { root, .. } => figure(root),
         _ => None,
     }
 }
@@ -73,6 +74,7 @@ fn type_name(data_type: &ast::DataType) -> String {
         D::Timestamp(_, ast::TimezoneInfo::WithTimeZone | ast::TimezoneInfo::Tz) => "timestamptz".into(),
         D::Timestamp(..) => "timestamp".into(),
         D::Interval { .. } => "interval".into(),
+        D::Array(ast::ArrayElemTypeDef::SquareBracket(element, _)) => type_name(element),
         other => other.to_string().to_ascii_lowercase(),
     }
 }

@@ -22,7 +22,6 @@ use super::queries::CatalogTables;
 /// Functions that make a query one about the catalog wherever they occur, and that are no null,
 /// no privilege and no visibility: those are known by [`is_catalog_function`] too.
 const OTHERS: &[&str] = &[
-    "array_to_string",
     "current_setting",
     "format_type",
     "pg_backend_pid",

@@ -10,6 +10,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test and its helpers stop where they cannot go on")]
 
+mod iterate;
 mod postgres;
 mod run;
 mod script;

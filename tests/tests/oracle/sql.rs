@@ -88,6 +88,11 @@ impl Writer<'_> {
 
     /// A whole query.
     pub(crate) fn query(&mut self, depth: usize) -> Select {
+        if self.chance(8)
+            && let Some(select) = self.recursive()
+        {
+            return select;
+        }
         match self.random.random_range(0..10) {
             0 | 1 if depth > 0 => self.union(depth),
             2 if depth > 0 => self.with(depth),
@@ -225,6 +230,13 @@ impl Writer<'_> {
     fn from(&mut self, depth: usize) -> (String, Vec<Col>) {
         if !self.joined && self.chance(35) {
             return self.join();
+        }
+        if !self.joined
+            && self.chance(10)
+            && let Some(from) = self.with_set()
+        {
+            self.joined = true;
+            return from;
         }
         if depth > 0 && self.chance(30) {
             self.count("sub-SELECT in FROM");
@@ -429,7 +441,7 @@ impl Writer<'_> {
         const SUMMED: [Kind; 5] = [Kind::Int2, Kind::Int4, Kind::Int8, Kind::Float8, Kind::Numeric];
         let distinct = self.chance(25);
         let word = if distinct { "DISTINCT " } else { "" };
-        let (text, kind, exact, name) = match self.random.random_range(0..9) {
+        let (text, kind, exact, name) = match self.random.random_range(0..10) {
             0 | 1 => ("count(*)".to_string(), Kind::Int8, true, "count(*)"),
             2 | 3 => {
                 let kind = self.kind();
@@ -463,6 +475,13 @@ impl Writer<'_> {
                 let name = if self.chance(50) { "min" } else { "max" };
                 let argument = self.expr(kind, cols, 1);
                 (format!("{name}({word}{argument})"), kind, true, name)
+            }
+            8 => {
+                let kind = *[Kind::Int4, Kind::Text, Kind::Int8].choose(self.random).unwrap();
+                let argument = self.expr(kind, cols, 1);
+                let list = format!("array_agg({word}{argument} ORDER BY {argument})");
+                self.count("array_agg");
+                return (format!("array_to_string({list}, ',', '-')"), Kind::Text, true);
             }
             _ => {
                 let name = if self.chance(50) { "bool_and" } else { "bool_or" };

@@ -7,11 +7,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BinaryArray, BinaryBuilder, new_empty_array};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, new_empty_array};
+use arrow::datatypes::IntervalMonthDayNanoType;
 use datafusion::scalar::ScalarValue;
 
 use super::codec::{ValueBuilder, ValueCodec};
-use super::datetime::Zone;
+use super::datetime::{Interval, Zone};
 use super::text::{TextStyle, TextWriter, normalize};
 use super::{PgType, parse_text, read_binary, write_binary};
 use crate::error::{Error, Result, SqlState};
@@ -134,7 +135,15 @@ pub fn element_values<'a>(element: &PgType, items: impl IntoIterator<Item = &'a 
 
 /// The same array, equal to the bytes of every array that is equal to it.
 pub fn canonical(element: &PgType, bytes: &[u8]) -> Vec<u8> {
-    let values = element_values(element, items(element, bytes));
+    let values = element_values(element, items(element, bytes)).map(|values| {
+        match values.as_primitive_opt::<IntervalMonthDayNanoType>() {
+            Some(intervals) => {
+                let one_form = |value| Interval::from_arrow(value).in_days().map_or(value, Interval::to_arrow);
+                Arc::new(intervals.unary::<_, IntervalMonthDayNanoType>(one_form)) as ArrayRef
+            }
+            None => values,
+        }
+    });
     match values.and_then(|values| element_bytes(element, &values, true)) {
         Ok(items) => of_items(items.iter().map(Vec::as_slice)),
         Err(_) => bytes.to_vec(),

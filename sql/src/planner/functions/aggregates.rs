@@ -12,8 +12,9 @@ use thalweg_dataflow::plan::Function;
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result};
 
-use super::super::typed::Typed;
+use super::super::typed::{Typed, implicit};
 use super::array_agg::ArrayAgg;
+use super::spread::Spread;
 use super::sums::{ExactSum, Output};
 use super::{choose, no_function};
 
@@ -67,6 +68,17 @@ pub(crate) fn is_aggregate(name: &str) -> bool {
                 | "covar_samp"
                 | "array_agg"
                 | "json_agg"
+                | "bit_and"
+                | "bit_or"
+                | "bit_xor"
+                | "regr_slope"
+                | "regr_intercept"
+                | "regr_r2"
+                | "regr_avgx"
+                | "regr_avgy"
+                | "regr_sxx"
+                | "regr_syy"
+                | "regr_sxy"
         )
 }
 
@@ -153,6 +165,19 @@ pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Aggregate> {
         "bool_and" | "every" => (pick(&[&[Bool]])?, df::bool_and_or::bool_and_udaf()),
         "bool_or" => (pick(&[&[Bool]])?, df::bool_and_or::bool_or_udaf()),
         "string_agg" => (pick(&[&[Text, Text]])?, df::string_agg::string_agg_udaf()),
+        "bit_and" | "bit_or" | "bit_xor" => {
+            let params = pick(&[&[Int2], &[Int4], &[Int8]])?;
+            let function = match name {
+                "bit_and" => df::bit_and_or_xor::bit_and_udaf(),
+                "bit_or" => df::bit_and_or_xor::bit_or_udaf(),
+                _ => df::bit_and_or_xor::bit_xor_udaf(),
+            };
+            return Ok(Aggregate { function, result: params[0].clone(), args: params });
+        }
+        "stddev" | "stddev_samp" | "stddev_pop" | "variance" | "var_samp" | "var_pop" if is_exact(&types) => {
+            let function = Arc::new(AggregateUDF::new_from_impl(Spread::named(name)));
+            return Ok(Aggregate { function, args: vec![numeric.clone()], result: numeric });
+        }
         "stddev" | "stddev_samp" => (float_only(name, args, &types, 1)?, df::stddev::stddev_udaf()),
         "stddev_pop" => (float_only(name, args, &types, 1)?, df::stddev::stddev_pop_udaf()),
         "variance" | "var_samp" => (float_only(name, args, &types, 1)?, df::variance::var_samp_udaf()),
@@ -160,6 +185,14 @@ pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Aggregate> {
         "corr" => (float_only(name, args, &types, 2)?, df::correlation::corr_udaf()),
         "covar_pop" => (float_only(name, args, &types, 2)?, df::covariance::covar_pop_udaf()),
         "covar_samp" => (float_only(name, args, &types, 2)?, df::covariance::covar_samp_udaf()),
+        "regr_slope" => (float_only(name, args, &types, 2)?, df::regr::regr_slope_udaf()),
+        "regr_intercept" => (float_only(name, args, &types, 2)?, df::regr::regr_intercept_udaf()),
+        "regr_r2" => (float_only(name, args, &types, 2)?, df::regr::regr_r2_udaf()),
+        "regr_avgx" => (float_only(name, args, &types, 2)?, df::regr::regr_avgx_udaf()),
+        "regr_avgy" => (float_only(name, args, &types, 2)?, df::regr::regr_avgy_udaf()),
+        "regr_sxx" => (float_only(name, args, &types, 2)?, df::regr::regr_sxx_udaf()),
+        "regr_syy" => (float_only(name, args, &types, 2)?, df::regr::regr_syy_udaf()),
+        "regr_sxy" => (float_only(name, args, &types, 2)?, df::regr::regr_sxy_udaf()),
         other => return Err(Error::unsupported(format!("the aggregate function {other}"))),
     };
     let result = match engine {
@@ -170,15 +203,16 @@ pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Aggregate> {
     Ok(Aggregate { function, args: params, result })
 }
 
-/// The statistical aggregates exist for double precision; over exact numbers PostgreSQL's answer
-/// is a numeric that we do not compute.
+/// Whether the one argument is an exact number.
+fn is_exact(types: &[Option<&PgType>]) -> bool {
+    matches!(types, [Some(PgType::Int2 | PgType::Int4 | PgType::Int8 | PgType::Numeric(_))])
+}
+
+/// These take so many values of double precision.
 fn float_only(name: &str, args: &[Typed], types: &[Option<&PgType>], count: usize) -> Result<Vec<PgType>> {
-    if types.len() != count {
+    let number = |ty: &Option<&PgType>| ty.is_none_or(|ty| implicit(ty, &PgType::Float8));
+    if types.len() != count || !types.iter().all(number) {
         return Err(no_function(name, args));
-    }
-    if count == 1 && !matches!(types[0], Some(PgType::Float4 | PgType::Float8)) {
-        return Err(Error::unsupported(format!("{name} over {}", args[0].type_name()))
-            .hint("Cast the argument to double precision."));
     }
     Ok(vec![PgType::Float8; count])
 }

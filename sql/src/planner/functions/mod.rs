@@ -13,6 +13,7 @@ pub(crate) mod extreme_key;
 mod math;
 mod series;
 pub(crate) mod sets;
+mod spread;
 mod sums;
 mod text;
 mod time;

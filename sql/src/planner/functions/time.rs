@@ -42,14 +42,7 @@ pub(super) fn special(word: &str, ty: &PgType, zone: &Zone, now: i64) -> Result<
 pub(super) fn canonical_intervals(input: &Input<'_>) -> Result<ArrayRef> {
     let values = primitive::<Span>(input, 0)?;
     let result = values.iter().map(|value| match value {
-        Some(value) => {
-            let total = Interval::from_arrow(value).canonical();
-            let day = i128::from(DAY);
-            let (days, micros) = (total / day, total % day);
-            let days =
-                i64::try_from(days).map_err(|_| Error::new(SqlState::DatetimeOverflow, "interval out of range"))?;
-            Ok(Some(Interval::checked(0, days, micros as i64)?.to_arrow()))
-        }
+        Some(value) => Ok(Some(Interval::from_arrow(value).in_days()?.to_arrow())),
         None => Ok(None),
     });
     Ok(Arc::new(result.collect::<Result<PrimitiveArray<Span>>>()?))

@@ -1,7 +1,7 @@
 //! Arithmetic on numerics, with PostgreSQL's rules for how many digits a result has.
 //!
 //! Every result that PostgreSQL's format cannot hold is 22003, a zero divisor 22012. Offers no
-//! roots, logarithms or fractional powers: they have no exact result.
+//! logarithms, fractional powers or roots but the square one.
 
 use super::{Int, Kind, MAX_SCALE, Numeric, overflow};
 use crate::error::{Error, Result, SqlState};
@@ -84,6 +84,26 @@ impl Numeric {
             }
             _ => Ok(Numeric::NAN),
         }
+    }
+
+    /// The square root of a number that is not negative, with this scale, rounded half away from zero.
+    /// Errors 2201F for a negative one.
+    pub fn sqrt_to(&self, scale: u32) -> Result<Numeric> {
+        let Kind::Finite(value, own) = &self.0 else { return Ok(self.clone()) };
+        if value.is_negative() {
+            let message = "cannot take square root of a negative number";
+            return Err(Error::new(SqlState::InvalidPowerArgument, message));
+        }
+        // sqrt(v / 10^own) * 10^scale = sqrt(v * 10^(2 scale - own))
+        let shift = i64::from(scale) * 2 - i64::from(*own);
+        let radicand = match u32::try_from(shift) {
+            Ok(shift) => value.shift(shift),
+            Err(_) => value.div_round(&Int::pow10(shift.unsigned_abs() as u32)),
+        };
+        let root = radicand.big().sqrt();
+        // Past root + 1/2 if the rest is more than the root.
+        let past = radicand.big().as_ref() - &root * &root > root;
+        Numeric::checked(Int::from_big(root + i32::from(past)), scale)
     }
 
     /// The remainder of the division towards zero: it has the sign of `self`.

@@ -1,0 +1,22 @@
+-- Aggregates beyond count, sum, avg, min and max: PostgreSQL's answer is the right one.
+SELECT stddev(x), stddev_samp(x), stddev_pop(x), variance(x), var_samp(x), var_pop(x) FROM (VALUES (1), (2), (4), (NULL)) v(x);
+SELECT stddev(x), stddev_pop(x), variance(x), var_pop(x) FROM (VALUES (1.50), (2.25), (4)) v(x);
+SELECT stddev(x), stddev_pop(x), variance(x), var_pop(x) FROM (VALUES (1::bigint)) v(x);
+SELECT stddev(x), var_pop(x) FROM (VALUES (7::smallint), (7)) v(x);
+SELECT stddev(x), var_pop(x) FROM (VALUES (1)) v(x) WHERE false;
+SELECT stddev(x), variance(x) FROM (VALUES ('NaN'::numeric), (1)) v(x);
+SELECT stddev(DISTINCT x), var_pop(DISTINCT x) FROM (VALUES (1), (1), (3)) v(x);
+SELECT variance(x) FILTER (WHERE x > 1), stddev(x) FILTER (WHERE x > 9) FROM (VALUES (1), (2), (5)) v(x);
+SELECT stddev(x), var_pop(x) FROM (VALUES (123456789012345678901234567890.5), (0.000000000001)) v(x);
+SELECT round(variance(price), 6), round(stddev_pop(price), 6) FROM events;
+SELECT brand, round(stddev(price), 6) FROM events GROUP BY brand ORDER BY brand NULLS FIRST LIMIT 8;
+SELECT x, round(stddev(x) OVER (ORDER BY x), 8), round(var_pop(x) OVER (ORDER BY x ROWS BETWEEN 1 PRECEDING AND CURRENT ROW), 8) FROM (VALUES (1), (2), (5), (9)) v(x) ORDER BY x;
+SELECT bit_and(x), bit_or(x), bit_xor(x) FROM (VALUES (12), (10), (NULL)) v(x);
+SELECT bit_and(x), bit_or(x), bit_xor(x) FROM (VALUES (12::smallint)) v(x) WHERE false;
+SELECT bit_and(x), bit_or(x) FROM (VALUES (12::bigint), (8)) v(x);
+SELECT regr_slope(y, x), regr_intercept(y, x), regr_avgx(y, x), regr_avgy(y, x), regr_sxx(y, x), regr_syy(y, x), regr_sxy(y, x), regr_r2(y, x) FROM (VALUES (1, 2), (2, 4), (3, 6), (NULL, 9)) v(x, y);
+SELECT regr_slope(y, x), regr_intercept(y, x), regr_avgx(y, x), regr_sxx(y, x) FROM (VALUES (1, 2)) v(x, y) WHERE false;
+SELECT corr(x, y), covar_pop(x, y), covar_samp(x, y) FROM (VALUES (1, 2), (2, 4), (3, 7)) v(x, y);
+SELECT stddev(x) FROM (VALUES ('a')) v(x);
+SELECT bit_and(x) FROM (VALUES (1.5)) v(x);
+SELECT k, array_agg(x ORDER BY x), string_agg(x::text, '-' ORDER BY x DESC), bit_or(x), variance(x) FROM (VALUES ('a', 1), ('a', 2), ('b', 4)) v(k, x) GROUP BY k ORDER BY k;
