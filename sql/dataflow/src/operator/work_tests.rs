@@ -7,6 +7,11 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
 
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::Operator;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{BinaryExpr, Column, Literal};
+
 use super::join_tests::import_views;
 use crate::delta::{Batch, Delta};
 use crate::graph::{Dataflow, Frame, Inputs};
@@ -54,6 +59,23 @@ impl GroupFunction for Count {
         let count = arguments.num_rows();
         Ok(vec![Arc::new(Int64Array::from(vec![count as i64; count]))])
     }
+}
+
+/// UNION of the rows and, again and again, those with an equal key.
+fn recursion() -> Plan {
+    let plan = |op, columns| Plan { op, schema: schema(columns) };
+    let column = |place: usize| Arc::new(Column::new("c", place)) as Arc<dyn PhysicalExpr>;
+    let number = |value| Arc::new(Literal::new(ScalarValue::Int64(Some(value)))) as Arc<dyn PhysicalExpr>;
+    let next = Arc::new(BinaryExpr::new(column(2), Operator::Plus, number(1))) as Arc<dyn PhysicalExpr>;
+    let map = |input, project| plan(Op::Map { input, filters: vec![], project }, 3);
+    let first = map(input(1), vec![column(0), column(1), number(0)]);
+    let on = vec![On { left: 0, right: 0, nulls_equal: false }];
+    let met = Op::Join { left: Box::new(plan(Op::Variable, 3)), right: input(1), kind: JoinKind::Inner, on };
+    let step = map(Box::new(plan(met, 5)), vec![column(0), column(4), next]);
+    let all = Box::new(plan(Op::Union { inputs: vec![first, step] }, 3));
+    let order = vec![SortColumn { column: 2, descending: false, nulls_first: false }];
+    let once = Op::TopK { input: all, keys: vec![0, 1], order, offset: 0, limit: Some(1) };
+    plan(Op::Iterate { body: Box::new(plan(once, 3)), limit: 100 }, 3)
 }
 
 /// Rows looked at by ten changes after so many rows.
@@ -108,7 +130,7 @@ fn work_follows_the_change() {
                 Op::GroupApply {
                     input: input(1),
                     keys: vec![0],
-                    order,
+                    order: order.clone(),
                     passed: vec![0, 1],
                     arguments: vec![1],
                     function: ByText(Arc::new(Count)),
@@ -116,6 +138,7 @@ fn work_follows_the_change() {
                 3,
             ),
         ),
+        ("recursion", recursion()),
     ];
     for (what, plan) in &plans {
         let (small, large) = (work(plan, 1_000), work(plan, 100_000));
