@@ -22,6 +22,8 @@ use crate::error::Result;
 use crate::graph::Dataflow;
 use crate::operator::Errors;
 use crate::plan::RelationId;
+#[cfg(test)]
+use crate::simulation::fault::{Fault, planted};
 use crate::source::Offsets;
 use crate::storage::{Store, Tree, Write};
 
@@ -241,6 +243,8 @@ impl Checkpointer {
                     let unit = Unit { arrangement: number, table, shard: shard as u8 };
                     let meta = self.units.get(&unit).copied().unwrap_or_default();
                     let dirty = section::is_dirty(arrangement, table, shard);
+                    #[cfg(test)]
+                    let dirty = dirty && !(planted(Fault::DirtyForgotten) && shard % 4 == 1);
                     let stale = crowded && meta.first_log != 0 && meta.first_log <= oldest;
                     let rebuilt = broken && meta.base + meta.first_log != 0;
                     if !(dirty || stale || rebuilt) {

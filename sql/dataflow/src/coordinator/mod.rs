@@ -6,6 +6,7 @@
 
 pub(crate) mod backfill;
 mod commits;
+pub(crate) mod hands;
 pub(crate) mod inbox;
 mod relations;
 mod replay;
@@ -15,9 +16,9 @@ mod table_tests;
 pub(crate) mod tables;
 #[cfg(test)]
 mod tests;
-mod writer;
+pub(crate) mod writer;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -27,6 +28,7 @@ use tokio::sync::{oneshot, watch};
 use self::backfill::{Job, Target, count};
 pub(crate) use self::commits::{Commit, LookupRows, Replacement};
 use self::commits::{Committing, Logging};
+use self::hands::Hands;
 use self::inbox::Inbox;
 use self::shared::{Published, Shared, ViewHandle};
 use self::tables::Tables;
@@ -36,7 +38,7 @@ use crate::cut::{Cut, LoggedChange};
 use crate::delta::join_small;
 use crate::engine::{Build, BuildState, EngineOptions, SourceError, SourceStatus, ViewDefinition};
 use crate::error::{Error, Result, SqlState};
-use crate::graph::{Dataflow, Frame, Inputs};
+use crate::graph::{Dataflow, Frame, Inputs, NodeId};
 use crate::plan::RelationId;
 use crate::source::{Offsets, Reader, Source, SourceBatch};
 use crate::storage::Storage;
@@ -89,8 +91,11 @@ pub(crate) enum Command {
     },
     /// A build is close behind and ready to move in.
     Splice(Box<SplicePoint>),
+    /// A build ends without a view.
     BuildFailed {
         view: RelationId,
+        /// The live nodes that were held for it.
+        held: Vec<NodeId>,
         error: Error,
     },
     CheckpointDone {
@@ -150,6 +155,7 @@ pub(crate) struct Resources {
     pub(crate) storage: Storage,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) hands: Arc<dyn Hands>,
 }
 
 /// The coordinator's own state.
@@ -158,10 +164,11 @@ pub(crate) struct Coordinator {
     storage: Storage,
     inbox: Arc<Inbox>,
     shared: Arc<Shared>,
+    hands: Arc<dyn Hands>,
     dataflow: Dataflow,
     sources: BTreeMap<RelationId, SourceState>,
     views: BTreeMap<RelationId, watch::Receiver<BuildState>>,
-    builds: HashMap<RelationId, Building>,
+    builds: BTreeMap<RelationId, Building>,
     handles: Arc<BTreeMap<RelationId, ViewHandle>>,
     handles_stale: bool,
     catalog: Vec<u8>,
@@ -189,12 +196,6 @@ struct Checkpoints {
     previous: u64,
 }
 
-/// Microseconds since 1970 UTC: the engine's only clock, read once a cut.
-fn clock() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_micros() as i64)
-}
-
 impl Coordinator {
     /// Runs until it is told to stop.
     pub(crate) fn run(mut self) {
@@ -213,41 +214,58 @@ impl Coordinator {
     }
 
     fn work(&mut self) -> Result<()> {
+        let replayed = self.begin()?;
+        loop {
+            let now = self.hands.instant();
+            let deadline = if self.wants_checkpoint() { self.checkpoints.due } else { now + IDLE };
+            let commands = self.inbox.wait(deadline.min(now + IDLE));
+            if self.turn(commands, replayed)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Plays the cut log again; whether that was brought to its end.
+    pub(crate) fn begin(&mut self) -> Result<bool> {
         self.replay_cuts()?;
         let replayed = self.replay.is_empty();
         if replayed {
             self.start_waiting_builds()?;
         }
-        loop {
-            let deadline = if self.wants_checkpoint() { self.checkpoints.due } else { Instant::now() + IDLE };
-            let mut stop = None;
-            for command in self.inbox.wait(deadline.min(Instant::now() + IDLE)) {
-                // What came with it is obeyed first: the word of a finished checkpoint must not be lost.
-                match command {
-                    Command::Stop { reply } => stop = Some(reply),
-                    command if replayed => self.obey(command)?,
-                    // Told to stop amid the replay: who asked hears that the engine has stopped.
-                    _ => {}
-                }
+        Ok(replayed)
+    }
+
+    /// One turn: obeys, closes epochs over what waits, freezes a checkpoint if one is due. Whether it
+    /// was told to stop, and did.
+    pub(crate) fn turn(&mut self, commands: VecDeque<Command>, replayed: bool) -> Result<bool> {
+        let mut stop = None;
+        for command in commands {
+            // What came with it is obeyed first: the word of a finished checkpoint must not be lost.
+            match command {
+                Command::Stop { reply } => stop = Some(reply),
+                command if replayed => self.obey(command)?,
+                // Told to stop amid the replay: who asked hears that the engine has stopped.
+                _ => {}
             }
-            if let Some(reply) = stop {
-                while !self.commits.is_empty() {
-                    self.epoch_of_waiting()?;
-                }
-                let _ = reply.send(self.stop());
-                return Ok(());
-            }
-            self.epoch_of_waiting()?;
+        }
+        if let Some(reply) = stop {
             while !self.commits.is_empty() {
                 self.epoch_of_waiting()?;
             }
-            for point in std::mem::take(&mut self.ahead) {
-                self.splice(point)?;
-            }
-            if self.wants_checkpoint() && Instant::now() >= self.checkpoints.due {
-                self.freeze()?;
-            }
+            let _ = reply.send(self.stop());
+            return Ok(true);
         }
+        self.epoch_of_waiting()?;
+        while !self.commits.is_empty() {
+            self.epoch_of_waiting()?;
+        }
+        for point in std::mem::take(&mut self.ahead) {
+            self.splice(point)?;
+        }
+        if self.wants_checkpoint() && self.hands.instant() >= self.checkpoints.due {
+            self.freeze()?;
+        }
+        Ok(false)
     }
 
     fn obey(&mut self, command: Command) -> Result<()> {
@@ -278,7 +296,10 @@ impl Coordinator {
                 let _ = reply.send(self.target());
             }
             Command::Splice(point) => self.splice(*point)?,
-            Command::BuildFailed { view, error } => self.build_failed(view, error),
+            Command::BuildFailed { view, held, error } => {
+                held.into_iter().for_each(|node| self.dataflow.release(node));
+                self.build_failed(view, error);
+            }
             Command::CheckpointDone { epoch, views, took, result } => self.checkpoint_done(epoch, &views, took, result),
             Command::Stop { .. } => {}
         }
@@ -299,7 +320,7 @@ impl Coordinator {
             }
         }
         if !(taken.is_empty() && logged.is_empty()) {
-            self.run_epoch(taken, clock(), Logging::New { catalog: None, changes: logged })?;
+            self.run_epoch(taken, self.hands.clock(), Logging::New { catalog: None, changes: logged })?;
         }
         // The epoch is durable and published: whoever hears of it sees it.
         for (reply, answer) in answers {
@@ -310,7 +331,7 @@ impl Coordinator {
 
     /// An epoch without rows: for commands that must be visible, or durable, when they return.
     fn empty_epoch(&mut self, catalog: Option<Vec<u8>>) -> Result<()> {
-        self.run_epoch(Vec::new(), clock(), Logging::New { catalog, changes: Vec::new() })
+        self.run_epoch(Vec::new(), self.hands.clock(), Logging::New { catalog, changes: Vec::new() })
     }
 
     /// One epoch: cut, dataflow, barrier, publication. The tables' changes are in their heads.
@@ -424,7 +445,7 @@ impl Coordinator {
         let frozen = self.frozen()?;
         self.checkpoints.wanted = frozen.partial;
         self.checkpoints.writing = true;
-        self.checkpoints.due = Instant::now() + self.options.checkpoint_interval;
+        self.checkpoints.due = self.hands.instant() + self.options.checkpoint_interval;
         self.checkpoints.writer.write(frozen)
     }
 
@@ -443,8 +464,9 @@ impl Coordinator {
 
     fn checkpoint_done(&mut self, epoch: u64, views: &[RelationId], took: Duration, result: Result<()>) {
         self.checkpoints.writing = false;
-        let rest = Instant::now() + took * CHECKPOINT_REST;
-        self.checkpoints.due = if self.checkpoints.wanted { Instant::now() } else { self.checkpoints.due.max(rest) };
+        let now = self.hands.instant();
+        let rest = now + took * CHECKPOINT_REST;
+        self.checkpoints.due = if self.checkpoints.wanted { now } else { self.checkpoints.due.max(rest) };
         match result {
             Ok(()) => {
                 self.checkpoints.previous = std::mem::replace(&mut self.checkpoints.newest, epoch);
@@ -471,7 +493,7 @@ impl Coordinator {
             build.cancelled.store(true, std::sync::atomic::Ordering::Relaxed);
         }
         while self.checkpoints.writing {
-            for command in self.inbox.wait(Instant::now() + IDLE) {
+            for command in self.inbox.wait(self.hands.instant() + IDLE) {
                 if let Command::CheckpointDone { epoch, views, took, result } = command {
                     self.checkpoint_done(epoch, &views, took, result);
                 }
@@ -485,6 +507,19 @@ impl Coordinator {
                 return Ok(());
             }
         }
+    }
+}
+
+/// What a simulation looks at.
+#[cfg(test)]
+impl Coordinator {
+    pub(crate) fn dataflow(&self) -> &Dataflow {
+        &self.dataflow
+    }
+
+    /// Whether a build waits to move in.
+    pub(crate) fn is_splicing(&self) -> bool {
+        !self.ahead.is_empty()
     }
 }
 

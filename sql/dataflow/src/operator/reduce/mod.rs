@@ -110,6 +110,10 @@ impl Reduce {
 
     /// Makes the one row of a global aggregate: for a new node, before its first barrier.
     pub(crate) fn seed(&mut self, epoch: u64, oldest: u64) {
+        #[cfg(test)]
+        if crate::simulation::fault::planted(crate::simulation::fault::Fault::GlobalRowGone) {
+            return;
+        }
         if self.is_global() {
             let hash = hash_bytes(b"");
             let shard = shard_of(hash);
