@@ -30,8 +30,8 @@ use crate::simulation::fault::{Fault, planted};
 /// Pairs that become one batch.
 const SLICE_ROWS: usize = 8192;
 
-/// Changed rows from which on workers share them.
-const PARALLEL_ROWS: usize = 1024;
+/// Changed rows from which on workers share them; few in unit tests, so that they do.
+const PARALLEL_ROWS: usize = if cfg!(test) { 8 } else { 1024 };
 
 /// The operator.
 #[derive(Debug)]

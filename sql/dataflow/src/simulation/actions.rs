@@ -13,6 +13,7 @@ use super::source::{PARTITIONS, Record};
 use super::storage::Full;
 use super::value::{Bag, Row, add, batch};
 use super::world::{Failure, HeldJob, SOURCES, Sent, TABLES, World};
+use crate::coordinator::hands::Hands;
 use crate::coordinator::{Command, Commit, SplicePoint, writer};
 use crate::engine::{BuildState, ViewDefinition};
 use crate::plan::RelationId;
@@ -264,7 +265,7 @@ impl World {
             Some(target) => {
                 self.log.note(format!("the build of {} goes a round", view.0));
                 let begin = if begun { Ok(()) } else { job.begin() };
-                failed = begin.and_then(|()| job.follow(target, std::time::Instant::now())).err();
+                failed = begin.and_then(|()| job.follow(target, self.hands.instant())).err();
                 None
             }
             None => {
@@ -288,7 +289,7 @@ impl World {
     pub(crate) fn write_checkpoint(&mut self) {
         let frozen = self.hands.frozen.lock().as_ref().and_then(|frozen| frozen.try_recv().ok());
         let (Some(frozen), Some(running)) = (frozen, &self.running) else { return };
-        let now = std::time::Instant::now;
+        let now = || self.hands.instant();
         let full = self.random.random_bool(0.1);
         self.log.note(format!("checkpoint of epoch {} {}", frozen.epoch, if full { "fails" } else { "is written" }));
         if full {
