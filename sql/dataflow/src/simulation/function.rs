@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 
 use super::value::{Type, Value, column, value_at};
-use crate::plan::GroupFunction;
+use crate::plan::{GroupFunction, Text};
 
 /// What is computed over a group in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,11 +57,13 @@ pub(crate) struct Lowered {
     pub(crate) argument: Type,
 }
 
-impl GroupFunction for Lowered {
+impl Text for Lowered {
     fn text(&self) -> String {
         format!("{self:?}")
     }
+}
 
+impl GroupFunction for Lowered {
     fn aggregates(&self) -> bool {
         self.function.aggregates()
     }

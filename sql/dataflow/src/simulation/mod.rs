@@ -11,6 +11,7 @@ pub(crate) mod fault;
 mod function;
 mod generate;
 mod query;
+mod sharing;
 mod source;
 mod storage;
 mod value;

@@ -7,7 +7,7 @@ use super::expr::Expr;
 use super::fault::{Fault, planted};
 use super::function::{Function as GroupFunction, Lowered};
 use super::value::{Row, Type, batch, schema};
-use crate::plan::{Call, Constants, GroupFunctionRef, JoinKind, On, Op, Plan, RelationId, SortColumn};
+use crate::plan::{ByText, Call, Constants, JoinKind, On, Op, Plan, RelationId, SortColumn};
 
 /// A query and the types of its columns.
 #[derive(Debug, Clone)]
@@ -130,7 +130,7 @@ impl Query {
                 order: lower_order(order),
                 passed: passed.clone(),
                 arguments: vec![*argument],
-                function: GroupFunctionRef(Arc::new(Lowered { function: *function, argument: input.types[*argument] })),
+                function: ByText(Arc::new(Lowered { function: *function, argument: input.types[*argument] })),
             },
             Node::Values { rows } => Op::Values { rows: Arc::new(Constants::new(batch(&self.types, rows.iter()))) },
         };
