@@ -5,6 +5,7 @@
 //! cut goes to the log while the dataflow runs; it is published when both are done.
 
 pub(crate) mod backfill;
+mod command;
 mod commits;
 pub(crate) mod hands;
 pub(crate) mod inbox;
@@ -23,9 +24,10 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
-use self::backfill::{Job, Target, count};
+use self::backfill::count;
+pub(crate) use self::command::{Command, SplicePoint};
 pub(crate) use self::commits::{Commit, LookupRows, Replacement};
 use self::commits::{Committing, Logging};
 use self::hands::Hands;
@@ -36,13 +38,12 @@ use self::writer::Writer;
 use crate::checkpoint::{Checkpointer, Context, Frozen, SourceProgress};
 use crate::cut::{Cut, LoggedChange};
 use crate::delta::join_small;
-use crate::engine::{Build, BuildState, EngineOptions, SourceError, SourceStatus, ViewDefinition};
+use crate::engine::{BuildState, EngineOptions, SourceError, SourceStatus, ViewDefinition};
 use crate::error::{Error, Result, SqlState};
-use crate::graph::{Dataflow, Frame, Inputs, NodeId};
+use crate::graph::{Dataflow, Frame, Inputs};
 use crate::plan::RelationId;
 use crate::source::{Offsets, Reader, Source, SourceBatch};
 use crate::storage::Storage;
-use crate::table::TableDefinition;
 
 /// The longest the coordinator sleeps.
 const IDLE: Duration = Duration::from_millis(100);
@@ -50,76 +51,6 @@ const IDLE: Duration = Duration::from_millis(100);
 /// A checkpoint waits this many times the last one's writing time after it, so that writing takes
 /// at most a quarter of the disk's and a core's time.
 const CHECKPOINT_REST: u32 = 3;
-
-/// What the coordinator is asked to do.
-pub(crate) enum Command {
-    AddSource {
-        id: RelationId,
-        source: Arc<dyn Source>,
-        start: Offsets,
-        reply: oneshot::Sender<Result<()>>,
-    },
-    AddView {
-        definition: ViewDefinition,
-        reply: oneshot::Sender<Result<Build>>,
-    },
-    Remove {
-        ids: Vec<RelationId>,
-        reply: oneshot::Sender<Result<()>>,
-    },
-    CommitCatalog {
-        bytes: Vec<u8>,
-        reply: oneshot::Sender<Result<()>>,
-    },
-    AddTable {
-        definition: TableDefinition,
-        reply: oneshot::Sender<Result<()>>,
-    },
-    /// Asks to hear when everything that was acknowledged before the start is there again.
-    Replayed {
-        reply: oneshot::Sender<Result<()>>,
-    },
-    /// A table takes the place of another.
-    ReplaceTable(Box<Replacement>),
-    /// Asks for rows by key.
-    Lookup(LookupRows),
-    /// Rows of tables go and come. Waits for the next epoch, with all the others.
-    Commit(Commit),
-    /// A build asks for a live epoch to read up to.
-    Position {
-        reply: mpsc::Sender<Target>,
-    },
-    /// A build is close behind and ready to move in.
-    Splice(Box<SplicePoint>),
-    /// A build ends without a view.
-    BuildFailed {
-        view: RelationId,
-        /// The live nodes that were held for it.
-        held: Vec<NodeId>,
-        error: Error,
-    },
-    CheckpointDone {
-        epoch: u64,
-        views: Vec<RelationId>,
-        took: Duration,
-        result: Result<()>,
-    },
-    Stop {
-        reply: oneshot::Sender<Result<()>>,
-    },
-}
-
-impl std::fmt::Debug for Command {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Command")
-    }
-}
-
-/// A build that is ready to move in.
-#[derive(Debug)]
-pub(crate) struct SplicePoint {
-    pub(crate) job: Job,
-}
 
 /// A source the coordinator reads.
 struct SourceState {
