@@ -15,6 +15,7 @@ use thalweg_sql::batch::BatchOptions;
 use thalweg_sql::database::{Database, DatabaseOptions};
 use thalweg_sql::session::{Outcome, Session, Startup};
 
+use super::coverage::{Coverage, Traits, traits_of};
 use super::postgres::{Tables, insertion};
 use super::script::{Script, Setup, SourceSpec, Step};
 use super::source::Topics;
@@ -32,7 +33,7 @@ pub(crate) struct Failure {
 }
 
 /// What was done, for the coverage line.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) views: usize,
     pub(crate) epochs: u64,
@@ -44,6 +45,7 @@ pub(crate) struct Tally {
     pub(crate) failing: usize,
     pub(crate) restarts: usize,
     pub(crate) crashes: usize,
+    pub(crate) coverage: Coverage,
 }
 
 /// Where the state lies: a folder, or memory that outlives engines.
@@ -252,13 +254,17 @@ pub(crate) async fn run(script: &Script, tables: &Tables) -> Result<Tally, Failu
                     topics.get(source).append(*partition, records);
                 } else if let Some(sql) = insertion(source, records) {
                     running.run(&sql).await.map_err(plain)?;
+                    tally.coverage.changed(records.len() as i64);
                 }
                 tables.append(source, records).await;
                 tally.rows += records.len();
             }
             Step::Change(sql) => {
                 running.run(sql).await.map_err(|error| fail(format!("{sql}: {}", describe(&error))))?;
-                tables.run(sql).await;
+                let changes = tables.run(sql).await;
+                if !sql.ends_with("ROLLBACK") {
+                    tally.coverage.changed(changes);
+                }
                 tally.changes += 1;
             }
             Step::Compare => {
@@ -292,8 +298,11 @@ async fn compare_all(
     tally: &mut Tally,
 ) -> Result<(), Failure> {
     let mut failing = BTreeSet::new();
+    let traits = traits(tables, script).await;
     for view in alive {
         tally.comparisons += 1;
+        let met: Vec<Traits> = script.ancestors(view).iter().filter_map(|name| traits.get(name).copied()).collect();
+        tally.coverage.compared(&script.reference(view), &met);
         let columns: Vec<String> = script.views[view].cols.iter().map(|col| col.name.clone()).collect();
         let maintained = live(running, &format!("SELECT {} FROM {view}", columns.join(", "))).await;
         let reference = running.run(&script.reference(view)).await;
@@ -326,6 +335,16 @@ async fn compare_all(
         }
     }
     Ok(())
+}
+
+/// What the rows of each source and table are like.
+async fn traits(tables: &Tables, script: &Script) -> BTreeMap<String, Traits> {
+    let mut traits = BTreeMap::new();
+    for source in &script.sources {
+        let row = tables.rows(&traits_of(&source.name)).await.expect("PostgreSQL knows its tables").remove(0);
+        traits.insert(source.name.clone(), std::array::from_fn(|place| row[place].as_deref() == Some("t")));
+    }
+    traits
 }
 
 /// Our query against PostgreSQL's. Which of several rows fails first, and whether one that is not

@@ -20,10 +20,14 @@ use crate::plan::RelationId;
 use crate::table::{Change, OnConflict, TableChange};
 
 /// Rows of a source or table, at most: the reference computes all of them after every epoch.
-const MOST_ROWS: i64 = 70;
+fn most_rows(large: bool) -> i64 {
+    if large { 3000 } else { 70 }
+}
 
 /// Rows of a view when it is made, at most.
-const MOST_VIEW_ROWS: i64 = 300;
+fn most_view_rows(large: bool) -> i64 {
+    if large { 10_000 } else { 300 }
+}
 
 /// Views at a time.
 const MOST_VIEWS: usize = 5;
@@ -61,12 +65,14 @@ impl World {
     fn append(&mut self) {
         let source = self.sources[SOURCES.choose(&mut self.random).unwrap()].clone();
         let there: i64 = source.ends().values().sum();
-        for _ in 0..self.random.random_range(1..10) {
-            if there > MOST_ROWS {
+        let large = self.setup.large;
+        let most = if large { 1500 } else { 10 };
+        for _ in 0..self.random.random_range(1..most) {
+            if there > most_rows(large) {
                 break;
             }
             let bad = self.random.random_bool(0.05);
-            let record = if bad { Record::Bad } else { Record::Row(row(&mut self.random)) };
+            let record = if bad { Record::Bad } else { Record::Row(row(&mut self.random, large)) };
             source.append(self.random.random_range(0..PARTITIONS), record);
         }
         self.deliver();
@@ -105,7 +111,7 @@ impl World {
     /// Rows to be deleted: some of those that are there, now and then one that is not.
     fn deletes(&mut self, table: u32) -> Vec<Row> {
         let rows = self.tables[&table].rows.clone();
-        let crowded = rows.values().sum::<i64>() > MOST_ROWS;
+        let crowded = rows.values().sum::<i64>() > most_rows(self.setup.large);
         let mut deletes = Vec::new();
         for (row, count) in &rows {
             let share = if crowded { 0.5 } else { 0.08 };
@@ -115,13 +121,15 @@ impl World {
             }
         }
         if self.random.random_bool(0.04) {
-            deletes.push(row(&mut self.random));
+            deletes.push(row(&mut self.random, self.setup.large));
         }
         deletes
     }
 
     fn inserts(&mut self, table: u32) -> Vec<Row> {
-        let mut inserts: Vec<Row> = (0..self.random.random_range(0..5)).map(|_| row(&mut self.random)).collect();
+        let large = self.setup.large && table == TABLES[0];
+        let count = if large { self.random.random_range(800..1200) } else { self.random.random_range(0..5) };
+        let mut inserts: Vec<Row> = (0..count).map(|_| row(&mut self.random, large)).collect();
         if table == TABLES[1] && self.random.random_bool(0.7) {
             // Mostly none that must be refused.
             let taken = |rows: &Bag, row: &Row| rows.keys().any(|other| same_key(other, row));
@@ -151,7 +159,9 @@ impl World {
             let rows = after.get_mut(id).unwrap();
             apply(rows, deletes, inserts, *id == TABLES[1])
         });
-        let text = format!("commit {changes:?}, {}", if accepted { "accepted" } else { "refused" });
+        let count: usize = changes.iter().map(|(_, deletes, inserts)| deletes.len() + inserts.len()).sum();
+        let what = if count > 100 { format!("{count} rows") } else { format!("{changes:?}") };
+        let text = format!("commit {what}, {}", if accepted { "accepted" } else { "refused" });
         let changes: Vec<TableChange> = changes
             .iter()
             .map(|(id, deletes, inserts)| TableChange {
@@ -162,6 +172,7 @@ impl World {
             })
             .collect();
         if accepted {
+            self.changed += count;
             for (id, rows) in &after {
                 self.tables.get_mut(id).unwrap().rows.clone_from(rows);
             }
@@ -190,9 +201,11 @@ impl World {
         let live: Vec<u32> = self.catalog.iter().copied().filter(is_live).collect();
         relations.extend(live.iter().map(|id| self.relation(*id, false)));
         let depth = self.random.random_range(1..5);
-        let query = Draw { random: &mut self.random, relations: &relations, parts: &mut self.parts }.query(depth);
+        let query =
+            Draw { random: &mut self.random, relations: &relations, parts: &mut self.parts, joins: !self.setup.large }
+                .query(depth);
         let answer = evaluate(&query, &self.seen.answers);
-        if answer.rows.values().sum::<i64>() > MOST_VIEW_ROWS {
+        if answer.rows.values().sum::<i64>() > most_view_rows(self.setup.large) {
             return;
         }
         let id = self.next_view;

@@ -29,6 +29,8 @@ pub(crate) struct Log {
     pub(crate) lines: VecDeque<String>,
     pub(crate) digest: u64,
     pub(crate) epochs: u64,
+    /// Those of them with 1,000 changes or more.
+    pub(crate) large: u64,
     pub(crate) comparisons: u64,
     pub(crate) crashes: u64,
     pub(crate) restarts: u64,
@@ -73,6 +75,9 @@ pub(crate) struct Pinned {
 
 /// Rows of a view beyond which it is dropped.
 const TOO_MANY_ROWS: i64 = 3000;
+
+/// Changes from which on an epoch counts as large.
+const LARGE: usize = 1000;
 
 impl World {
     /// Takes the answers in that the turn gave.
@@ -181,6 +186,7 @@ impl World {
         }
         self.seen.epoch = published.epoch;
         self.log.epochs += 1;
+        self.log.large += u64::from(std::mem::take(&mut self.changed) >= LARGE);
         self.log.digest = hash_bytes(&[self.log.digest.to_be_bytes(), published.epoch.to_be_bytes()].concat());
         let mut answers = Relations::new();
         self.seen.offsets.clear();
@@ -205,7 +211,8 @@ impl World {
         for id in self.catalog.iter().chain(self.next_catalog.iter().flatten()) {
             if !answers.contains_key(id) {
                 let answer = evaluate(&self.queries[id], &answers);
-                if answer.rows.values().sum::<i64>() > TOO_MANY_ROWS {
+                let most = if self.setup.large { 10 * TOO_MANY_ROWS } else { TOO_MANY_ROWS };
+                if answer.rows.values().sum::<i64>() > most {
                     self.seen.too_large = Some(*id);
                 }
                 answers.insert(*id, answer);

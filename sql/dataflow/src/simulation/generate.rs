@@ -28,6 +28,8 @@ pub(crate) struct Draw<'a> {
     pub(crate) relations: &'a [Relation],
     /// Parts of queries, to be met again.
     pub(crate) parts: &'a mut Vec<Query>,
+    /// Whether to join.
+    pub(crate) joins: bool,
 }
 
 /// The types rows of sources and tables have.
@@ -44,9 +46,13 @@ pub(crate) fn value(random: &mut StdRng, data_type: Type) -> Value {
     }
 }
 
-/// A row of a source or table.
-pub(crate) fn row(random: &mut StdRng) -> Row {
-    COLUMNS.iter().map(|data_type| value(random, *data_type)).collect()
+/// A row of a source or table; `wide`: hardly any two are the same.
+pub(crate) fn row(random: &mut StdRng, wide: bool) -> Row {
+    let mut row: Row = COLUMNS.iter().map(|data_type| value(random, *data_type)).collect();
+    if wide && row[1] != Value::Null {
+        row[1] = Value::Int(random.random_range(-2..2000));
+    }
+    row
 }
 
 impl Draw<'_> {
@@ -70,8 +76,8 @@ impl Draw<'_> {
             2 => self.union(depth),
             3..=5 => self.reduce(depth),
             6 => self.distinct(depth),
-            7..=10 => self.join(depth),
-            11 | 12 => self.top(depth),
+            7..=10 if self.joins => self.join(depth),
+            7..=8 | 11 | 12 => self.top(depth),
             _ => self.apply(depth),
         };
         if self.parts.len() < 20 {

@@ -60,7 +60,8 @@ fn round(seed: u64, workers: Option<usize>) -> Result<(Log, u64), (Log, Failure)
 impl World {
     fn live(&mut self) -> Result<(), Failure> {
         self.open()?;
-        for _ in 0..ACTIONS {
+        let actions = if self.setup.large { ACTIONS / 3 } else { ACTIONS };
+        for _ in 0..actions {
             self.act()?;
             if let Some(id) = self.seen.too_large.take().filter(|id| self.catalog.contains(id)) {
                 self.drop_above(id)?;
@@ -131,9 +132,9 @@ fn views_equal_the_reference_after_every_epoch() {
     });
     let failures = failures.into_inner();
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
-    let Log { epochs, comparisons, crashes, restarts, checkpoints, views, .. } = total.into_inner();
+    let Log { epochs, large, comparisons, crashes, restarts, checkpoints, views, .. } = total.into_inner();
     println!(
-        "seeds {first}..{}: {epochs} epochs, {comparisons} comparisons, {views} views built, {crashes} crashes, \
+        "seeds {first}..{}: {epochs} epochs ({large} of them with 1,000 changes or more), {comparisons} comparisons, {views} views built, {crashes} crashes, \
          {restarts} restarts, {checkpoints} checkpoints in {:.1?}",
         first + rounds,
         start.elapsed()
@@ -143,6 +144,7 @@ fn views_equal_the_reference_after_every_epoch() {
 impl Log {
     fn add(&mut self, other: &Log) {
         self.epochs += other.epochs;
+        self.large += other.large;
         self.comparisons += other.comparisons;
         self.crashes += other.crashes;
         self.restarts += other.restarts;

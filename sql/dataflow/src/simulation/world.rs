@@ -43,6 +43,8 @@ pub(crate) struct Setup {
     pub(crate) epoch_rows: usize,
     /// Milliseconds between checkpoints.
     pub(crate) checkpoint: u64,
+    /// Many rows, and 1,000 changes in most epochs; nothing is joined then: rows times rows.
+    pub(crate) large: bool,
 }
 
 /// What the engine would have threads for.
@@ -131,6 +133,8 @@ pub(crate) struct World {
     /// The tables as every client that was answered knows them.
     pub(crate) acknowledged: BTreeMap<u32, Bag>,
     pub(crate) sent: VecDeque<Sent>,
+    /// Rows that changed since the last epoch that was checked.
+    pub(crate) changed: usize,
     /// Every view that ever was, and its query.
     pub(crate) queries: BTreeMap<u32, Query>,
     pub(crate) parts: Vec<Query>,
@@ -157,7 +161,9 @@ impl World {
             workers: workers.unwrap_or(drawn),
             epoch_rows: [3, 50, 100_000][random.random_range(0..3)],
             checkpoint: [0, 5, 50][random.random_range(0..3)],
+            large: random.random_range(0..30) == 0,
         };
+        let setup = Setup { epoch_rows: if setup.large { 100_000 } else { setup.epoch_rows }, ..setup };
         let table = |id: u32| {
             // The second one has a key: nulls in it meet nothing.
             let keys = vec![UniqueKey { name: "t_key".into(), columns: vec![0, 1] }];
@@ -176,6 +182,7 @@ impl World {
             tables: TABLES.iter().map(|id| (*id, table(*id))).collect(),
             acknowledged: TABLES.iter().map(|id| (*id, Bag::new())).collect(),
             sent: VecDeque::new(),
+            changed: 0,
             queries: BTreeMap::new(),
             parts: Vec::new(),
             catalog: Vec::new(),
