@@ -85,7 +85,7 @@ impl Script {
             epoch_rows: *[1, 10, 100_000].choose(&mut random).unwrap(),
             batch_rows: *[1, 7, 64, 8192].choose(&mut random).unwrap(),
             checkpoint_ms: *[1, 20, 10_000].choose(&mut random).unwrap(),
-            large: random.random_bool(0.2),
+            large: random.random_bool(0.3),
         };
         let hostile = random.random_bool(0.15);
         let sources: Vec<SourceSpec> =
@@ -178,6 +178,10 @@ impl Draw<'_> {
                 self.create();
             }
             left -= group;
+            if self.random.random_bool(0.3) {
+                // Perhaps over inputs that are empty still.
+                self.script.steps.push(Step::Compare);
+            }
             for _ in 0..self.random.random_range(1..4) {
                 self.append();
                 self.script.steps.push(Step::Compare);

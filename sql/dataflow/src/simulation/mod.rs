@@ -29,7 +29,7 @@ use self::world::{Failure, World};
 use crate::storage::{Store, Tree};
 
 /// Rounds when nothing else is said.
-const ROUNDS: u64 = 400;
+const ROUNDS: u64 = 800;
 
 /// Things that happen in a round.
 const ACTIONS: usize = 300;
