@@ -18,7 +18,7 @@ use thalweg_sql::session::{Outcome, Session, Startup};
 use super::coverage::{Coverage, Traits, traits_of};
 use super::postgres::{Tables, insertion};
 use super::script::{Script, Setup, SourceSpec, Step};
-use super::source::Topics;
+use super::source::{Record, Topics};
 use super::value::Kind;
 
 /// How long the engine may take to read what a step appended.
@@ -46,6 +46,16 @@ pub(crate) struct Tally {
     pub(crate) restarts: usize,
     pub(crate) crashes: usize,
     pub(crate) coverage: Coverage,
+}
+
+impl Tally {
+    /// A statement, or a block, that changed so many rows.
+    fn changed(&mut self, sql: &str, rows: i64) {
+        if !sql.ends_with("ROLLBACK") {
+            self.coverage.changed(rows);
+        }
+        self.changes += 1;
+    }
 }
 
 /// Where the state lies: a folder, or memory that outlives engines.
@@ -153,6 +163,15 @@ impl Running {
         Ok(())
     }
 
+    /// Inserts the rows among some records.
+    async fn insert(&mut self, table: &str, records: &[Record], tally: &mut Tally) -> Result<()> {
+        if let Some(sql) = insertion(table, records) {
+            self.run(&sql).await?;
+            tally.coverage.changed(records.len() as i64);
+        }
+        Ok(())
+    }
+
     /// Waits until every source that is read has met the ends of its topic.
     async fn settle(&self, topics: &Topics) -> Result<(), String> {
         let start = Instant::now();
@@ -250,22 +269,17 @@ pub(crate) async fn run(script: &Script, tables: &Tables) -> Result<Tally, Failu
                 alive.retain(|other| other != name);
             }
             Step::Append(source, partition, records) => {
-                if !script.sources.iter().any(|spec| spec.name == *source && spec.table) {
+                if script.is_table(source) {
+                    running.insert(source, records, &mut tally).await.map_err(plain)?;
+                } else {
                     topics.get(source).append(*partition, records);
-                } else if let Some(sql) = insertion(source, records) {
-                    running.run(&sql).await.map_err(plain)?;
-                    tally.coverage.changed(records.len() as i64);
                 }
                 tables.append(source, records).await;
                 tally.rows += records.len();
             }
             Step::Change(sql) => {
                 running.run(sql).await.map_err(|error| fail(format!("{sql}: {}", describe(&error))))?;
-                let changes = tables.run(sql).await;
-                if !sql.ends_with("ROLLBACK") {
-                    tally.coverage.changed(changes);
-                }
-                tally.changes += 1;
+                tally.changed(sql, tables.run(sql).await);
             }
             Step::Compare => {
                 running.settle(&topics).await.map_err(fail)?;

@@ -116,6 +116,11 @@ impl Script {
         text
     }
 
+    /// Whether rows of this relation come by INSERT.
+    pub(crate) fn is_table(&self, name: &str) -> bool {
+        self.sources.iter().any(|spec| spec.name == name && spec.table)
+    }
+
     /// Whether a plan may leave rows of its inputs unlooked at, so that which of them fail is open.
     pub(crate) fn is_lazy(&self, view: &str) -> bool {
         let constructs = ["INTERSECT", "EXCEPT", "LIMIT"];

@@ -74,19 +74,7 @@ pub(crate) fn evaluate(query: &Query, relations: &Relations) -> Answer {
             out
         }
         Node::Apply { input, keys, order, passed, argument, function } => {
-            let mut out = Bag::new();
-            let mut groups = ordered(&of(input), keys, order);
-            if keys.is_empty() && function.aggregates() {
-                groups.entry(Vec::new()).or_default();
-            }
-            for rows in groups.into_values() {
-                let values: Vec<Value> = rows.iter().map(|row| row[*argument].clone()).collect();
-                for (place, result) in function.over(&values).into_iter().enumerate() {
-                    let kept = passed.iter().map(|column| rows[place][*column].clone());
-                    add(&mut out, kept.chain([result]).collect(), 1);
-                }
-            }
-            out
+            applied(ordered(&of(input), keys, order), keys, passed, *argument, *function)
         }
         Node::Values { rows } => {
             let mut out = Bag::new();
@@ -95,6 +83,28 @@ pub(crate) fn evaluate(query: &Query, relations: &Relations) -> Answer {
         }
     };
     Answer { rows, fails }
+}
+
+/// A function over each group; one that aggregates has a result over no rows too, if there are no keys.
+fn applied(
+    mut groups: BTreeMap<Row, Vec<Row>>,
+    keys: &[usize],
+    passed: &[usize],
+    argument: usize,
+    function: super::function::Function,
+) -> Bag {
+    let mut out = Bag::new();
+    if keys.is_empty() && function.aggregates() {
+        groups.entry(Vec::new()).or_default();
+    }
+    for rows in groups.into_values() {
+        let values: Vec<Value> = rows.iter().map(|row| row[argument].clone()).collect();
+        for (place, result) in function.over(&values).into_iter().enumerate() {
+            let kept = passed.iter().map(|column| rows[place][*column].clone());
+            add(&mut out, kept.chain([result]).collect(), 1);
+        }
+    }
+    out
 }
 
 fn key_of(row: &Row, keys: &[usize]) -> Row {
