@@ -1,5 +1,5 @@
-//! Every statement of issue 2 and of the README, and queries of every kind, print in psql, byte for
-//! byte, what PostgreSQL prints over the same rows.
+//! Every statement of issue 2 and of the README, and some queries, print in psql, byte for byte, what
+//! PostgreSQL prints over the same rows. (Queries of every kind: `tests/slt`.)
 //!
 //! Both hold the events of `tests/data/sample.csv`: PostgreSQL by COPY, ours from a generator of
 //! the same seed and as an external table. A query without ORDER BY has no order to compare: then
@@ -44,16 +44,6 @@ fn readme() -> Vec<String> {
         ["SELECT", "WITH"].contains(&word.as_str()) && !sql.contains("thalweg.")
     });
     queries
-}
-
-/// Queries behind the first statement, which is their WITH clause.
-fn prefixed(mut statements: Vec<String>) -> Vec<String> {
-    let with = statements.remove(0).split_whitespace().collect::<Vec<_>>().join(" ");
-    let whole = |sql: String| match sql.strip_prefix("WITH ") {
-        Some(own) => format!("{with}, {own}"),
-        None => format!("{with} {sql}"),
-    };
-    statements.into_iter().map(whole).collect()
 }
 
 /// What psql printed, rows sorted if the query asks for no order.
@@ -115,12 +105,10 @@ fn psql_prints_what_it_prints_over_postgresql() {
     let mut queries = file("issue2.sql");
     queries.extend(readme());
     let to_the_byte = queries.len();
-    queries.extend(file("queries.sql"));
     queries.extend(file("recursion.sql"));
     queries.extend(file("sets.sql"));
     queries.extend(file("arrays.sql"));
     queries.extend(file("aggregates.sql"));
-    queries.extend(prefixed(file("subqueries.sql")));
     let mut different = Vec::new();
     for (place, sql) in queries.iter().enumerate() {
         for form in ["", "\\x\n"] {
@@ -159,11 +147,10 @@ fn every_query_gives_the_same_as_a_view() {
     let server = Server::start(Options::default());
     load_ours(&server);
     let file = |name: &str| statements(&std::fs::read_to_string(data(name)).expect("the queries"));
-    let mut queries = [file("issue2.sql"), readme(), file("queries.sql"), file("recursion.sql")].concat();
+    let mut queries = [file("issue2.sql"), readme(), file("recursion.sql")].concat();
     queries.extend(file("sets.sql"));
     queries.extend(file("arrays.sql"));
     queries.extend(file("aggregates.sql"));
-    queries.extend(prefixed(file("subqueries.sql")));
     let run = |sql: &str| {
         let output = psql("127.0.0.1", server.port(), "thalweg", &format!("\\pset format unaligned\n{sql};\n"));
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

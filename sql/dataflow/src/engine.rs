@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::checkpoint::{Recovered, recover};
+use crate::coordinator::hands::Threads;
 use crate::coordinator::inbox::Inbox;
 use crate::coordinator::shared::{Shared, ViewHandle};
 use crate::coordinator::{Command, Commit, Coordinator, LookupRows, Replacement, Resources};
@@ -192,6 +193,30 @@ struct Inner {
     stopped: Arc<AtomicBool>,
 }
 
+/// What the storage holds.
+pub(crate) struct Loaded {
+    /// The newest checkpoint.
+    pub(crate) recovered: Recovered,
+    /// The cuts after it.
+    pub(crate) cuts: VecDeque<Cut>,
+    /// The catalog as last committed.
+    pub(crate) catalog: Option<Vec<u8>>,
+}
+
+impl Loaded {
+    /// Reads it.
+    pub(crate) fn read(storage: &Storage) -> Result<Loaded> {
+        let recovered = recover(storage.store.as_ref())?;
+        let records = storage.cuts.read_from(recovered.epoch() + 1)?;
+        #[cfg(test)]
+        let records = crate::simulation::fault::replayed(records);
+        let cuts = records.iter().map(|(_, record)| Cut::decode(record)).collect::<Result<VecDeque<Cut>>>()?;
+        let newest = cuts.iter().rev().find_map(|cut| cut.catalog.clone());
+        let catalog = newest.or_else(|| recovered.catalog.clone());
+        Ok(Loaded { recovered, cuts, catalog })
+    }
+}
+
 /// How often the ends of the sources are looked at, for their lag.
 const MONITOR_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -202,11 +227,7 @@ fn stopped() -> Error {
 impl Engine {
     /// Opens the storage and loads the newest checkpoint. Nothing runs before [`Engine::start`].
     pub fn open(options: EngineOptions, storage: Storage) -> Result<Engine> {
-        let recovered = recover(storage.store.as_ref())?;
-        let records = storage.cuts.read_from(recovered.epoch() + 1)?;
-        let cuts = records.iter().map(|(_, record)| Cut::decode(record)).collect::<Result<VecDeque<Cut>>>()?;
-        let newest = cuts.iter().rev().find_map(|cut| cut.catalog.clone());
-        let catalog = newest.or_else(|| recovered.catalog.clone());
+        let Loaded { recovered, cuts, catalog } = Loaded::read(&storage)?;
         let inner = Inner {
             inbox: Arc::new(Inbox::new(options.source_queue_rows)),
             options,
@@ -240,6 +261,7 @@ impl Engine {
                 storage: inner.storage.clone(),
                 inbox: inner.inbox.clone(),
                 shared: inner.shared.clone(),
+                hands: Arc::new(Threads),
             },
             &recovered,
             cuts,

@@ -396,6 +396,9 @@ impl Dataflow {
                 (NodeOp::Map(Arc::new(map)), retracts_below)
             }
             NodeKey::Groups(_, keys, calls) => {
+                #[cfg(test)]
+                let retracts_below =
+                    retracts_below && !crate::simulation::fault::planted(crate::simulation::fault::Fault::StaleMin);
                 let reduce = Reduce::groups(&below[0].schema, keys, calls, schema.clone(), retracts_below)?;
                 // DISTINCT over rows that never leave never takes a row back.
                 (NodeOp::Reduce(Box::new(reduce)), retracts_below || !calls.is_empty())
@@ -570,6 +573,19 @@ impl Dataflow {
         }
     }
 
+    /// Whether every node has as many users as read it, name it or (`held`) hold it.
+    #[cfg(test)]
+    pub(crate) fn check_users(&self, held: &[NodeId]) -> Result<(), String> {
+        let read = self.nodes.values().flat_map(|node| inputs_of(&node.key));
+        let mut users: BTreeMap<NodeId, usize> = BTreeMap::new();
+        for id in read.chain(self.views.values().copied()).chain(held.iter().copied()) {
+            *users.entry(id).or_default() += 1;
+        }
+        let wrong = self.nodes.iter().find(|(id, node)| users.get(id).copied().unwrap_or(0) != node.users);
+        wrong
+            .map_or(Ok(()), |(id, node)| Err(format!("node {id} counts {} users, has {:?}", node.users, users.get(id))))
+    }
+
     /// Every node has its state from a checkpoint: none is new.
     pub(crate) fn settled(&mut self) {
         self.fresh.clear();
@@ -577,6 +593,8 @@ impl Dataflow {
 
     /// Runs one epoch; whether errors changed.
     pub(crate) fn run(&mut self, mut inputs: Inputs, frame: Frame) -> Result<bool> {
+        #[cfg(test)]
+        let frame = crate::simulation::fault::framed(frame);
         let mut epoch = Epoch { deltas: HashMap::new(), frame, errors_changed: false };
         let fresh = std::mem::take(&mut self.fresh);
         let read: BTreeSet<NodeId> = self.nodes.values().flat_map(|node| inputs_of(&node.key)).collect();
@@ -595,6 +613,8 @@ impl Dataflow {
     fn step(&mut self, id: NodeId, inputs: &mut Inputs, place: Place, epoch: &mut Epoch) -> Result<()> {
         let node = self.nodes.get_mut(&id).ok_or_else(|| Error::internal(format!("node {id} is gone")))?;
         let changed = run_node(id, node, &epoch.deltas, inputs, place)?;
+        #[cfg(test)]
+        let changed = crate::simulation::fault::altered(node, changed);
         epoch.take(id, node, changed);
         Ok(())
     }

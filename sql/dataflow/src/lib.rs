@@ -13,6 +13,8 @@ mod graph;
 mod operator;
 pub mod plan;
 pub mod scan;
+#[cfg(test)]
+mod simulation;
 pub mod source;
 pub mod storage;
 pub mod table;

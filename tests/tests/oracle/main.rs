@@ -10,6 +10,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test and its helpers stop where they cannot go on")]
 
+mod coverage;
 mod iterate;
 mod postgres;
 mod run;
@@ -60,7 +61,9 @@ fn views_equal_their_queries() {
         }
     }
     let used: Vec<String> = used.iter().map(|(construct, count)| format!("{construct} {count}")).collect();
+    let coverage = std::mem::take(&mut total.coverage).table();
     println!("seeds {first}..{}: {total:?} in {:.1?}", first + rounds, start.elapsed());
+    println!("{coverage}");
     println!("used: {}", used.join(", "));
 }
 
@@ -74,6 +77,7 @@ fn add(total: &mut Tally, tally: &Tally) {
     total.failing += tally.failing;
     total.restarts += tally.restarts;
     total.crashes += tally.crashes;
+    total.coverage.add(&tally.coverage);
 }
 
 /// Leaves out views, steps and rows as long as the same view still fails.

@@ -5,7 +5,7 @@
 
 use thalweg_tests::client::try_rows;
 use thalweg_tests::postgres::Postgres;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use super::run::Rows;
 use super::script::SourceSpec;
@@ -46,9 +46,14 @@ impl Tables {
         }
     }
 
-    /// Runs statements that do not fail.
-    pub(crate) async fn run(&self, sql: &str) {
-        self.client.batch_execute(sql).await.unwrap_or_else(|error| panic!("PostgreSQL: {sql}: {error}"));
+    /// Runs statements that do not fail: how many rows they changed.
+    pub(crate) async fn run(&self, sql: &str) -> i64 {
+        let answer = self.client.simple_query(sql).await.unwrap_or_else(|error| panic!("PostgreSQL: {sql}: {error}"));
+        let changed = answer.iter().map(|message| match message {
+            SimpleQueryMessage::CommandComplete(count) => *count as i64,
+            _ => 0,
+        });
+        changed.sum()
     }
 
     /// A query's rows, or its SQLSTATE.

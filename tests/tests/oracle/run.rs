@@ -15,9 +15,10 @@ use thalweg_sql::batch::BatchOptions;
 use thalweg_sql::database::{Database, DatabaseOptions};
 use thalweg_sql::session::{Outcome, Session, Startup};
 
+use super::coverage::{Coverage, Traits, traits_of};
 use super::postgres::{Tables, insertion};
 use super::script::{Script, Setup, SourceSpec, Step};
-use super::source::Topics;
+use super::source::{Record, Topics};
 use super::value::Kind;
 
 /// How long the engine may take to read what a step appended.
@@ -32,7 +33,7 @@ pub(crate) struct Failure {
 }
 
 /// What was done, for the coverage line.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) views: usize,
     pub(crate) epochs: u64,
@@ -44,6 +45,17 @@ pub(crate) struct Tally {
     pub(crate) failing: usize,
     pub(crate) restarts: usize,
     pub(crate) crashes: usize,
+    pub(crate) coverage: Coverage,
+}
+
+impl Tally {
+    /// A statement, or a block, that changed so many rows.
+    fn changed(&mut self, sql: &str, rows: i64) {
+        if !sql.ends_with("ROLLBACK") {
+            self.coverage.changed(rows);
+        }
+        self.changes += 1;
+    }
 }
 
 /// Where the state lies: a folder, or memory that outlives engines.
@@ -151,6 +163,15 @@ impl Running {
         Ok(())
     }
 
+    /// Inserts the rows among some records.
+    async fn insert(&mut self, table: &str, records: &[Record], tally: &mut Tally) -> Result<()> {
+        if let Some(sql) = insertion(table, records) {
+            self.run(&sql).await?;
+            tally.coverage.changed(records.len() as i64);
+        }
+        Ok(())
+    }
+
     /// Waits until every source that is read has met the ends of its topic.
     async fn settle(&self, topics: &Topics) -> Result<(), String> {
         let start = Instant::now();
@@ -248,18 +269,17 @@ pub(crate) async fn run(script: &Script, tables: &Tables) -> Result<Tally, Failu
                 alive.retain(|other| other != name);
             }
             Step::Append(source, partition, records) => {
-                if !script.sources.iter().any(|spec| spec.name == *source && spec.table) {
+                if script.is_table(source) {
+                    running.insert(source, records, &mut tally).await.map_err(plain)?;
+                } else {
                     topics.get(source).append(*partition, records);
-                } else if let Some(sql) = insertion(source, records) {
-                    running.run(&sql).await.map_err(plain)?;
                 }
                 tables.append(source, records).await;
                 tally.rows += records.len();
             }
             Step::Change(sql) => {
                 running.run(sql).await.map_err(|error| fail(format!("{sql}: {}", describe(&error))))?;
-                tables.run(sql).await;
-                tally.changes += 1;
+                tally.changed(sql, tables.run(sql).await);
             }
             Step::Compare => {
                 running.settle(&topics).await.map_err(fail)?;
@@ -292,8 +312,11 @@ async fn compare_all(
     tally: &mut Tally,
 ) -> Result<(), Failure> {
     let mut failing = BTreeSet::new();
+    let traits = traits(tables, script).await;
     for view in alive {
         tally.comparisons += 1;
+        let met: Vec<Traits> = script.ancestors(view).iter().filter_map(|name| traits.get(name).copied()).collect();
+        tally.coverage.compared(&script.reference(view), &met);
         let columns: Vec<String> = script.views[view].cols.iter().map(|col| col.name.clone()).collect();
         let maintained = live(running, &format!("SELECT {} FROM {view}", columns.join(", "))).await;
         let reference = running.run(&script.reference(view)).await;
@@ -326,6 +349,16 @@ async fn compare_all(
         }
     }
     Ok(())
+}
+
+/// What the rows of each source and table are like.
+async fn traits(tables: &Tables, script: &Script) -> BTreeMap<String, Traits> {
+    let mut traits = BTreeMap::new();
+    for source in &script.sources {
+        let row = tables.rows(&traits_of(&source.name)).await.expect("PostgreSQL knows its tables").remove(0);
+        traits.insert(source.name.clone(), std::array::from_fn(|place| row[place].as_deref() == Some("t")));
+    }
+    traits
 }
 
 /// Our query against PostgreSQL's. Which of several rows fails first, and whether one that is not

@@ -21,6 +21,8 @@ pub(crate) struct Setup {
     pub(crate) epoch_rows: usize,
     pub(crate) batch_rows: usize,
     pub(crate) checkpoint_ms: u64,
+    /// Whether many statements change 1,000 rows and more. Nothing is joined then: rows times rows.
+    pub(crate) large: bool,
 }
 
 /// A source, or a table.
@@ -79,10 +81,11 @@ impl Script {
         let mut random = StdRng::seed_from_u64(seed);
         let setup = Setup {
             sled: random.random_bool(0.4),
-            workers: random.random_range(1..3),
+            workers: *[1, 2, 8].choose(&mut random).unwrap(),
             epoch_rows: *[1, 10, 100_000].choose(&mut random).unwrap(),
             batch_rows: *[1, 7, 64, 8192].choose(&mut random).unwrap(),
             checkpoint_ms: *[1, 20, 10_000].choose(&mut random).unwrap(),
+            large: random.random_bool(0.3),
         };
         let hostile = random.random_bool(0.15);
         let sources: Vec<SourceSpec> =
@@ -111,6 +114,11 @@ impl Script {
             text = text.replace(&format!("⟦{name}⟧"), &inner);
         }
         text
+    }
+
+    /// Whether rows of this relation come by INSERT.
+    pub(crate) fn is_table(&self, name: &str) -> bool {
+        self.sources.iter().any(|spec| spec.name == name && spec.table)
     }
 
     /// Whether a plan may leave rows of its inputs unlooked at, so that which of them fail is open.
@@ -149,7 +157,8 @@ fn source(name: &str, hostile: bool, random: &mut StdRng) -> SourceSpec {
             other => other.name().to_string(),
         };
         let nulls = *[0.0, 0.1, 0.5].choose(random).unwrap();
-        columns.push(ColumnSpec { name: format!("k{place}"), kind, declared, nulls, hostile });
+        let hot = random.random_bool(0.15);
+        columns.push(ColumnSpec { name: format!("k{place}"), kind, declared, nulls, hot, hostile });
     }
     SourceSpec { name: name.to_string(), table: name.starts_with('t'), columns }
 }
@@ -174,6 +183,10 @@ impl Draw<'_> {
                 self.create();
             }
             left -= group;
+            if self.random.random_bool(0.3) {
+                // Perhaps over inputs that are empty still.
+                self.script.steps.push(Step::Compare);
+            }
             for _ in 0..self.random.random_range(1..4) {
                 self.append();
                 self.script.steps.push(Step::Compare);
@@ -205,7 +218,8 @@ impl Draw<'_> {
             }
             let partition = self.random.random_range(0..3);
             let most = if self.random.random_bool(0.1) { 400 } else { 20 };
-            let count = self.random.random_range(1..most);
+            let large = source.table && self.script.setup.large;
+            let count = if large { self.random.random_range(1000..1200) } else { self.random.random_range(1..most) };
             let mut records: Vec<Record> = Vec::new();
             for _ in 0..count {
                 let record = match self.random.random_range(0..40) {
@@ -272,7 +286,7 @@ impl Draw<'_> {
             relations: &relations,
             names: self.names,
             used: self.used,
-            joined: false,
+            joined: self.script.setup.large,
             pending: None,
         };
         let (template, cols) = writer.query(2);

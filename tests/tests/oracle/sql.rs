@@ -307,7 +307,7 @@ impl Writer<'_> {
 
     fn where_clause(&mut self, cols: &[Col]) -> String {
         let mut joined = self.pending.take();
-        if self.chance(20)
+        if self.chance(30)
             && let Some(condition) = self.subquery_condition(cols)
         {
             joined = Some(joined.map_or_else(|| condition.clone(), |joined| format!("{joined} AND {condition}")));
@@ -341,7 +341,7 @@ impl Writer<'_> {
             let name = format!("c{place}");
             if kinds.is_none()
                 && !distinct
-                && self.chance(8)
+                && self.chance(12)
                 && let Some((text, kind)) = self.subquery_value(&cols)
             {
                 items.push(format!("{text} AS {name}"));

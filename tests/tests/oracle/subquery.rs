@@ -36,11 +36,11 @@ impl Writer<'_> {
         let asked = format!("(SELECT {} FROM {from}{condition})", asked.name);
         let outer = outer.name;
         Some(match draw {
-            3 | 4 => {
+            3 => {
                 self.count("IN with a subquery");
                 format!("{outer} IN {asked}")
             }
-            5 => {
+            4 | 5 => {
                 self.count("NOT IN with a subquery");
                 format!("{outer} NOT IN {asked}")
             }

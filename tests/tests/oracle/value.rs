@@ -106,7 +106,8 @@ impl Kind {
             _ if column.hostile => self.hostile(),
             _ => self.rare(),
         };
-        let text = (*from.choose(random).unwrap()).to_string();
+        let usual = if column.hot && random.random_bool(0.8) { from.first() } else { from.choose(random) };
+        let text = (*usual.unwrap()).to_string();
         // numeric(10,2) takes no NaN of its own here and at most two decimals.
         let fits = column.declared != "numeric(10,2)" || (text != "NaN" && text.len() < 14);
         Some(if fits { text } else { "1.00".into() })
@@ -140,6 +141,8 @@ pub(crate) struct ColumnSpec {
     pub(crate) declared: String,
     /// How often it is null.
     pub(crate) nulls: f64,
+    /// Whether most rows have one value in it.
+    pub(crate) hot: bool,
     /// Whether it may hold values that arithmetic overflows with.
     pub(crate) hostile: bool,
 }

@@ -186,7 +186,9 @@ impl Arrangement {
         let mut images: Vec<Image<'_>> = Vec::new();
         let mut diffs: Vec<i64> = Vec::new();
         for (before, after) in shard.groups.changes(from, to) {
+            // A number may have gone to another group meanwhile.
             if let (Some(before), Some(after)) = (&before, &after)
+                && before.key == after.key
                 && before.fixed == after.fixed
                 && before.blobs == after.blobs
             {

@@ -24,6 +24,8 @@ use crate::engine::{BuildState, EngineOptions, SourceError};
 use crate::error::{Error, Result, SqlState};
 use crate::graph::{Dataflow, Frame, Inputs, NodeId, Reading};
 use crate::plan::RelationId;
+#[cfg(test)]
+use crate::simulation::fault::{Fault, planted};
 use crate::source::{Closed, Offsets, ReadRequest, Source, SourceBatch, SourceItem, SourceOutput};
 
 /// Records behind the live position at which the final round begins.
@@ -78,36 +80,24 @@ pub(crate) struct Target {
 
 /// Runs a build on this thread, up to its splice.
 pub(crate) fn run(mut job: Job, first: Target, inbox: Arc<Inbox>) {
-    let view = job.view;
+    let (view, held) = (job.view, job.held());
     let outcome = catch_unwind(AssertUnwindSafe(|| build(&mut job, first, &inbox)));
     match outcome.unwrap_or_else(|_| Err(Error::internal("the build of a view panicked"))) {
         Ok(()) => inbox.send(Command::Splice(Box::new(SplicePoint { job }))),
-        Err(error) => inbox.send(Command::BuildFailed { view, error }),
+        Err(error) => inbox.send(Command::BuildFailed { view, held, error }),
     }
 }
 
 fn build(job: &mut Job, first: Target, inbox: &Inbox) -> Result<()> {
-    for source in &mut job.sources {
-        source.end = source.source.end()?;
-    }
+    job.begin()?;
     let started = Instant::now();
     let mut target = first;
     for _ in 0..MAX_ROUNDS {
-        let until: BTreeMap<RelationId, Offsets> = job
-            .sources
-            .iter()
-            .map(|source| (source.relation, target.positions.get(&source.relation).unwrap_or(&source.end).clone()))
-            .collect();
-        job.round(target.pin, &until, None, started)?;
+        job.follow(target, started)?;
         let (reply, answer) = mpsc::channel();
         inbox.send(Command::Position { reply });
         target = answer.recv().map_err(|_| stopping())?;
-        let gap: i64 = job
-            .sources
-            .iter()
-            .filter_map(|source| Some(distance(&source.position, target.positions.get(&source.relation)?)))
-            .sum();
-        if gap <= FINAL_GAP {
+        if job.is_close(&target) {
             break;
         }
     }
@@ -124,6 +114,35 @@ fn distance(from: &Offsets, to: &Offsets) -> i64 {
 }
 
 impl Job {
+    /// The live nodes that are held for it.
+    pub(crate) fn held(&self) -> Vec<NodeId> {
+        self.dataflow.imports().map(|(_, live)| live).collect()
+    }
+
+    /// Notes how far the sources are.
+    pub(crate) fn begin(&mut self) -> Result<()> {
+        for source in &mut self.sources {
+            source.end = source.source.end()?;
+        }
+        Ok(())
+    }
+
+    /// One round before the final one: up to a live epoch.
+    pub(crate) fn follow(&mut self, target: Target, started: Instant) -> Result<()> {
+        let until: BTreeMap<RelationId, Offsets> = self
+            .sources
+            .iter()
+            .map(|source| (source.relation, target.positions.get(&source.relation).unwrap_or(&source.end).clone()))
+            .collect();
+        self.round(target.pin, &until, None, started)
+    }
+
+    /// Whether so little is missing that the final round may begin.
+    pub(crate) fn is_close(&self, target: &Target) -> bool {
+        let missing = |source: &SourceJob| Some(distance(&source.position, target.positions.get(&source.relation)?));
+        self.sources.iter().filter_map(missing).sum::<i64>() <= FINAL_GAP
+    }
+
     /// Brings the private dataflow from where it is to a live epoch (held by `pin`) and these
     /// offsets. `patience`: how long a silent source is waited for.
     pub(crate) fn round(
@@ -164,6 +183,10 @@ impl Job {
 
     fn read_imports(&mut self, pin: &Pin) -> Result<()> {
         let before = self.pin.as_ref().map(|pin| pin.epoch);
+        #[cfg(test)]
+        if planted(Fault::SpliceForgets) && before.is_some() {
+            return Ok(());
+        }
         for (node, reading) in self.imports.clone() {
             for shard in 0..SHARDS {
                 let rows: Delta = match before {
@@ -197,8 +220,11 @@ impl Job {
             return Ok(());
         }
         let boundaries = job.counted.iter().map(|(partition, offset)| (*partition, vec![*offset])).collect();
+        let from = job.position.clone();
+        #[cfg(test)]
+        let from = if planted(Fault::BackfillTwice) { Offsets::new() } else { from };
         let request = ReadRequest {
-            from: job.position.clone(),
+            from,
             until: Some(until),
             boundaries,
             columns: job.columns.clone(),

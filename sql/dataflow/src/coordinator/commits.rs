@@ -70,7 +70,7 @@ impl Coordinator {
         let answer = match self.moved(old, new, changes) {
             Ok(changes) => {
                 self.catalog.clone_from(&catalog);
-                self.run_epoch(Vec::new(), super::clock(), Logging::New { catalog: Some(catalog), changes })?;
+                self.run_epoch(Vec::new(), self.hands.clock(), Logging::New { catalog: Some(catalog), changes })?;
                 self.remove(&[old]);
                 self.publish();
                 Ok(())

@@ -107,6 +107,12 @@ impl Inbox {
         std::mem::take(&mut state.commands)
     }
 
+    /// Whether commands wait.
+    #[cfg(test)]
+    pub(crate) fn has_commands(&self) -> bool {
+        !self.state.lock().commands.is_empty()
+    }
+
     /// Whether the engine is told to stop.
     pub(crate) fn is_told_to_stop(&self) -> bool {
         self.state.lock().commands.iter().any(|command| matches!(command, Command::Stop { .. }))

@@ -5,7 +5,9 @@
 //! cut goes to the log while the dataflow runs; it is published when both are done.
 
 pub(crate) mod backfill;
+mod command;
 mod commits;
+pub(crate) mod hands;
 pub(crate) mod inbox;
 mod relations;
 mod replay;
@@ -15,18 +17,20 @@ mod table_tests;
 pub(crate) mod tables;
 #[cfg(test)]
 mod tests;
-mod writer;
+pub(crate) mod writer;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
-use self::backfill::{Job, Target, count};
+use self::backfill::count;
+pub(crate) use self::command::{Command, SplicePoint};
 pub(crate) use self::commits::{Commit, LookupRows, Replacement};
 use self::commits::{Committing, Logging};
+use self::hands::Hands;
 use self::inbox::Inbox;
 use self::shared::{Published, Shared, ViewHandle};
 use self::tables::Tables;
@@ -34,13 +38,12 @@ use self::writer::Writer;
 use crate::checkpoint::{Checkpointer, Context, Frozen, SourceProgress};
 use crate::cut::{Cut, LoggedChange};
 use crate::delta::join_small;
-use crate::engine::{Build, BuildState, EngineOptions, SourceError, SourceStatus, ViewDefinition};
+use crate::engine::{BuildState, EngineOptions, SourceError, SourceStatus, ViewDefinition};
 use crate::error::{Error, Result, SqlState};
 use crate::graph::{Dataflow, Frame, Inputs};
 use crate::plan::RelationId;
 use crate::source::{Offsets, Reader, Source, SourceBatch};
 use crate::storage::Storage;
-use crate::table::TableDefinition;
 
 /// The longest the coordinator sleeps.
 const IDLE: Duration = Duration::from_millis(100);
@@ -48,73 +51,6 @@ const IDLE: Duration = Duration::from_millis(100);
 /// A checkpoint waits this many times the last one's writing time after it, so that writing takes
 /// at most a quarter of the disk's and a core's time.
 const CHECKPOINT_REST: u32 = 3;
-
-/// What the coordinator is asked to do.
-pub(crate) enum Command {
-    AddSource {
-        id: RelationId,
-        source: Arc<dyn Source>,
-        start: Offsets,
-        reply: oneshot::Sender<Result<()>>,
-    },
-    AddView {
-        definition: ViewDefinition,
-        reply: oneshot::Sender<Result<Build>>,
-    },
-    Remove {
-        ids: Vec<RelationId>,
-        reply: oneshot::Sender<Result<()>>,
-    },
-    CommitCatalog {
-        bytes: Vec<u8>,
-        reply: oneshot::Sender<Result<()>>,
-    },
-    AddTable {
-        definition: TableDefinition,
-        reply: oneshot::Sender<Result<()>>,
-    },
-    /// Asks to hear when everything that was acknowledged before the start is there again.
-    Replayed {
-        reply: oneshot::Sender<Result<()>>,
-    },
-    /// A table takes the place of another.
-    ReplaceTable(Box<Replacement>),
-    /// Asks for rows by key.
-    Lookup(LookupRows),
-    /// Rows of tables go and come. Waits for the next epoch, with all the others.
-    Commit(Commit),
-    /// A build asks for a live epoch to read up to.
-    Position {
-        reply: mpsc::Sender<Target>,
-    },
-    /// A build is close behind and ready to move in.
-    Splice(Box<SplicePoint>),
-    BuildFailed {
-        view: RelationId,
-        error: Error,
-    },
-    CheckpointDone {
-        epoch: u64,
-        views: Vec<RelationId>,
-        took: Duration,
-        result: Result<()>,
-    },
-    Stop {
-        reply: oneshot::Sender<Result<()>>,
-    },
-}
-
-impl std::fmt::Debug for Command {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Command")
-    }
-}
-
-/// A build that is ready to move in.
-#[derive(Debug)]
-pub(crate) struct SplicePoint {
-    pub(crate) job: Job,
-}
 
 /// A source the coordinator reads.
 struct SourceState {
@@ -150,6 +86,7 @@ pub(crate) struct Resources {
     pub(crate) storage: Storage,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) hands: Arc<dyn Hands>,
 }
 
 /// The coordinator's own state.
@@ -158,10 +95,11 @@ pub(crate) struct Coordinator {
     storage: Storage,
     inbox: Arc<Inbox>,
     shared: Arc<Shared>,
+    hands: Arc<dyn Hands>,
     dataflow: Dataflow,
     sources: BTreeMap<RelationId, SourceState>,
     views: BTreeMap<RelationId, watch::Receiver<BuildState>>,
-    builds: HashMap<RelationId, Building>,
+    builds: BTreeMap<RelationId, Building>,
     handles: Arc<BTreeMap<RelationId, ViewHandle>>,
     handles_stale: bool,
     catalog: Vec<u8>,
@@ -189,12 +127,6 @@ struct Checkpoints {
     previous: u64,
 }
 
-/// Microseconds since 1970 UTC: the engine's only clock, read once a cut.
-fn clock() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_micros() as i64)
-}
-
 impl Coordinator {
     /// Runs until it is told to stop.
     pub(crate) fn run(mut self) {
@@ -213,41 +145,58 @@ impl Coordinator {
     }
 
     fn work(&mut self) -> Result<()> {
+        let replayed = self.begin()?;
+        loop {
+            let now = self.hands.instant();
+            let deadline = if self.wants_checkpoint() { self.checkpoints.due } else { now + IDLE };
+            let commands = self.inbox.wait(deadline.min(now + IDLE));
+            if self.turn(commands, replayed)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Plays the cut log again; whether that was brought to its end.
+    pub(crate) fn begin(&mut self) -> Result<bool> {
         self.replay_cuts()?;
         let replayed = self.replay.is_empty();
         if replayed {
             self.start_waiting_builds()?;
         }
-        loop {
-            let deadline = if self.wants_checkpoint() { self.checkpoints.due } else { Instant::now() + IDLE };
-            let mut stop = None;
-            for command in self.inbox.wait(deadline.min(Instant::now() + IDLE)) {
-                // What came with it is obeyed first: the word of a finished checkpoint must not be lost.
-                match command {
-                    Command::Stop { reply } => stop = Some(reply),
-                    command if replayed => self.obey(command)?,
-                    // Told to stop amid the replay: who asked hears that the engine has stopped.
-                    _ => {}
-                }
+        Ok(replayed)
+    }
+
+    /// One turn: obeys, closes epochs over what waits, freezes a checkpoint if one is due. Whether it
+    /// was told to stop, and did.
+    pub(crate) fn turn(&mut self, commands: VecDeque<Command>, replayed: bool) -> Result<bool> {
+        let mut stop = None;
+        for command in commands {
+            // What came with it is obeyed first: the word of a finished checkpoint must not be lost.
+            match command {
+                Command::Stop { reply } => stop = Some(reply),
+                command if replayed => self.obey(command)?,
+                // Told to stop amid the replay: who asked hears that the engine has stopped.
+                _ => {}
             }
-            if let Some(reply) = stop {
-                while !self.commits.is_empty() {
-                    self.epoch_of_waiting()?;
-                }
-                let _ = reply.send(self.stop());
-                return Ok(());
-            }
-            self.epoch_of_waiting()?;
+        }
+        if let Some(reply) = stop {
             while !self.commits.is_empty() {
                 self.epoch_of_waiting()?;
             }
-            for point in std::mem::take(&mut self.ahead) {
-                self.splice(point)?;
-            }
-            if self.wants_checkpoint() && Instant::now() >= self.checkpoints.due {
-                self.freeze()?;
-            }
+            let _ = reply.send(self.stop());
+            return Ok(true);
         }
+        self.epoch_of_waiting()?;
+        while !self.commits.is_empty() {
+            self.epoch_of_waiting()?;
+        }
+        for point in std::mem::take(&mut self.ahead) {
+            self.splice(point)?;
+        }
+        if self.wants_checkpoint() && self.hands.instant() >= self.checkpoints.due {
+            self.freeze()?;
+        }
+        Ok(false)
     }
 
     fn obey(&mut self, command: Command) -> Result<()> {
@@ -278,7 +227,10 @@ impl Coordinator {
                 let _ = reply.send(self.target());
             }
             Command::Splice(point) => self.splice(*point)?,
-            Command::BuildFailed { view, error } => self.build_failed(view, error),
+            Command::BuildFailed { view, held, error } => {
+                held.into_iter().for_each(|node| self.dataflow.release(node));
+                self.build_failed(view, error);
+            }
             Command::CheckpointDone { epoch, views, took, result } => self.checkpoint_done(epoch, &views, took, result),
             Command::Stop { .. } => {}
         }
@@ -299,7 +251,7 @@ impl Coordinator {
             }
         }
         if !(taken.is_empty() && logged.is_empty()) {
-            self.run_epoch(taken, clock(), Logging::New { catalog: None, changes: logged })?;
+            self.run_epoch(taken, self.hands.clock(), Logging::New { catalog: None, changes: logged })?;
         }
         // The epoch is durable and published: whoever hears of it sees it.
         for (reply, answer) in answers {
@@ -310,7 +262,7 @@ impl Coordinator {
 
     /// An epoch without rows: for commands that must be visible, or durable, when they return.
     fn empty_epoch(&mut self, catalog: Option<Vec<u8>>) -> Result<()> {
-        self.run_epoch(Vec::new(), clock(), Logging::New { catalog, changes: Vec::new() })
+        self.run_epoch(Vec::new(), self.hands.clock(), Logging::New { catalog, changes: Vec::new() })
     }
 
     /// One epoch: cut, dataflow, barrier, publication. The tables' changes are in their heads.
@@ -424,7 +376,7 @@ impl Coordinator {
         let frozen = self.frozen()?;
         self.checkpoints.wanted = frozen.partial;
         self.checkpoints.writing = true;
-        self.checkpoints.due = Instant::now() + self.options.checkpoint_interval;
+        self.checkpoints.due = self.hands.instant() + self.options.checkpoint_interval;
         self.checkpoints.writer.write(frozen)
     }
 
@@ -443,8 +395,9 @@ impl Coordinator {
 
     fn checkpoint_done(&mut self, epoch: u64, views: &[RelationId], took: Duration, result: Result<()>) {
         self.checkpoints.writing = false;
-        let rest = Instant::now() + took * CHECKPOINT_REST;
-        self.checkpoints.due = if self.checkpoints.wanted { Instant::now() } else { self.checkpoints.due.max(rest) };
+        let now = self.hands.instant();
+        let rest = now + took * CHECKPOINT_REST;
+        self.checkpoints.due = if self.checkpoints.wanted { now } else { self.checkpoints.due.max(rest) };
         match result {
             Ok(()) => {
                 self.checkpoints.previous = std::mem::replace(&mut self.checkpoints.newest, epoch);
@@ -471,7 +424,7 @@ impl Coordinator {
             build.cancelled.store(true, std::sync::atomic::Ordering::Relaxed);
         }
         while self.checkpoints.writing {
-            for command in self.inbox.wait(Instant::now() + IDLE) {
+            for command in self.inbox.wait(self.hands.instant() + IDLE) {
                 if let Command::CheckpointDone { epoch, views, took, result } = command {
                     self.checkpoint_done(epoch, &views, took, result);
                 }
@@ -485,6 +438,19 @@ impl Coordinator {
                 return Ok(());
             }
         }
+    }
+}
+
+/// What a simulation looks at.
+#[cfg(test)]
+impl Coordinator {
+    pub(crate) fn dataflow(&self) -> &Dataflow {
+        &self.dataflow
+    }
+
+    /// Whether a build waits to move in.
+    pub(crate) fn is_splicing(&self) -> bool {
+        !self.ahead.is_empty()
     }
 }
 

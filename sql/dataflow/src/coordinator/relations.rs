@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use tokio::sync::watch;
 
-use super::backfill::{self, Job, SourceJob, Target};
+use super::backfill::{Job, SourceJob, Target};
 use super::{Building, Coordinator, SourceState, SplicePoint, Stage, not_there};
 use crate::checkpoint::SourceProgress;
 use crate::engine::{Build, BuildState, ViewDefinition};
@@ -105,10 +104,7 @@ impl Coordinator {
             cancelled: build.cancelled.clone(),
             state: build.state.clone(),
         };
-        let inbox = self.inbox.clone();
-        let spawned =
-            std::thread::Builder::new().name("backfill".into()).spawn(move || backfill::run(job, target, inbox));
-        spawned.map_err(|error| Error::internal(format!("a backfill thread cannot be started: {error}")))?;
+        self.hands.build(job, target, self.inbox.clone())?;
         if let Some(build) = self.builds.get_mut(&view) {
             build.stage = Stage::Private;
         }
@@ -146,7 +142,7 @@ impl Coordinator {
     }
 
     /// The newest epoch, held, and the positions of the sources that are read.
-    pub(super) fn target(&self) -> Target {
+    pub(crate) fn target(&self) -> Target {
         let (_, pin) = self.shared.pin();
         let active = self.sources.iter().filter(|(_, state)| state.reading.is_some());
         Target { pin, positions: active.map(|(id, state)| (*id, state.progress.offsets.clone())).collect() }
@@ -185,9 +181,11 @@ impl Coordinator {
             self.build_failed(view, error);
             return Ok(());
         }
-        self.let_go(&job);
+        let held = job.held();
         let Job { dataflow, sources, .. } = job;
         self.dataflow.splice(dataflow, view)?;
+        // Not before: whose views went meanwhile, they were held by this build alone.
+        held.into_iter().for_each(|node| self.dataflow.release(node));
         let mut ends = Vec::new();
         for source in sources {
             ends.push((source.relation, source.end.clone()));
@@ -227,9 +225,7 @@ impl Coordinator {
     }
 
     fn let_go(&mut self, job: &Job) {
-        for (_, live) in job.dataflow.imports().collect::<Vec<_>>() {
-            self.dataflow.release(live);
-        }
+        job.held().into_iter().for_each(|node| self.dataflow.release(node));
     }
 
     /// Goes on with a source where a build has read to, if nobody else reads it; adds the columns
@@ -358,7 +354,7 @@ impl Coordinator {
             if met {
                 build.stage = Stage::Checkpoint;
                 self.checkpoints.wanted = true;
-                self.checkpoints.due = Instant::now();
+                self.checkpoints.due = self.hands.instant();
             }
         }
     }
@@ -383,7 +379,7 @@ impl Coordinator {
         }
         if waiting {
             self.checkpoints.wanted = true;
-            self.checkpoints.due = Instant::now();
+            self.checkpoints.due = self.hands.instant();
         }
         let newest = self.shared.newest();
         if newest.epoch == self.epoch {

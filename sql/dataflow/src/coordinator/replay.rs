@@ -1,12 +1,11 @@
 //! Start: the newest checkpoint, then the same cuts again, then live.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::shared::ErrorLog;
 use super::tables::Tables;
-use super::writer::Writer;
 use super::{Checkpoints, Coordinator, Logging, Resources};
 use crate::checkpoint::{Checkpointer, Recovered};
 use crate::cut::Cut;
@@ -44,14 +43,14 @@ impl Coordinator {
         catalog: Vec<u8>,
         definitions: Vec<Definition>,
     ) -> Result<Coordinator> {
-        let Resources { options, storage, inbox, shared } = resources;
-        let writer = Writer::start(storage.store.clone(), inbox.clone())?;
+        let Resources { options, storage, inbox, shared, hands } = resources;
+        let writer = hands.writer(storage.store.clone(), inbox.clone())?;
         let newest = recovered.epoch();
         let checkpoints = Checkpoints {
             maker: Checkpointer::default(),
             writer,
             writing: false,
-            due: Instant::now(),
+            due: hands.instant(),
             wanted: false,
             newest,
             previous: newest,
@@ -61,10 +60,11 @@ impl Coordinator {
             storage,
             inbox,
             shared,
+            hands,
             dataflow: Dataflow::default(),
             sources: BTreeMap::new(),
             views: BTreeMap::new(),
-            builds: HashMap::new(),
+            builds: BTreeMap::new(),
             handles: Arc::default(),
             handles_stale: true,
             catalog,
@@ -81,7 +81,10 @@ impl Coordinator {
     }
 
     fn attach(&mut self, recovered: &Recovered, definitions: Vec<Definition>) -> Result<()> {
-        let mut progress = recovered.sources();
+        let progress = recovered.sources();
+        #[cfg(test)]
+        let progress = crate::simulation::fault::resumed(progress);
+        let mut progress = progress;
         let mut tables = Vec::new();
         for definition in definitions {
             match definition {
@@ -128,7 +131,7 @@ impl Coordinator {
     /// Plays the cuts that are newer than the checkpoint: the same epochs again. When the engine
     /// is told to stop, the rest is left in `replay`.
     pub(super) fn replay_cuts(&mut self) -> Result<()> {
-        let mut waiting: HashMap<RelationId, VecDeque<SourceBatch>> = HashMap::new();
+        let mut waiting: BTreeMap<RelationId, VecDeque<SourceBatch>> = BTreeMap::new();
         while let Some(cut) = self.replay.pop_front() {
             let mut taken = Vec::new();
             for (id, until) in &cut.sources {
@@ -153,7 +156,7 @@ impl Coordinator {
             .filter(|(_, batches): &(_, Vec<_>)| !batches.is_empty())
             .collect();
         if !rest.is_empty() {
-            self.run_epoch(rest, super::clock(), Logging::New { catalog: None, changes: Vec::new() })?;
+            self.run_epoch(rest, self.hands.clock(), Logging::New { catalog: None, changes: Vec::new() })?;
         }
         Ok(())
     }

@@ -19,6 +19,8 @@ use crate::delta::{Batch, Delta};
 use crate::error::{Error, Result, SqlState};
 use crate::operator::reduce::output::Output;
 use crate::plan::RelationId;
+#[cfg(test)]
+use crate::simulation::fault::{Fault, planted};
 use crate::table::{Change, Keys, OnConflict, Rows, TableDefinition};
 
 /// All tables.
@@ -162,6 +164,10 @@ impl Tables {
     }
 
     fn take_back(&mut self, undo: Vec<(RelationId, Undo)>) {
+        #[cfg(test)]
+        if planted(Fault::TakeBackForgotten) {
+            return;
+        }
         for (id, step) in undo.into_iter().rev() {
             let Some(table) = self.tables.get_mut(&id) else { continue };
             match step {
@@ -249,6 +255,10 @@ impl Table {
         let hash = hash_bytes(row);
         let shard = self.arrangement.shards[shard_of(hash)].read();
         let stored = shard.groups.find(hash, row).map_or(0, |image| Output::multiplicity(&image));
+        #[cfg(test)]
+        if planted(Fault::HeadForgotten) {
+            return stored;
+        }
         stored + self.open.get(row).copied().unwrap_or(0)
     }
 
@@ -298,6 +308,10 @@ impl Table {
 
     /// Whether a row is left out because another has its key; an error if the commit fails.
     fn is_left_out(&self, change: &Change, row: usize) -> Result<bool> {
+        #[cfg(test)]
+        if planted(Fault::KeyForgotten) {
+            return Ok(false);
+        }
         let inserts = &change.inserts;
         let taken = |place: usize| inserts.keys[place].get(row).is_some_and(|key| self.keys[place].contains(key));
         let Some(place) = (0..self.keys.len()).find(|place| taken(*place)) else { return Ok(false) };

@@ -14,27 +14,30 @@ use crate::error::{Error, Result};
 use crate::storage::Store;
 
 /// The thread's handle.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     frozen: Option<mpsc::Sender<Frozen>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Writer {
     /// Starts the thread.
-    pub(super) fn start(store: Arc<dyn Store>, inbox: Arc<Inbox>) -> Result<Writer> {
+    pub(crate) fn start(store: Arc<dyn Store>, inbox: Arc<Inbox>) -> Result<Writer> {
         let (sender, frozen) = mpsc::channel::<Frozen>();
-        let write = move || {
+        let work = move || {
             while let Ok(frozen) = frozen.recv() {
-                let (epoch, views) = (frozen.epoch, frozen.views.iter().copied().collect());
-                let started = Instant::now();
-                let result = frozen.write(store.as_ref());
-                inbox.send(Command::CheckpointDone { epoch, views, took: started.elapsed(), result });
+                write(frozen, store.as_ref(), &inbox, Instant::now);
             }
         };
-        let thread = std::thread::Builder::new().name("checkpoint".into()).spawn(write);
+        let thread = std::thread::Builder::new().name("checkpoint".into()).spawn(work);
         let thread =
             thread.map_err(|error| Error::internal(format!("the checkpoint thread cannot be started: {error}")))?;
         Ok(Writer { frozen: Some(sender), thread: Some(thread) })
+    }
+
+    /// Lets somebody else write what is handed over: nothing runs by itself.
+    #[cfg(test)]
+    pub(crate) fn held(frozen: mpsc::Sender<Frozen>) -> Writer {
+        Writer { frozen: Some(frozen), thread: None }
     }
 
     /// Hands a checkpoint over.
@@ -42,6 +45,14 @@ impl Writer {
         let sent = self.frozen.as_ref().map(|sender| sender.send(frozen));
         sent.and_then(|sent| sent.ok()).ok_or_else(|| Error::internal("the checkpoint writer ended"))
     }
+}
+
+/// Writes a checkpoint and says so to the coordinator.
+pub(crate) fn write(frozen: Frozen, store: &dyn Store, inbox: &Inbox, now: impl Fn() -> Instant) {
+    let (epoch, views) = (frozen.epoch, frozen.views.iter().copied().collect());
+    let started = now();
+    let result = frozen.write(store);
+    inbox.send(Command::CheckpointDone { epoch, views, took: now().duration_since(started), result });
 }
 
 impl Drop for Writer {

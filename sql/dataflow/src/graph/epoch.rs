@@ -112,7 +112,9 @@ pub(super) fn run_node(
             });
         }
         (NodeOp::Join(join), NodeKey::Join(_, [left, right], _)) => {
-            let (left, right) = (delta_of(left), delta_of(right));
+            let (left, right) = (delta_of(left).as_slice(), delta_of(right).as_slice());
+            #[cfg(test)]
+            let (left, right) = crate::simulation::fault::sides(left, right);
             let delta = join.run(left, right, frame.workers)?;
             touched = rows_of(left) + rows_of(right) + rows_of(&delta);
             delta

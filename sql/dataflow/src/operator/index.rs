@@ -22,8 +22,8 @@ use crate::delta::Batch;
 use crate::error::Result;
 use crate::plan::{Key, SortColumn};
 
-/// Rows of a delta from which on workers share it.
-const PARALLEL_ROWS: usize = 4096;
+/// Rows of a delta from which on workers share it; few in unit tests, so that they do.
+const PARALLEL_ROWS: usize = if cfg!(test) { 8 } else { 4096 };
 
 /// The operator.
 #[derive(Debug)]

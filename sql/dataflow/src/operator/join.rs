@@ -24,12 +24,14 @@ use crate::arrangement::{Arrangement, Shard};
 use crate::delta::{Batch, Delta, of_columns, take};
 use crate::error::{Error, Result};
 use crate::plan::{JoinKind, Key};
+#[cfg(test)]
+use crate::simulation::fault::{Fault, planted};
 
 /// Pairs that become one batch.
 const SLICE_ROWS: usize = 8192;
 
-/// Changed rows from which on workers share them.
-const PARALLEL_ROWS: usize = 1024;
+/// Changed rows from which on workers share them; few in unit tests, so that they do.
+const PARALLEL_ROWS: usize = if cfg!(test) { 8 } else { 1024 };
 
 /// The operator.
 #[derive(Debug)]
@@ -113,6 +115,8 @@ impl Join {
         let mut out = Delta::new();
         let (left_keys, right_keys) = (sides.0.keys(), sides.1.keys());
         let before = sides.1.changes_under(&left_keys)?;
+        #[cfg(test)]
+        let before = if planted(Fault::BothSidesTwice) { Changes::new() } else { before };
         let mut slices = Slices::new(self, left, right, &mut out);
         if matches!(self.kind, JoinKind::Inner | JoinKind::Left | JoinKind::Full) {
             pairs(&sides.0, &sides.1, &before, &mut slices)?;

@@ -17,8 +17,8 @@ use crate::arrangement::hash::SHARDS;
 use crate::delta::{Batch, Delta, of_columns};
 use crate::error::Result;
 
-/// Changed rows from which on workers share them.
-const PARALLEL_ROWS: usize = 4096;
+/// Changed rows from which on workers share them; few in unit tests, so that they do.
+const PARALLEL_ROWS: usize = if cfg!(test) { 8 } else { 4096 };
 
 /// The operator.
 #[derive(Debug)]

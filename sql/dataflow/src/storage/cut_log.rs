@@ -14,6 +14,8 @@ use std::thread::{self, JoinHandle};
 
 use super::{CutLog, Store, Tree, Write};
 use crate::error::{Error, Result, SqlState};
+#[cfg(test)]
+use crate::simulation::fault::{Fault, planted};
 
 /// Appends that may wait for the log's thread.
 const QUEUE: usize = 1024;
@@ -48,13 +50,8 @@ impl StoreCutLog {
     ///
     /// Errors: those of reading the store.
     pub fn open(store: Arc<dyn Store>) -> Result<StoreCutLog> {
-        let mut epochs = VecDeque::new();
-        store.scan(Tree::Log, &[], &mut |key, _| {
-            epochs.push_back(epoch_of(key)?);
-            Ok(())
-        })?;
+        let writer = Writer::open(store)?;
         let (requests, queue) = sync_channel(QUEUE);
-        let writer = Writer { store, epochs, below: 0, failed: None };
         let thread = thread::Builder::new()
             .name("cut-log".to_owned())
             .spawn(move || writer.run(&queue))
@@ -119,6 +116,7 @@ fn epoch_of(key: &[u8]) -> Result<u64> {
     Ok(u64::from_be_bytes(bytes))
 }
 
+#[derive(Debug)]
 struct Writer {
     store: Arc<dyn Store>,
     /// The epochs that the log holds, in order.
@@ -129,6 +127,15 @@ struct Writer {
 }
 
 impl Writer {
+    fn open(store: Arc<dyn Store>) -> Result<Writer> {
+        let mut epochs = VecDeque::new();
+        store.scan(Tree::Log, &[], &mut |key, _| {
+            epochs.push_back(epoch_of(key)?);
+            Ok(())
+        })?;
+        Ok(Writer { store, epochs, below: 0, failed: None })
+    }
+
     fn run(mut self, queue: &Receiver<Request>) {
         let mut changes = Vec::new();
         let mut waiting: Vec<Durable> = Vec::new();
@@ -223,5 +230,45 @@ impl Writer {
             Ok(())
         })?;
         Ok(records)
+    }
+}
+
+/// The same log without its thread: what is asked is done when the call returns. For simulation.
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct SteppedCutLog(parking_lot::Mutex<Writer>);
+
+#[cfg(test)]
+impl SteppedCutLog {
+    /// Opens the log that lies in `store`.
+    pub(crate) fn open(store: Arc<dyn Store>) -> Result<SteppedCutLog> {
+        Ok(SteppedCutLog(parking_lot::Mutex::new(Writer::open(store)?)))
+    }
+}
+
+#[cfg(test)]
+impl CutLog for SteppedCutLog {
+    fn append(&self, epoch: u64, record: Vec<u8>, durable: Durable) {
+        let mut writer = self.0.lock();
+        if let Err(error) = writer.accept(epoch) {
+            return durable(Err(error));
+        }
+        let change = (epoch.to_be_bytes().to_vec(), Some(record));
+        if planted(Fault::LogLies) {
+            return durable(writer.store.write(Tree::Log, vec![change]));
+        }
+        writer.flush(&mut vec![change], &mut vec![durable]);
+    }
+
+    fn truncate_below(&self, epoch: u64) {
+        let mut writer = self.0.lock();
+        writer.below = writer.below.max(epoch);
+        let mut changes = Vec::new();
+        writer.truncate(&mut changes);
+        writer.flush(&mut changes, &mut Vec::new());
+    }
+
+    fn read_from(&self, epoch: u64) -> Result<Records> {
+        self.0.lock().read_from(epoch)
     }
 }

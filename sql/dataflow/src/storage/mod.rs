@@ -23,6 +23,8 @@ mod sled;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use cut_log::SteppedCutLog;
 pub use cut_log::StoreCutLog;
 pub use lock::{DataDirectory, FORMAT_VERSION};
 pub use memory::MemoryStore;

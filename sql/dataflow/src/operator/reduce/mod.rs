@@ -33,8 +33,8 @@ use crate::plan::Call;
 /// A group's number over all shards: six bits of shard, the rest its number in there.
 const ID_BITS: u32 = 26;
 
-/// Rows of a batch from which on workers share it.
-const PARALLEL_ROWS: usize = 4096;
+/// Rows of a batch from which on workers share it; few in unit tests, so that they do.
+const PARALLEL_ROWS: usize = if cfg!(test) { 8 } else { 4096 };
 
 /// The operator.
 #[derive(Debug)]
@@ -110,6 +110,10 @@ impl Reduce {
 
     /// Makes the one row of a global aggregate: for a new node, before its first barrier.
     pub(crate) fn seed(&mut self, epoch: u64, oldest: u64) {
+        #[cfg(test)]
+        if crate::simulation::fault::planted(crate::simulation::fault::Fault::GlobalRowGone) {
+            return;
+        }
         if self.is_global() {
             let hash = hash_bytes(b"");
             let shard = shard_of(hash);
