@@ -303,6 +303,31 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Where the word INSERT, UPDATE or DELETE is, if the statement is one with WITH before it.
+    pub(crate) fn with_before_change(&self) -> Option<usize> {
+        if !self.sees("WITH") {
+            return None;
+        }
+        let mut depth = 0_usize;
+        for (at, token) in self.tokens.iter().enumerate().skip(self.at) {
+            match &token.token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth = depth.saturating_sub(1),
+                // Only behind a WITH query: some are called so.
+                Token::Word(word) if depth == 0 && word.quote_style.is_none() => {
+                    let behind = at > self.at && self.tokens[at - 1].token == Token::RParen;
+                    match word.keyword {
+                        Keyword::INSERT | Keyword::UPDATE | Keyword::DELETE if behind => return Some(at),
+                        Keyword::SELECT | Keyword::VALUES => return None,
+                        _ => {}
+                    }
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
     /// Whether the parenthesis here opens a query.
     pub(crate) fn starts_parenthesised_query(&self) -> bool {
         let inside = self.tokens[self.at.min(self.tokens.len())..].iter().find(|token| token.token != Token::LParen);

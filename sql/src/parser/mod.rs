@@ -15,6 +15,7 @@ mod reserved;
 mod source_text;
 mod strings;
 pub(crate) mod table;
+mod table_query;
 mod utility;
 
 #[cfg(test)]
@@ -78,6 +79,7 @@ pub(crate) fn parse_expression(sql: &str) -> Result<datafusion::sql::sqlparser::
     };
     check_depth(&piece)?;
     strings::join(&text, &mut piece)?;
+    table_query::rewrite(&mut piece);
     empty_select::mark(&text, &mut piece)?;
     let mut cursor = Cursor::new(&text, piece);
     let expr = cursor.expression()?;
@@ -88,10 +90,15 @@ pub(crate) fn parse_expression(sql: &str) -> Result<datafusion::sql::sqlparser::
 fn statement(text: &SourceText<'_>, request: &Arc<str>, mut piece: Piece) -> Result<Statement> {
     check_depth(&piece)?;
     strings::join(text, &mut piece)?;
+    table_query::rewrite(&mut piece);
     empty_select::mark(text, &mut piece)?;
     let written = &text.sql()[piece.start..piece.end];
     let mut cursor = Cursor::new(text, piece);
-    let kind = if cursor.starts_query() { Kind::Query(cursor.query()?) } else { utility::statement(&mut cursor)? };
+    let kind = match cursor.with_before_change() {
+        Some(end) => change::with(&mut cursor, end)?,
+        None if cursor.starts_query() => Kind::Query(cursor.query()?),
+        None => utility::statement(&mut cursor)?,
+    };
     cursor.end()?;
     Ok(Statement::new(written, request, kind))
 }

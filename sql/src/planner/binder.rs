@@ -77,6 +77,8 @@ pub(crate) struct Binder<'a> {
     /// Aggregates over columns of a surrounding query alone, which are that query's: the column
     /// that stands for each, and the call over that query's columns.
     pub(crate) outer_calls: RefCell<Vec<(Column, Expr)>>,
+    /// WITH before INSERT, UPDATE or DELETE: in sight of the whole statement.
+    pub(crate) before: Ctes,
     aliases: RefCell<HashMap<String, usize>>,
     depth: Cell<usize>,
 }
@@ -90,6 +92,7 @@ impl<'a> Binder<'a> {
             parameters: RefCell::new(parameters.to_vec()),
             reads: RefCell::default(),
             outer_calls: RefCell::default(),
+            before: Ctes::default(),
             aliases: RefCell::default(),
             depth: Cell::new(0),
         }
