@@ -59,7 +59,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Whether the token `ahead` places on is this unquoted word.
-    fn is_word(&self, ahead: usize, word: &str) -> bool {
+    pub(super) fn is_word(&self, ahead: usize, word: &str) -> bool {
         matches!(self.tokens.get(self.at + ahead).map(|token| &token.token),
             Some(Token::Word(found)) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
     }
@@ -303,31 +303,6 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Where the word INSERT, UPDATE or DELETE is, if the statement is one with WITH before it.
-    pub(crate) fn with_before_change(&self) -> Option<usize> {
-        if !self.sees("WITH") {
-            return None;
-        }
-        let mut depth = 0_usize;
-        for (at, token) in self.tokens.iter().enumerate().skip(self.at) {
-            match &token.token {
-                Token::LParen => depth += 1,
-                Token::RParen => depth = depth.saturating_sub(1),
-                // Only behind a WITH query: some are called so.
-                Token::Word(word) if depth == 0 && word.quote_style.is_none() => {
-                    let behind = at > self.at && self.tokens[at - 1].token == Token::RParen;
-                    match word.keyword {
-                        Keyword::INSERT | Keyword::UPDATE | Keyword::DELETE if behind => return Some(at),
-                        Keyword::SELECT | Keyword::VALUES => return None,
-                        _ => {}
-                    }
-                }
-                _ => {}
-            }
-        }
-        None
-    }
-
     /// Whether the parenthesis here opens a query.
     pub(crate) fn starts_parenthesised_query(&self) -> bool {
         let inside = self.tokens[self.at.min(self.tokens.len())..].iter().find(|token| token.token != Token::LParen);
@@ -407,32 +382,6 @@ impl<'a> Cursor<'a> {
         let start = self.at;
         let query = self.until(end, |cursor| cursor.query())?;
         Ok((query, self.written(start)))
-    }
-
-    /// Where `WITH (...)`, `WITH DATA` or `WITH NO DATA` at the end of the statement starts; the
-    /// statement's end if there is none.
-    pub(crate) fn trailing_with(&self) -> usize {
-        let count = self.tokens.len();
-        let word_at = |at: usize, word: &str| at > self.at && self.is_word(at - self.at, word);
-        if count > self.at + 3 && word_at(count - 1, "DATA") {
-            let with = if word_at(count - 2, "NO") { count - 3 } else { count - 2 };
-            return if word_at(with, "WITH") { with } else { count };
-        }
-        if self.tokens.last().is_none_or(|last| last.token != Token::RParen) {
-            return count;
-        }
-        let mut depth = 0_usize;
-        for at in (self.at..count).rev() {
-            match self.tokens[at].token {
-                Token::RParen => depth += 1,
-                Token::LParen => depth -= 1,
-                _ => {}
-            }
-            if depth == 0 {
-                return if at > self.at && word_at(at - 1, "WITH") { at - 1 } else { count };
-            }
-        }
-        count
     }
 }
 

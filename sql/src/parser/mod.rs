@@ -5,11 +5,13 @@
 //! Promises: a syntax error is PostgreSQL's 42601 with its place; what PostgreSQL knows and
 //! Thalweg does not is refused by its name (0A000); no depth of nesting crashes. Asks no catalog.
 
+mod ahead;
 mod ast;
 pub(crate) mod change;
 mod cursor;
 mod ddl;
 mod empty_select;
+pub(crate) mod index;
 pub(crate) mod phrases;
 mod reserved;
 mod source_text;
@@ -22,7 +24,9 @@ mod utility;
 mod tests;
 
 pub use ast::Statement;
-pub(crate) use ast::{CreateExternalTable, CreateSource, CreateView, Drop, Explain, Kind, Name, ObjectKind, Set, Show};
+pub(crate) use ast::{
+    CreateExternalTable, CreateNamedQuery, CreateSource, CreateView, Drop, Explain, Kind, Name, ObjectKind, Set, Show,
+};
 
 use std::sync::Arc;
 

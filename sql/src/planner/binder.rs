@@ -98,6 +98,21 @@ impl<'a> Binder<'a> {
         }
     }
 
+    /// Binds with another binder as a part of what this one binds: no names of theirs meet.
+    pub(super) fn lend<T>(&self, other: &Binder<'_>, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        other.aliases.swap(&self.aliases);
+        other.depth.set(self.depth.get());
+        let result = work();
+        other.aliases.swap(&self.aliases);
+        for read in other.reads.borrow().iter() {
+            let mut reads = self.reads.borrow_mut();
+            if !reads.contains(read) {
+                reads.push(*read);
+            }
+        }
+        result
+    }
+
     /// A name for a relation or column of the plan that nothing else has.
     pub(crate) fn unique(&self, wanted: &str) -> String {
         let mut aliases = self.aliases.borrow_mut();

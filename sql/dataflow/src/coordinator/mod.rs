@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
 use self::backfill::{Job, Target, count};
-pub(crate) use self::commits::{Commit, LookupRows, Replacement};
+pub(crate) use self::commits::{Commit, LookupRows, NewKeys, Replacement};
 use self::commits::{Committing, Logging};
 use self::inbox::Inbox;
 use self::shared::{Published, Shared, ViewHandle};
@@ -79,6 +79,7 @@ pub(crate) enum Command {
     },
     /// A table takes the place of another.
     ReplaceTable(Box<Replacement>),
+    SetKeys(Box<NewKeys>),
     /// Asks for rows by key.
     Lookup(LookupRows),
     /// Rows of tables go and come. Waits for the next epoch, with all the others.
@@ -268,6 +269,7 @@ impl Coordinator {
             }
             Command::Replayed { reply } => drop(reply.send(Ok(()))),
             Command::ReplaceTable(replacement) => self.replace_table(*replacement)?,
+            Command::SetKeys(keys) => self.set_keys(*keys),
             Command::Lookup(lookup) => lookup.answer(&self.tables),
             Command::Commit(commit) => self.commits.push_back(commit),
             Command::CommitCatalog { bytes, reply } => {
