@@ -13,6 +13,7 @@ mod graph;
 mod operator;
 pub mod plan;
 pub mod scan;
+pub mod sketch;
 pub mod source;
 pub mod storage;
 pub mod table;

@@ -20,8 +20,8 @@ const MAX_NAME: usize = 63;
 /// See the module.
 pub(crate) struct Cursor<'a> {
     text: &'a SourceText<'a>,
-    tokens: Vec<TokenWithSpan>,
-    at: usize,
+    pub(super) tokens: Vec<TokenWithSpan>,
+    pub(super) at: usize,
     end: TokenWithSpan,
 }
 
