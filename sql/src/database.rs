@@ -80,7 +80,7 @@ impl Database {
         };
         let mut published = Published { catalog, ..Published::default() };
         for object in published.catalog.objects() {
-            if let ObjectData::Source(definition) = &object.data {
+            if let Some((_, definition)) = object.source() {
                 let source = connectors.open_source(definition).map_err(|error| cannot_open(object, error))?;
                 published.sources.insert(object.oid, source);
             }
@@ -130,7 +130,12 @@ impl Database {
     /// The name of each relation that the status speaks of.
     pub fn names(&self) -> BTreeMap<thalweg_dataflow::plan::RelationId, String> {
         let published = self.published();
-        published.catalog.objects().map(|object| (object.relation(), object.name.clone())).collect()
+        let objects = published.catalog.objects();
+        let names = |object: &Object| {
+            let ids = object.source().map(|(id, _)| id).into_iter().chain([object.relation()]);
+            ids.map(|id| (id, object.name.clone())).collect::<Vec<_>>()
+        };
+        objects.flat_map(names).collect()
     }
 
     /// The catalog and what is open, now.
@@ -176,11 +181,13 @@ fn cannot_open(object: &Object, error: Error) -> Error {
 fn definitions(published: &Published) -> Result<Vec<Definition>> {
     let mut definitions = Vec::new();
     for object in published.catalog.objects() {
+        if let (Some((id, definition)), Some(source)) = (object.source(), published.sources.get(&object.oid)) {
+            definitions.push(Definition::Source { id, source: source.clone(), start: definition.start.clone() });
+        }
         match &object.data {
-            ObjectData::Source(definition) => {
-                let Some(source) = published.sources.get(&object.oid) else { continue };
-                let id = object.relation();
-                definitions.push(Definition::Source { id, source: source.clone(), start: definition.start.clone() });
+            ObjectData::StoredSource(_) => {
+                let view = crate::statement::stored_source::rows(object)?;
+                definitions.push(Definition::Kept { view, name: object.name.clone() });
             }
             ObjectData::View(view) => {
                 // Oids grow with time and a view is replaced only while nothing reads it, so that
@@ -195,7 +202,7 @@ fn definitions(published: &Published) -> Result<Vec<Definition>> {
                 }
             }
             ObjectData::Table(_) => definitions.extend(object.table_definition().map(Definition::Table)),
-            ObjectData::Files(_) => {}
+            ObjectData::Source(_) | ObjectData::NamedQuery(_) | ObjectData::Files(_) => {}
         }
     }
     Ok(definitions)

@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -138,6 +140,17 @@ impl Kafka {
         let answer = consumer.committed_offsets(list, Duration::from_secs(10)).ok()?;
         let found = answer.find_partition(topic, partition)?.offset();
         if let Offset::Offset(offset) = found { Some(offset) } else { None }
+    }
+
+    /// Deletes the records of a partition before an offset, as retention does.
+    pub fn delete_records(&self, topic: &str, partition: i32, before: i64) {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.bootstrap());
+        let admin: AdminClient<DefaultClientContext> = config.create().expect("the configuration is valid");
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(before)).expect("an offset");
+        let deleted = futures::executor::block_on(admin.delete_records(&list, &AdminOptions::new()));
+        deleted.expect("the records are deleted");
     }
 
     fn producer(&self, more: &[(&str, &str)]) -> BaseProducer {

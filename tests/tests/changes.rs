@@ -65,7 +65,10 @@ async fn answer(client: &Client, sql: &str) -> String {
 /// What psql describes.
 const DESCRIBED: &str = "CREATE TABLE plain (a int, b text NOT NULL, c numeric(10,2), d timestamptz);
 CREATE TABLE described (id bigint PRIMARY KEY, name varchar(20) NOT NULL DEFAULT 'nobody', n int DEFAULT 7,
-  on_day date DEFAULT '2020-02-02', \"Odd\" text UNIQUE, CHECK (n > 0), CONSTRAINT pair UNIQUE (name, n));";
+  on_day date DEFAULT '2020-02-02', \"Odd\" text UNIQUE, CHECK (n > 0), CONSTRAINT pair UNIQUE (name, n));
+CREATE INDEX by_day ON described (on_day DESC, \"Odd\");
+CREATE UNIQUE INDEX ON described (n, id);
+CREATE VIEW shown (id, \"Day\", total) AS SELECT id, on_day, sum(n) OVER () FROM described;";
 
 #[test]
 fn psql_describes_tables_as_over_postgresql() {
@@ -78,6 +81,12 @@ fn psql_describes_tables_as_over_postgresql() {
     for sql in [
         "\\d plain\n",
         "\\d described\n",
+        "\\d shown\n",
+        "\\dv\n",
+        "\\di\n",
+        "SELECT schemaname, viewname FROM pg_views WHERE schemaname = 'public';",
+        "SELECT table_name, check_option FROM information_schema.views WHERE table_schema = 'public';",
+        "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1;",
         "SELECT table_name, column_name, column_default, is_nullable, data_type FROM information_schema.columns \
          WHERE table_schema = 'public' ORDER BY table_name, ordinal_position;",
         "SELECT conname, contype, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'described'::regclass \

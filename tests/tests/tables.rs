@@ -296,3 +296,61 @@ async fn inserts_per_second() {
     }
     assert_eq!(number(&client, "SELECT count(*) FROM t").await, next.load(Ordering::Relaxed));
 }
+
+/// Views that are not materialized, and unique indexes, before and after `kill -9`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn views_and_indexes_survive_kill9() {
+    let mut server = server();
+    let client = server.connect().await;
+    let setup = "CREATE TABLE t (id int, name text, n int); INSERT INTO t VALUES (1, 'a', 1), (2, 'a', 2), (3, 'b', 3); \
+                 CREATE MATERIALIZED VIEW seen AS SELECT count(*) AS n FROM t; \
+                 CREATE VIEW base AS SELECT *, n * 2 AS twice FROM t; \
+                 CREATE VIEW per (name, total) AS SELECT name, sum(twice) FROM base GROUP BY name; \
+                 CREATE MATERIALIZED VIEW kept AS SELECT p.name, p.total, s.n FROM per p, seen s; \
+                 CREATE UNIQUE INDEX one ON t (id); CREATE INDEX other ON t (name DESC)";
+    client.batch_execute(setup).await.expect("views and indexes");
+    let error = client.batch_execute("CREATE OR REPLACE VIEW base AS SELECT *, n * 3 AS twice FROM t").await;
+    let error = error.expect_err("a materialized view reads it");
+    assert_eq!(message(&error), "2BP01 cannot replace view base because other objects depend on it");
+    let error =
+        client.batch_execute("CREATE VIEW round AS SELECT 1 AS a; CREATE OR REPLACE VIEW round AS SELECT a FROM round");
+    assert_eq!(
+        message(&error.await.expect_err("a circle")),
+        "42P17 infinite recursion detected in rules for relation \"round\""
+    );
+    let error = client.batch_execute("DROP VIEW base").await.expect_err("views depend on it");
+    assert_eq!(message(&error), "2BP01 cannot drop view base because other objects depend on it");
+    let error = client.batch_execute("DELETE FROM base").await.expect_err("no changes through views");
+    assert_eq!(message(&error), "0A000 changing rows through view \"base\" is not supported");
+    for round in 0..3 {
+        server.kill9();
+        server.restart();
+        let client = server.connect().await;
+        let error = client.batch_execute("INSERT INTO t VALUES (1, 'twice', 0)").await.expect_err("the key is taken");
+        assert_eq!(message(&error), "23505 duplicate key value violates unique constraint \"one\"");
+        let sql = format!("INSERT INTO t VALUES ({}, 'c', 5); DELETE FROM t WHERE id = {}", 10 + round, 9 + round);
+        client.batch_execute(&sql).await.expect("changes");
+        let wanted = [["a", "6", "4"], ["b", "6", "4"], ["c", "10", "4"]];
+        let wanted: Vec<_> = wanted.map(|row| row.map(|field| Some(field.to_string())).to_vec()).to_vec();
+        assert_eq!(sorted(&client, "SELECT * FROM kept").await, wanted);
+        let same = "SELECT name, total, (SELECT count(*) FROM base) FROM per";
+        assert_eq!(sorted(&client, same).await, wanted);
+    }
+    let client = server.connect().await;
+    let columns = rows(&client, "SHOW CREATE VIEW per").await;
+    let wanted = "CREATE VIEW per (name, total) AS\nSELECT name, sum(twice) FROM base GROUP BY name";
+    assert_eq!(columns[0][1].as_deref(), Some(wanted));
+    let columns = rows(&client, "SHOW CREATE TABLE t").await;
+    let wanted = "CREATE TABLE t (\n  id integer,\n  name text,\n  n integer\n);\nCREATE UNIQUE INDEX one ON t (id);\n\
+                  CREATE INDEX other ON t (name DESC)";
+    assert_eq!(columns[0][1].as_deref(), Some(wanted));
+    // A view of the same rows twice as wide is the same node below.
+    client.batch_execute("DROP VIEW per CASCADE").await.expect("the views go");
+    let error = client.simple_query("SELECT * FROM kept").await.expect_err("it went too");
+    assert_eq!(message(&error), "42P01 relation \"kept\" does not exist");
+    client
+        .batch_execute("CREATE OR REPLACE VIEW base AS SELECT id, name, n, n * 3 AS twice FROM t")
+        .await
+        .expect("free");
+    assert_eq!(value(&client, "SELECT max(twice) FROM base").await, "15");
+}

@@ -20,7 +20,7 @@ use crate::checkpoint::{Recovered, recover};
 use crate::coordinator::hands::Threads;
 use crate::coordinator::inbox::Inbox;
 use crate::coordinator::shared::{Shared, ViewHandle};
-use crate::coordinator::{Command, Commit, Coordinator, LookupRows, Replacement, Resources};
+use crate::coordinator::{Command, Commit, Coordinator, LookupRows, NewKeys, Replacement, Resources};
 use crate::cut::Cut;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{Plan, RelationId};
@@ -61,6 +61,13 @@ pub enum Definition {
     },
     /// A materialized view.
     View(ViewDefinition),
+    /// A view that is not built again once it was complete: what it read may be gone.
+    Kept {
+        /// The view.
+        view: ViewDefinition,
+        /// Its name, for messages.
+        name: String,
+    },
     /// A table.
     Table(TableDefinition),
 }
@@ -331,6 +338,9 @@ impl Engine {
     /// but these.
     pub async fn lookup(&self, table: &TableDefinition, key: usize, given: &RecordBatch) -> Result<Found> {
         let values = table.key_values(key, given)?;
+        let Some(key) = table.keys.get(key).cloned() else {
+            return Err(Error::internal("a key that the table has not"));
+        };
         let found = self.ask(|reply| Command::Lookup(LookupRows { table: table.id, key, values, reply })).await?;
         table.found(found)
     }
@@ -350,6 +360,12 @@ impl Engine {
         let (old, new) = (out.table.id, come.table.as_ref().clone());
         let changes = Change::encode(&[out, come])?;
         self.ask(|reply| Command::ReplaceTable(Box::new(Replacement { old, new, changes, catalog, reply }))).await
+    }
+
+    /// Gives a table other unique keys, in one cut with the catalog that says so. Error 23505 if two of
+    /// its rows share one.
+    pub async fn set_keys(&self, definition: TableDefinition, catalog: Vec<u8>) -> Result<()> {
+        self.ask(|reply| Command::SetKeys(Box::new(NewKeys { definition, catalog, reply }))).await
     }
 
     /// Removes relations at a cut; a view that is being built is cancelled.

@@ -15,6 +15,7 @@ pub mod plan;
 pub mod scan;
 #[cfg(test)]
 mod simulation;
+pub mod sketch;
 pub mod source;
 pub mod storage;
 pub mod table;

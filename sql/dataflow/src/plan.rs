@@ -4,6 +4,8 @@
 //! The planner lowers SQL to this; equal sub-plans become one node of the dataflow. Holds no SQL
 //! text and no names but those of columns.
 
+mod function;
+
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -15,6 +17,8 @@ use datafusion::physical_expr::PhysicalExpr;
 use serde::{Deserialize, Serialize};
 
 use crate::types::PgType;
+
+pub use function::Function;
 
 /// Names a relation for ever: its oid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -305,65 +309,6 @@ pub struct Call {
     pub filter: Option<usize>,
 }
 
-/// The aggregate functions. Result types are PostgreSQL's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Function {
-    /// `count(*)` or `count(x)`: bigint.
-    Count,
-    /// `sum(x)`: smallint, integer -> bigint; bigint, numeric -> numeric; real -> real;
-    /// double precision -> double precision.
-    Sum,
-    /// `avg(x)`: integers, numeric -> numeric; floats -> double precision.
-    Avg,
-    /// `min(x)`: the type of x.
-    Min,
-    /// `max(x)`: the type of x.
-    Max,
-    /// `bool_and(x)`, `every(x)`.
-    BoolAnd,
-    /// `bool_or(x)`.
-    BoolOr,
-}
-
-impl Function {
-    /// The type of the result for an argument of this type; `None`: there is no such function.
-    pub fn result(self, argument: Option<&PgType>) -> Option<PgType> {
-        match (self, argument) {
-            (Function::Count, _) => Some(PgType::Int8),
-            (_, None) => None,
-            (Function::Sum, Some(PgType::Int2 | PgType::Int4)) => Some(PgType::Int8),
-            (Function::Sum, Some(PgType::Int8 | PgType::Numeric(_))) => Some(PgType::Numeric(None)),
-            (Function::Sum, Some(PgType::Float4)) => Some(PgType::Float4),
-            (Function::Sum, Some(PgType::Float8)) => Some(PgType::Float8),
-            (Function::Avg, Some(PgType::Int2 | PgType::Int4 | PgType::Int8 | PgType::Numeric(_))) => {
-                Some(PgType::Numeric(None))
-            }
-            (Function::Avg, Some(PgType::Float4 | PgType::Float8)) => Some(PgType::Float8),
-            (Function::Sum | Function::Avg, _) => None,
-            // Of bytes there is none in SQL: these are sort keys.
-            (Function::Min | Function::Max, Some(PgType::Bool)) => None,
-            (Function::Min | Function::Max, Some(PgType::Varchar(_))) => Some(PgType::Text),
-            (Function::Min | Function::Max, Some(PgType::Numeric(_))) => Some(PgType::Numeric(None)),
-            (Function::Min | Function::Max, Some(other)) => Some(other.clone()),
-            (Function::BoolAnd | Function::BoolOr, Some(PgType::Bool)) => Some(PgType::Bool),
-            (Function::BoolAnd | Function::BoolOr, _) => None,
-        }
-    }
-
-    /// PostgreSQL's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Function::Count => "count",
-            Function::Sum => "sum",
-            Function::Avg => "avg",
-            Function::Min => "min",
-            Function::Max => "max",
-            Function::BoolAnd => "bool_and",
-            Function::BoolOr => "bool_or",
-        }
-    }
-}
-
 impl PartialEq for Plan {
     fn eq(&self, other: &Plan) -> bool {
         // Names of columns do not matter to the engine, types do; expressions carry theirs.
@@ -496,9 +441,13 @@ impl fmt::Display for Call {
             f.write_str("distinct ")?;
         }
         match self.argument {
-            Some(column) => write!(f, "#{column})")?,
-            None => f.write_str("*)")?,
+            Some(column) => write!(f, "#{column}")?,
+            None => f.write_str("*")?,
         }
+        if let Function::ApproxPercentile(fraction) = self.function {
+            write!(f, ", {}", f64::from_bits(fraction))?;
+        }
+        f.write_str(")")?;
         match self.filter {
             Some(column) => write!(f, " filter #{column}"),
             None => Ok(()),

@@ -12,7 +12,7 @@ mod object;
 mod tests;
 
 pub(crate) use names::{did_you_mean, nearest};
-pub(crate) use object::{Constraint, Object, ObjectData, Rule, Table, View, ViewBody};
+pub(crate) use object::{Constraint, Index, NamedQuery, Object, ObjectData, Rule, StoredSource, Table, View, ViewBody};
 
 use std::collections::BTreeMap;
 
@@ -109,6 +109,20 @@ impl Catalog {
             Some(schema) => named(schema),
             None => path.iter().find_map(|schema| named(schema)),
         }
+    }
+
+    /// Whether an object or an index has this name.
+    pub(crate) fn is_taken(&self, schema: &str, name: &str) -> bool {
+        self.find(Some(schema), name, &[]).is_some() || self.index(schema, name).is_some()
+    }
+
+    /// The table that has the index of this name, a constraint's too.
+    pub(crate) fn index(&self, schema: &str, name: &str) -> Option<&Object> {
+        let has = |table: &Table| {
+            let of_constraint = |one: &Constraint| one.name == name && matches!(one.rule, Rule::Unique { .. });
+            table.indexes.iter().any(|index| index.name == name) || table.constraints.iter().any(of_constraint)
+        };
+        self.objects.values().find(|object| object.schema == schema && object.table().is_some_and(has))
     }
 
     /// The objects whose definition reads this one, nearest first.

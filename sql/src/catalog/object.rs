@@ -1,4 +1,4 @@
-//! One object of the catalog: a source, a table, a materialized view or an external table.
+//! One object of the catalog: a source, a table, a view of either kind or an external table.
 //!
 //! Holds definitions only, nothing open. A view's query is stored as it was written together with
 //! the settings it was bound under and the ids that its names meant; since no object it reads can
@@ -38,10 +38,23 @@ pub(crate) enum ObjectData {
     Source(SourceDefinition),
     /// CREATE MATERIALIZED VIEW.
     View(View),
+    /// CREATE VIEW.
+    NamedQuery(NamedQuery),
     /// CREATE EXTERNAL TABLE.
     Files(FileDefinition),
     /// CREATE TABLE.
     Table(Table),
+    /// CREATE TABLE ... WITH (connector = ...).
+    StoredSource(StoredSource),
+}
+
+/// A table that keeps what a source reads: the engine has a source and a view of all its rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StoredSource {
+    /// The engine's name for the source; that of the rows is the oid.
+    pub(crate) source: u32,
+    /// The source.
+    pub(crate) definition: SourceDefinition,
 }
 
 /// A table, besides its columns.
@@ -54,6 +67,35 @@ pub(crate) struct Table {
     pub(crate) defaults: Vec<Option<String>>,
     /// The constraints but NOT NULL.
     pub(crate) constraints: Vec<Constraint>,
+    /// CREATE INDEX.
+    #[serde(default)]
+    pub(crate) indexes: Vec<Index>,
+}
+
+/// An index that is no constraint's. Only what it makes unique has an effect.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Index {
+    /// Its oid.
+    pub(crate) oid: u32,
+    /// Its name.
+    pub(crate) name: String,
+    /// CREATE UNIQUE INDEX.
+    pub(crate) unique: bool,
+    /// The place of each of its columns, and behind it ` DESC` and the like.
+    pub(crate) columns: Vec<(usize, String)>,
+}
+
+impl Index {
+    /// The places of its columns, each once.
+    pub(crate) fn places(&self) -> Vec<usize> {
+        let mut places = Vec::with_capacity(self.columns.len());
+        for (place, _) in &self.columns {
+            if !places.contains(place) {
+                places.push(*place);
+            }
+        }
+        places
+    }
 }
 
 /// A constraint of a table.
@@ -81,6 +123,17 @@ pub(crate) enum Rule {
     },
     /// CHECK: the expression as it was written.
     Check(String),
+}
+
+/// A query that stands wherever its name does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct NamedQuery {
+    /// The query as it was written.
+    pub(crate) text: String,
+    /// The settings that gave it its meaning: TimeZone for its literals, search_path.
+    pub(crate) settings: BTreeMap<String, String>,
+    /// The oids it reads.
+    pub(crate) reads: Vec<u32>,
 }
 
 /// A materialized view.
@@ -115,7 +168,10 @@ impl Object {
                 let replacement = view.replacement.iter().flat_map(|(body, _)| body.reads.iter());
                 view.body.reads.iter().chain(replacement).copied().collect()
             }
-            ObjectData::Source(_) | ObjectData::Files(_) | ObjectData::Table(_) => Vec::new(),
+            ObjectData::NamedQuery(query) => query.reads.clone(),
+            ObjectData::Source(_) | ObjectData::Files(_) | ObjectData::Table(_) | ObjectData::StoredSource(_) => {
+                Vec::new()
+            }
         }
     }
 
@@ -124,7 +180,8 @@ impl Object {
         match self.data {
             ObjectData::Source(_) => ObjectKind::Source,
             ObjectData::View(_) => ObjectKind::View,
-            ObjectData::Files(_) | ObjectData::Table(_) => ObjectKind::Table,
+            ObjectData::NamedQuery(_) => ObjectKind::NamedQuery,
+            ObjectData::Files(_) | ObjectData::Table(_) | ObjectData::StoredSource(_) => ObjectKind::Table,
         }
     }
 
@@ -133,7 +190,9 @@ impl Object {
         match &self.data {
             ObjectData::View(view) => RelationId(view.body.relation),
             ObjectData::Table(table) => RelationId(table.relation.unwrap_or(self.oid)),
-            ObjectData::Source(_) | ObjectData::Files(_) => RelationId(self.oid),
+            ObjectData::Source(_) | ObjectData::NamedQuery(_) | ObjectData::Files(_) | ObjectData::StoredSource(_) => {
+                RelationId(self.oid)
+            }
         }
     }
 
@@ -145,7 +204,17 @@ impl Object {
                 std::iter::once(RelationId(view.body.relation)).chain(replacement).collect()
             }
             ObjectData::Source(_) | ObjectData::Table(_) => vec![self.relation()],
-            ObjectData::Files(_) => Vec::new(),
+            ObjectData::StoredSource(stored) => vec![self.relation(), RelationId(stored.source)],
+            ObjectData::NamedQuery(_) | ObjectData::Files(_) => Vec::new(),
+        }
+    }
+
+    /// The source in it, by itself or under a table that keeps what it reads.
+    pub(crate) fn source(&self) -> Option<(RelationId, &SourceDefinition)> {
+        match &self.data {
+            ObjectData::Source(definition) => Some((RelationId(self.oid), definition)),
+            ObjectData::StoredSource(stored) => Some((RelationId(stored.source), &stored.definition)),
+            _ => None,
         }
     }
 
@@ -153,7 +222,15 @@ impl Object {
     pub(crate) fn view(&self) -> Option<&View> {
         match &self.data {
             ObjectData::View(view) => Some(view),
-            ObjectData::Source(_) | ObjectData::Files(_) | ObjectData::Table(_) => None,
+            _ => None,
+        }
+    }
+
+    /// The named query in it, if it is one.
+    pub(crate) fn named_query(&self) -> Option<&NamedQuery> {
+        match &self.data {
+            ObjectData::NamedQuery(query) => Some(query),
+            _ => None,
         }
     }
 
@@ -161,14 +238,17 @@ impl Object {
     pub(crate) fn table(&self) -> Option<&Table> {
         match &self.data {
             ObjectData::Table(table) => Some(table),
-            ObjectData::Source(_) | ObjectData::Files(_) | ObjectData::View(_) => None,
+            _ => None,
         }
     }
 
     /// What the engine knows of it, if it is a table. In the engine every column may be null: what
     /// may not be is checked before a row gets there.
     pub(crate) fn table_definition(&self) -> Option<TableDefinition> {
-        let keys = self.table()?.constraints.iter().filter_map(|constraint| match &constraint.rule {
+        let table = self.table()?;
+        let indexes = table.indexes.iter().filter(|index| index.unique);
+        let indexes = indexes.map(|index| UniqueKey { name: index.name.clone(), columns: index.places() });
+        let keys = table.constraints.iter().filter_map(|constraint| match &constraint.rule {
             Rule::Unique { columns, .. } => Some(UniqueKey { name: constraint.name.clone(), columns: columns.clone() }),
             Rule::Check(_) => None,
         });
@@ -177,7 +257,7 @@ impl Object {
             id: self.relation(),
             name: self.name.clone(),
             schema: Arc::new(Schema::new(fields)),
-            keys: keys.collect(),
+            keys: keys.chain(indexes).collect(),
         })
     }
 }

@@ -12,6 +12,7 @@ use thalweg_dataflow::source::{Column, FormatDefinition, Meta};
 use thalweg_dataflow::types::PgType;
 
 use super::change::{Copy, Delete, Insert, Update};
+use super::index::{CreateIndex, DropIndex};
 use super::table::{AlterTable, CreateTable, Truncate};
 
 /// A statement with its text. Cheap to clone.
@@ -59,10 +60,18 @@ pub(crate) enum Kind {
     CreateSource(CreateSource),
     /// CREATE MATERIALIZED VIEW.
     CreateView(CreateView),
+    /// CREATE VIEW.
+    CreateNamedQuery(CreateNamedQuery),
     /// CREATE EXTERNAL TABLE.
     CreateExternalTable(CreateExternalTable),
     /// CREATE TABLE.
     CreateTable(CreateTable),
+    /// CREATE TABLE ... WITH (connector = ...).
+    CreateStoredSource(CreateSource),
+    /// CREATE INDEX.
+    CreateIndex(CreateIndex),
+    /// DROP INDEX.
+    DropIndex(DropIndex),
     /// ALTER TABLE.
     AlterTable(AlterTable),
     /// INSERT.
@@ -106,8 +115,12 @@ impl Kind {
             self,
             Kind::CreateSource(_)
                 | Kind::CreateView(_)
+                | Kind::CreateNamedQuery(_)
                 | Kind::CreateExternalTable(_)
                 | Kind::CreateTable(_)
+                | Kind::CreateStoredSource(_)
+                | Kind::CreateIndex(_)
+                | Kind::DropIndex(_)
                 | Kind::AlterTable(_)
                 | Kind::Drop(_)
         )
@@ -179,6 +192,21 @@ pub(crate) struct CreateView {
     pub(crate) options: Options,
 }
 
+/// CREATE VIEW: a named query.
+#[derive(Debug)]
+pub(crate) struct CreateNamedQuery {
+    /// OR REPLACE.
+    pub(crate) or_replace: bool,
+    /// Its name.
+    pub(crate) name: Name,
+    /// Names for its columns, from the left.
+    pub(crate) columns: Vec<String>,
+    /// The query.
+    pub(crate) query: Box<ast::Query>,
+    /// The query as it was written.
+    pub(crate) text: String,
+}
+
 /// CREATE EXTERNAL TABLE.
 #[derive(Debug)]
 pub(crate) struct CreateExternalTable {
@@ -203,6 +231,8 @@ pub(crate) enum ObjectKind {
     Source,
     /// MATERIALIZED VIEW.
     View,
+    /// VIEW.
+    NamedQuery,
     /// TABLE, EXTERNAL TABLE.
     Table,
 }
@@ -213,6 +243,7 @@ impl ObjectKind {
         match self {
             ObjectKind::Source => "source",
             ObjectKind::View => "materialized view",
+            ObjectKind::NamedQuery => "view",
             ObjectKind::Table => "table",
         }
     }
@@ -222,6 +253,7 @@ impl ObjectKind {
         match self {
             ObjectKind::Source => "SOURCE",
             ObjectKind::View => "MATERIALIZED VIEW",
+            ObjectKind::NamedQuery => "VIEW",
             ObjectKind::Table => "TABLE",
         }
     }

@@ -35,6 +35,8 @@ pub(crate) struct ColumnName {
 /// INSERT.
 #[derive(Debug)]
 pub(crate) struct Insert {
+    /// WITH before the statement.
+    pub(crate) with: Option<ast::With>,
     /// The table.
     pub(crate) target: Target,
     /// The columns, if named.
@@ -80,12 +82,23 @@ pub(crate) struct Assignment {
     /// The columns: one, or those of a list in parentheses.
     pub(crate) columns: Vec<ColumnName>,
     /// Their values.
-    pub(crate) values: Vec<ast::Expr>,
+    pub(crate) source: AssignmentSource,
+}
+
+/// Where the values of a part of SET come from.
+#[derive(Debug)]
+pub(crate) enum AssignmentSource {
+    /// One expression, or DEFAULT, a column.
+    Values(Vec<ast::Expr>),
+    /// The one row of a query.
+    Row(Box<ast::Query>),
 }
 
 /// UPDATE.
 #[derive(Debug)]
 pub(crate) struct Update {
+    /// WITH before the statement.
+    pub(crate) with: Option<ast::With>,
     /// The table.
     pub(crate) target: Target,
     /// SET.
@@ -101,6 +114,8 @@ pub(crate) struct Update {
 /// DELETE.
 #[derive(Debug)]
 pub(crate) struct Delete {
+    /// WITH before the statement.
+    pub(crate) with: Option<ast::With>,
     /// The table.
     pub(crate) target: Target,
     /// USING.
@@ -125,8 +140,21 @@ pub(crate) struct Copy {
     pub(crate) options: Options,
 }
 
+/// WITH before INSERT, UPDATE or DELETE, whose word is the token at `end`.
+pub(crate) fn with(cursor: &mut Cursor<'_>, end: usize) -> Result<Kind> {
+    let with = Some(cursor.with_clause(end)?);
+    if cursor.takes("INSERT") {
+        insert(cursor, with)
+    } else if cursor.takes("UPDATE") {
+        update(cursor, with)
+    } else {
+        cursor.expect("DELETE")?;
+        delete(cursor, with)
+    }
+}
+
 /// INSERT; the word is taken already.
-pub(crate) fn insert(cursor: &mut Cursor<'_>) -> Result<Kind> {
+pub(crate) fn insert(cursor: &mut Cursor<'_>, with: Option<ast::With>) -> Result<Kind> {
     cursor.expect("INTO")?;
     let target = target(cursor, true)?;
     let columns = match cursor.peek().token {
@@ -139,11 +167,11 @@ pub(crate) fn insert(cursor: &mut Cursor<'_>) -> Result<Kind> {
     let source = if cursor.takes("DEFAULT VALUES") { None } else { Some(cursor.inserted_query()?) };
     let conflict = if cursor.takes("ON CONFLICT") { Some(conflict(cursor)?) } else { None };
     let returning = returning(cursor)?;
-    Ok(Kind::Insert(Insert { target, columns, source, conflict, returning }))
+    Ok(Kind::Insert(Insert { with, target, columns, source, conflict, returning }))
 }
 
 /// UPDATE; the word is taken already.
-pub(crate) fn update(cursor: &mut Cursor<'_>) -> Result<Kind> {
+pub(crate) fn update(cursor: &mut Cursor<'_>, with: Option<ast::With>) -> Result<Kind> {
     cursor.takes("ONLY");
     let target = target(cursor, false)?;
     cursor.expect("SET")?;
@@ -151,18 +179,18 @@ pub(crate) fn update(cursor: &mut Cursor<'_>) -> Result<Kind> {
     let from = if cursor.takes("FROM") { cursor.tables()? } else { Vec::new() };
     let condition = condition(cursor)?;
     let returning = returning(cursor)?;
-    Ok(Kind::Update(Update { target, assignments, from, condition, returning }))
+    Ok(Kind::Update(Update { with, target, assignments, from, condition, returning }))
 }
 
 /// DELETE; the word is taken already.
-pub(crate) fn delete(cursor: &mut Cursor<'_>) -> Result<Kind> {
+pub(crate) fn delete(cursor: &mut Cursor<'_>, with: Option<ast::With>) -> Result<Kind> {
     cursor.expect("FROM")?;
     cursor.takes("ONLY");
     let target = target(cursor, false)?;
     let using = if cursor.takes("USING") { cursor.tables()? } else { Vec::new() };
     let condition = condition(cursor)?;
     let returning = returning(cursor)?;
-    Ok(Kind::Delete(Delete { target, using, condition, returning }))
+    Ok(Kind::Delete(Delete { with, target, using, condition, returning }))
 }
 
 fn condition(cursor: &mut Cursor<'_>) -> Result<Option<ast::Expr>> {
@@ -228,26 +256,51 @@ fn assignment(cursor: &mut Cursor<'_>) -> Result<Assignment> {
     if cursor.peek().token != Token::LParen {
         let columns = vec![column_name(cursor)?];
         cursor.expect_token(&Token::Eq)?;
-        return Ok(Assignment { columns, values: vec![cursor.value_or_default()?] });
+        return Ok(Assignment { columns, source: AssignmentSource::Values(vec![cursor.value_or_default()?]) });
     }
     let columns = column_list(cursor)?;
     cursor.expect_token(&Token::Eq)?;
+    let here = cursor.position();
+    let placed = |error: Error| here.map_or(error.clone(), |place| error.at(place));
     if cursor.starts_parenthesised_query() {
-        return Err(cursor
-            .error_here(Error::unsupported("a list of columns SET to a subquery"))
-            .hint("Use FROM, or a subquery for each column."));
+        if let Some(query) = subquery(cursor.expression()?) {
+            return Ok(Assignment { columns, source: AssignmentSource::Row(query) });
+        }
+        return Err(placed(no_row()));
     }
-    cursor.takes("ROW");
+    let is_row = cursor.takes("ROW");
+    if cursor.peek().token != Token::LParen {
+        cursor.expression()?;
+        return Err(placed(no_row()));
+    }
     cursor.expect_token(&Token::LParen)?;
     let mut values = vec![cursor.value_or_default()?];
     while cursor.takes_token(&Token::Comma) {
         values.push(cursor.value_or_default()?);
     }
     cursor.expect_token(&Token::RParen)?;
-    if values.len() != columns.len() {
-        return Err(Error::new(SqlState::SyntaxError, "number of columns does not match number of values"));
+    // One value in parentheses is that value.
+    if !is_row && values.len() == 1 {
+        return Err(placed(no_row()));
     }
-    Ok(Assignment { columns, values })
+    if values.len() != columns.len() {
+        return Err(placed(Error::new(SqlState::SyntaxError, "number of columns does not match number of values")));
+    }
+    Ok(Assignment { columns, source: AssignmentSource::Values(values) })
+}
+
+fn no_row() -> Error {
+    let message = "source for a multiple-column UPDATE item must be a sub-SELECT or ROW() expression";
+    Error::new(SqlState::FeatureNotSupported, message)
+}
+
+/// The query, if the expression is one in parentheses.
+fn subquery(expr: ast::Expr) -> Option<Box<ast::Query>> {
+    match expr {
+        ast::Expr::Subquery(query) => Some(query),
+        ast::Expr::Nested(inner) => subquery(*inner),
+        _ => None,
+    }
 }
 
 /// The words ON CONFLICT are taken already.
@@ -375,25 +428,37 @@ fn names_in<V: Visit>(node: &V, into: &mut Vec<ast::ObjectName>) {
     });
 }
 
+fn names_in_assignments(assignments: &[Assignment], into: &mut Vec<ast::ObjectName>) {
+    for assignment in assignments {
+        match &assignment.source {
+            AssignmentSource::Values(values) => names_in(values, into),
+            AssignmentSource::Row(query) => names_in(query, into),
+        }
+    }
+}
+
 /// The relations that a statement reads besides its target; names of WITH queries among them.
 pub(crate) fn relations_read(kind: &Kind) -> Vec<ast::ObjectName> {
     let mut names = Vec::new();
     match kind {
         Kind::Insert(insert) => {
+            names_in(&insert.with, &mut names);
             names_in(&insert.source, &mut names);
             names_in(&insert.returning, &mut names);
             if let Some(Conflict { action: ConflictAction::Update(assignments, condition), .. }) = &insert.conflict {
-                assignments.iter().for_each(|assignment| names_in(&assignment.values, &mut names));
+                names_in_assignments(assignments, &mut names);
                 names_in(condition, &mut names);
             }
         }
         Kind::Update(update) => {
-            update.assignments.iter().for_each(|assignment| names_in(&assignment.values, &mut names));
+            names_in(&update.with, &mut names);
+            names_in_assignments(&update.assignments, &mut names);
             names_in(&update.from, &mut names);
             names_in(&update.condition, &mut names);
             names_in(&update.returning, &mut names);
         }
         Kind::Delete(delete) => {
+            names_in(&delete.with, &mut names);
             names_in(&delete.using, &mut names);
             names_in(&delete.condition, &mut names);
             names_in(&delete.returning, &mut names);

@@ -20,8 +20,8 @@ const MAX_NAME: usize = 63;
 /// See the module.
 pub(crate) struct Cursor<'a> {
     text: &'a SourceText<'a>,
-    tokens: Vec<TokenWithSpan>,
-    at: usize,
+    pub(super) tokens: Vec<TokenWithSpan>,
+    pub(super) at: usize,
     end: TokenWithSpan,
 }
 
@@ -59,7 +59,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Whether the token `ahead` places on is this unquoted word.
-    fn is_word(&self, ahead: usize, word: &str) -> bool {
+    pub(super) fn is_word(&self, ahead: usize, word: &str) -> bool {
         matches!(self.tokens.get(self.at + ahead).map(|token| &token.token),
             Some(Token::Word(found)) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
     }
@@ -382,32 +382,6 @@ impl<'a> Cursor<'a> {
         let start = self.at;
         let query = self.until(end, |cursor| cursor.query())?;
         Ok((query, self.written(start)))
-    }
-
-    /// Where `WITH (...)`, `WITH DATA` or `WITH NO DATA` at the end of the statement starts; the
-    /// statement's end if there is none.
-    pub(crate) fn trailing_with(&self) -> usize {
-        let count = self.tokens.len();
-        let word_at = |at: usize, word: &str| at > self.at && self.is_word(at - self.at, word);
-        if count > self.at + 3 && word_at(count - 1, "DATA") {
-            let with = if word_at(count - 2, "NO") { count - 3 } else { count - 2 };
-            return if word_at(with, "WITH") { with } else { count };
-        }
-        if self.tokens.last().is_none_or(|last| last.token != Token::RParen) {
-            return count;
-        }
-        let mut depth = 0_usize;
-        for at in (self.at..count).rev() {
-            match self.tokens[at].token {
-                Token::RParen => depth += 1,
-                Token::LParen => depth -= 1,
-                _ => {}
-            }
-            if depth == 0 {
-                return if at > self.at && word_at(at - 1, "WITH") { at - 1 } else { count };
-            }
-        }
-        count
     }
 }
 

@@ -1,4 +1,4 @@
-//! CREATE SOURCE, CREATE MATERIALIZED VIEW, CREATE EXTERNAL TABLE and DROP. (CREATE TABLE: `table`.)
+//! CREATE SOURCE, CREATE [MATERIALIZED] VIEW, CREATE EXTERNAL TABLE and DROP. (CREATE TABLE: `table`.)
 //!
 //! Checks form only: whether names exist and options make sense is the catalog's and the
 //! connectors' business.
@@ -7,8 +7,11 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::source::{Column, FormatDefinition, Meta};
 
-use super::ast::{CreateExternalTable, CreateSource, CreateView, Drop, Kind, ObjectKind, Options, column};
+use super::ast::{
+    CreateExternalTable, CreateNamedQuery, CreateSource, CreateView, Drop, Kind, ObjectKind, Options, column,
+};
 use super::cursor::Cursor;
+use super::index;
 use super::table::create_table;
 
 /// The rest of `CREATE [OR REPLACE]`.
@@ -17,6 +20,12 @@ pub(crate) fn create(cursor: &mut Cursor<'_>) -> Result<Kind> {
     if cursor.takes("MATERIALIZED VIEW") {
         return create_view(cursor, or_replace).map(Kind::CreateView);
     }
+    if cursor.takes("VIEW") {
+        return create_named_query(cursor, or_replace).map(Kind::CreateNamedQuery);
+    }
+    if !or_replace && (cursor.sees("INDEX") || cursor.sees("UNIQUE")) {
+        return index::create(cursor);
+    }
     if !or_replace && cursor.takes("SOURCE") {
         return create_source(cursor).map(Kind::CreateSource);
     }
@@ -24,13 +33,15 @@ pub(crate) fn create(cursor: &mut Cursor<'_>) -> Result<Kind> {
         return create_external_table(cursor).map(Kind::CreateExternalTable);
     }
     if !or_replace && cursor.takes("TABLE") {
+        if cursor.names_connector() {
+            return create_source(cursor).map(Kind::CreateStoredSource);
+        }
         return create_table(cursor).map(Kind::CreateTable);
     }
     let hint = match cursor.word().as_deref() {
-        Some("UNLOGGED" | "TEMP" | "TEMPORARY") => "Use CREATE TABLE.",
-        Some("VIEW") => "Use CREATE MATERIALIZED VIEW: it is kept up to date by itself.",
-        Some("SOURCE" | "EXTERNAL") => "OR REPLACE works for MATERIALIZED VIEW only.",
-        Some(_) => "CREATE knows SOURCE, TABLE, MATERIALIZED VIEW and EXTERNAL TABLE.",
+        Some("UNLOGGED" | "TEMP" | "TEMPORARY") => "Use CREATE TABLE or CREATE VIEW.",
+        Some("SOURCE" | "EXTERNAL") => "OR REPLACE works for views only.",
+        Some(_) => "CREATE knows SOURCE, TABLE, INDEX, VIEW, MATERIALIZED VIEW and EXTERNAL TABLE.",
         None => return cursor.unexpected(),
     };
     let what = cursor.word().unwrap_or_default();
@@ -62,7 +73,7 @@ fn create_source(cursor: &mut Cursor<'_>) -> Result<CreateSource> {
         source.format = Some(format(cursor)?);
     }
     if cursor.sees("WATERMARK") || cursor.sees("PRIMARY") {
-        return refuse_here(cursor, "in CREATE SOURCE");
+        return refuse_here(cursor, "with a connector");
     }
     let names = source.columns.iter().map(|column| &column.name).chain(source.includes.iter().map(|(_, name)| name));
     distinct(names)?;
@@ -152,15 +163,7 @@ fn format(cursor: &mut Cursor<'_>) -> Result<FormatDefinition> {
 fn create_view(cursor: &mut Cursor<'_>, or_replace: bool) -> Result<CreateView> {
     let if_not_exists = cursor.takes("IF NOT EXISTS");
     let name = cursor.name()?;
-    let mut columns = Vec::new();
-    if cursor.takes_token(&Token::LParen) {
-        columns.push(cursor.identifier()?);
-        while cursor.takes_token(&Token::Comma) {
-            columns.push(cursor.identifier()?);
-        }
-        cursor.expect_token(&Token::RParen)?;
-    }
-    distinct(columns.iter())?;
+    let columns = output_names(cursor)?;
     let mut options = if cursor.takes("WITH") { cursor.options(true)? } else { Options::new() };
     cursor.expect("AS")?;
     let (query, text) = cursor.query_until(cursor.trailing_with())?;
@@ -179,6 +182,34 @@ fn create_view(cursor: &mut Cursor<'_>, or_replace: bool) -> Result<CreateView> 
         return Err(Error::new(SqlState::SyntaxError, "OR REPLACE and IF NOT EXISTS exclude each other"));
     }
     Ok(CreateView { or_replace, if_not_exists, name, columns, query, text, options })
+}
+
+/// `(names)` of a view's columns, or nothing.
+fn output_names(cursor: &mut Cursor<'_>) -> Result<Vec<String>> {
+    let mut columns = Vec::new();
+    if cursor.takes_token(&Token::LParen) {
+        columns.push(cursor.identifier()?);
+        while cursor.takes_token(&Token::Comma) {
+            columns.push(cursor.identifier()?);
+        }
+        cursor.expect_token(&Token::RParen)?;
+    }
+    distinct(columns.iter())?;
+    Ok(columns)
+}
+
+fn create_named_query(cursor: &mut Cursor<'_>, or_replace: bool) -> Result<CreateNamedQuery> {
+    let name = cursor.name()?;
+    let columns = output_names(cursor)?;
+    if cursor.sees("WITH") {
+        return Err(cursor.error_here(Error::unsupported("CREATE VIEW ... WITH")));
+    }
+    cursor.expect("AS")?;
+    let (query, text) = cursor.query_until(cursor.check_option())?;
+    if cursor.sees("WITH") {
+        return Err(cursor.error_here(Error::unsupported("CHECK OPTION")));
+    }
+    Ok(CreateNamedQuery { or_replace, name, columns, query, text })
 }
 
 fn create_external_table(cursor: &mut Cursor<'_>) -> Result<CreateExternalTable> {
@@ -219,15 +250,21 @@ fn create_external_table(cursor: &mut Cursor<'_>) -> Result<CreateExternalTable>
 
 /// The rest of DROP.
 pub(crate) fn drop(cursor: &mut Cursor<'_>) -> Result<Kind> {
+    if cursor.takes("INDEX") {
+        return index::drop(cursor);
+    }
     let kind = if cursor.takes("SOURCE") {
         ObjectKind::Source
     } else if cursor.takes("MATERIALIZED VIEW") {
         ObjectKind::View
+    } else if cursor.takes("VIEW") {
+        ObjectKind::NamedQuery
     } else if cursor.takes("EXTERNAL TABLE") || cursor.takes("TABLE") {
         ObjectKind::Table
     } else {
         let Some(word) = cursor.word() else { return cursor.unexpected() };
-        let error = Error::unsupported(format!("DROP {word}")).hint("DROP knows SOURCE, MATERIALIZED VIEW and TABLE.");
+        let error = Error::unsupported(format!("DROP {word}"))
+            .hint("DROP knows SOURCE, TABLE, INDEX, VIEW and MATERIALIZED VIEW.");
         return Err(cursor.error_here(error));
     };
     let if_exists = cursor.takes("IF EXISTS");

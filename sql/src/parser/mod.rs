@@ -5,23 +5,28 @@
 //! Promises: a syntax error is PostgreSQL's 42601 with its place; what PostgreSQL knows and
 //! Thalweg does not is refused by its name (0A000); no depth of nesting crashes. Asks no catalog.
 
+mod ahead;
 mod ast;
 pub(crate) mod change;
 mod cursor;
 mod ddl;
 mod empty_select;
+pub(crate) mod index;
 pub(crate) mod phrases;
 mod reserved;
 mod source_text;
 mod strings;
 pub(crate) mod table;
+mod table_query;
 mod utility;
 
 #[cfg(test)]
 mod tests;
 
 pub use ast::Statement;
-pub(crate) use ast::{CreateExternalTable, CreateSource, CreateView, Drop, Explain, Kind, Name, ObjectKind, Set, Show};
+pub(crate) use ast::{
+    CreateExternalTable, CreateNamedQuery, CreateSource, CreateView, Drop, Explain, Kind, Name, ObjectKind, Set, Show,
+};
 
 use std::sync::Arc;
 
@@ -78,6 +83,7 @@ pub(crate) fn parse_expression(sql: &str) -> Result<datafusion::sql::sqlparser::
     };
     check_depth(&piece)?;
     strings::join(&text, &mut piece)?;
+    table_query::rewrite(&mut piece);
     empty_select::mark(&text, &mut piece)?;
     let mut cursor = Cursor::new(&text, piece);
     let expr = cursor.expression()?;
@@ -88,10 +94,15 @@ pub(crate) fn parse_expression(sql: &str) -> Result<datafusion::sql::sqlparser::
 fn statement(text: &SourceText<'_>, request: &Arc<str>, mut piece: Piece) -> Result<Statement> {
     check_depth(&piece)?;
     strings::join(text, &mut piece)?;
+    table_query::rewrite(&mut piece);
     empty_select::mark(text, &mut piece)?;
     let written = &text.sql()[piece.start..piece.end];
     let mut cursor = Cursor::new(text, piece);
-    let kind = if cursor.starts_query() { Kind::Query(cursor.query()?) } else { utility::statement(&mut cursor)? };
+    let kind = match cursor.with_before_change() {
+        Some(end) => change::with(&mut cursor, end)?,
+        None if cursor.starts_query() => Kind::Query(cursor.query()?),
+        None => utility::statement(&mut cursor)?,
+    };
     cursor.end()?;
     Ok(Statement::new(written, request, kind))
 }

@@ -4,6 +4,7 @@
 
 use std::ops::ControlFlow;
 
+use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{self, VisitMut, VisitorMut};
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
@@ -62,6 +63,16 @@ impl Cursor<'_> {
     /// The relations of FROM or USING.
     pub(crate) fn tables(&mut self) -> Result<Vec<ast::TableWithJoins>> {
         self.judged(|parser| parser.parse_comma_separated(Parser::parse_table_and_joins))
+    }
+
+    /// WITH before the token at `end`.
+    pub(crate) fn with_clause(&mut self, end: usize) -> Result<ast::With> {
+        let word = self.peek();
+        self.expect("WITH")?;
+        let recursive = self.takes("RECURSIVE");
+        let cte_tables =
+            self.until(end, |cursor| cursor.judged(|parser| parser.parse_comma_separated(Parser::parse_cte)))?;
+        Ok(ast::With { with_token: AttachedToken(word), recursive, cte_tables })
     }
 
     /// A query that INSERT reads; its VALUES may hold DEFAULT.

@@ -204,9 +204,35 @@ fn syntax_errors_are_postgresql_s() {
         ("copy t to stdout", "0A000 COPY TO is not supported @8"),
         ("copy t from stdin (format csv, format text)", "42601 conflicting or redundant options @32"),
         ("vacuum", "0A000 VACUUM is not supported @1"),
-        ("drop index i", "0A000 DROP INDEX is not supported @6"),
+        ("drop sequence i", "0A000 DROP SEQUENCE is not supported @6"),
         ("set jit", "42601 syntax error at end of input @8"),
         ("explain analyze select 1", "0A000 EXPLAIN ANALYZE is not supported @9"),
+    ] {
+        assert_eq!(read(sql), expected, "{sql}");
+    }
+}
+
+#[test]
+fn what_views_and_indexes_cannot_be_is_refused_in_its_place() {
+    for (sql, expected) in [
+        ("create index on t (lower(a))", "0A000 an index on an expression is not supported @25"),
+        ("create index i on t ((a + 1))", "0A000 an index on an expression is not supported @22"),
+        (
+            "create index i on t (a) where a > 0",
+            "0A000 an index of some rows (CREATE INDEX ... WHERE) is not supported @25",
+        ),
+        ("create unique index i on t using hash (a)", "0A000 CREATE INDEX ... USING HASH is not supported @34"),
+        ("create index i on t (a text_pattern_ops)", "0A000 an operator class is not supported @24"),
+        ("create view v with (security_barrier) as select 1", "0A000 CREATE VIEW ... WITH is not supported @15"),
+        ("create view v as select 1 with local check option", "0A000 CHECK OPTION is not supported @27"),
+        ("create view if not exists v as select 1", "42601 syntax error at or near \"not\" @16"),
+        (
+            "create table t (a int primary key) with (connector = 'kafka')",
+            "0A000 PRIMARY KEY for a column is not supported @23",
+        ),
+        ("update t set (a, b) = (1, 2, 3)", "42601 number of columns does not match number of values @23"),
+        ("with x as (select 1) insert into t", "42601 syntax error at end of input @35"),
+        ("table", "42601 syntax error at end of input @6"),
     ] {
         assert_eq!(read(sql), expected, "{sql}");
     }

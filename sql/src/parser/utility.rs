@@ -60,9 +60,9 @@ pub(crate) fn statement(cursor: &mut Cursor<'_>) -> Result<Kind> {
         "CREATE" => ddl::create(cursor),
         "ALTER" => table::alter(cursor),
         "TRUNCATE" => table::truncate(cursor),
-        "INSERT" => change::insert(cursor),
-        "UPDATE" => change::update(cursor),
-        "DELETE" => change::delete(cursor),
+        "INSERT" => change::insert(cursor, None),
+        "UPDATE" => change::update(cursor, None),
+        "DELETE" => change::delete(cursor, None),
         "COPY" => change::copy(cursor),
         "DROP" => ddl::drop(cursor),
         "SHOW" => show(cursor).map(Kind::Show),
@@ -129,6 +129,9 @@ fn show(cursor: &mut Cursor<'_>) -> Result<Show> {
     if cursor.takes("MATERIALIZED VIEWS") {
         return Ok(Show::Objects(ObjectKind::View));
     }
+    if cursor.takes("VIEWS") {
+        return Ok(Show::Objects(ObjectKind::NamedQuery));
+    }
     if cursor.takes("TABLES") || cursor.takes("EXTERNAL TABLES") {
         return Ok(Show::Objects(ObjectKind::Table));
     }
@@ -137,6 +140,8 @@ fn show(cursor: &mut Cursor<'_>) -> Result<Show> {
             ObjectKind::Source
         } else if cursor.takes("MATERIALIZED VIEW") {
             ObjectKind::View
+        } else if cursor.takes("VIEW") {
+            ObjectKind::NamedQuery
         } else if cursor.takes("EXTERNAL TABLE") || cursor.takes("TABLE") {
             ObjectKind::Table
         } else {

@@ -15,7 +15,7 @@ use super::functions;
 use super::scope::Scope;
 use super::typed::{Typed, base_name, metadata};
 use super::unnest::unnest;
-use crate::parser::change::Assignment;
+use crate::parser::change::{Assignment, AssignmentSource};
 use crate::parser::parse_expression;
 use crate::parser::phrases::is_default;
 
@@ -51,7 +51,7 @@ impl Binder<'_> {
             }
             return Ok(Rows::Values(rows));
         }
-        let bound = self.query(query, None, &Vec::new().into())?;
+        let bound = self.query(query, None, &self.before)?;
         width(bound.columns.len(), None)?;
         let mut exprs = Vec::with_capacity(target.columns.len());
         for (place, column) in target.columns.iter().enumerate() {
@@ -72,7 +72,7 @@ impl Binder<'_> {
     /// One row of VALUES, in the table's order.
     pub(super) fn row(&self, target: &Target<'_>, places: &[usize], values: &[ast::Expr]) -> Result<Vec<Expr>> {
         let scope = Scope::default();
-        let env = env(&scope, "VALUES");
+        let env = self.env(&scope, "VALUES");
         let mut row: Vec<Option<Expr>> = vec![None; target.columns.len()];
         for (place, value) in places.iter().zip(values) {
             if !is_default(value) {
@@ -145,20 +145,42 @@ impl Binder<'_> {
         own: &dyn Fn(usize) -> Expr,
     ) -> Result<Vec<Expr>> {
         let mut values: Vec<Option<Expr>> = vec![None; target.columns.len()];
-        for (column, value) in assignments.iter().flat_map(|part| part.columns.iter().zip(&part.values)) {
-            let place = column_place(target, column)?;
-            if values[place].is_some() {
-                let message = format!("multiple assignments to same column \"{}\"", column.name);
-                return Err(Error::new(SqlState::SyntaxError, message));
+        for part in assignments {
+            let given = self.given(&part.source, part.columns.len(), env)?;
+            for (column, value) in part.columns.iter().zip(given) {
+                let place = column_place(target, column)?;
+                if values[place].is_some() {
+                    let message = format!("multiple assignments to same column \"{}\"", column.name);
+                    return Err(Error::new(SqlState::SyntaxError, message));
+                }
+                let declared = &target.columns[place];
+                values[place] = Some(match value {
+                    Some(value) => self.assign(value, &declared.name, &declared.data_type)?,
+                    None => self.default(target, place)?,
+                });
             }
-            let declared = &target.columns[place];
-            values[place] = Some(if is_default(value) {
-                self.default(target, place)?
-            } else {
-                self.assign(self.expr(env, value)?, &declared.name, &declared.data_type)?
-            });
         }
         Ok(values.into_iter().enumerate().map(|(place, value)| value.unwrap_or_else(|| own(place))).collect())
+    }
+}
+
+impl Binder<'_> {
+    /// The values that a part of SET gives to so many columns; `None`: DEFAULT.
+    fn given(&self, source: &AssignmentSource, width: usize, env: &Env<'_>) -> Result<Vec<Option<Typed>>> {
+        match source {
+            AssignmentSource::Values(values) => values
+                .iter()
+                .map(|value| if is_default(value) { Ok(None) } else { self.expr(env, value).map(Some) })
+                .collect(),
+            AssignmentSource::Row(query) => {
+                let values = self.row_subquery(env, query)?;
+                if values.len() != width {
+                    let error = Error::new(SqlState::SyntaxError, "number of columns does not match number of values");
+                    return Err(at(error, self.position(ast::Spanned::span(query.as_ref()))));
+                }
+                Ok(values.into_iter().map(Some).collect())
+            }
+        }
     }
 }
 

@@ -77,6 +77,8 @@ pub(crate) struct Binder<'a> {
     /// Aggregates over columns of a surrounding query alone, which are that query's: the column
     /// that stands for each, and the call over that query's columns.
     pub(crate) outer_calls: RefCell<Vec<(Column, Expr)>>,
+    /// WITH before INSERT, UPDATE or DELETE: in sight of the whole statement.
+    pub(crate) before: Ctes,
     aliases: RefCell<HashMap<String, usize>>,
     depth: Cell<usize>,
 }
@@ -90,9 +92,25 @@ impl<'a> Binder<'a> {
             parameters: RefCell::new(parameters.to_vec()),
             reads: RefCell::default(),
             outer_calls: RefCell::default(),
+            before: Ctes::default(),
             aliases: RefCell::default(),
             depth: Cell::new(0),
         }
+    }
+
+    /// Binds with another binder as a part of what this one binds: no names of theirs meet.
+    pub(super) fn lend<T>(&self, other: &Binder<'_>, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        other.aliases.swap(&self.aliases);
+        other.depth.set(self.depth.get());
+        let result = work();
+        other.aliases.swap(&self.aliases);
+        for read in other.reads.borrow().iter() {
+            let mut reads = self.reads.borrow_mut();
+            if !reads.contains(read) {
+                reads.push(*read);
+            }
+        }
+        result
     }
 
     /// A name for a relation or column of the plan that nothing else has.

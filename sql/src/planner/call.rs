@@ -330,6 +330,9 @@ impl Binder<'_> {
         distinct: bool,
     ) -> Result<(Arc<datafusion::logical_expr::AggregateUDF>, Vec<Expr>, PgType)> {
         let overload = aggregates::resolve(name, &args)?;
+        if distinct && name == "approx_percentile" {
+            return Err(Error::unsupported("DISTINCT in approx_percentile"));
+        }
         let mut exprs = Vec::with_capacity(args.len());
         for (arg, ty) in args.into_iter().zip(&overload.args) {
             let expr = self.coerce(arg, ty, Cast::Explicit)?.expr;
@@ -377,6 +380,9 @@ impl Binder<'_> {
             return Err(Error::unsupported("DISTINCT in a window function"));
         }
         let inner = Env { no_windows: Some("window function calls"), ..env.clone() };
+        if functions::approximate::is_approximate(name) {
+            return Err(Error::unsupported(format!("{name} as a window function")));
+        }
         let spec = self.window_spec(env, function.over.as_ref())?;
         let (fun, args, ty, cast_to) = if aggregates::is_aggregate(name) {
             let args = self.aggregate_arguments(&inner, name, list, false)?;

@@ -13,7 +13,7 @@ use thalweg_dataflow::plan::RelationId;
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
 
-use super::binder::{Binder, Env, at, fold, name_parts};
+use super::binder::{Binder, Ctes, Env, at, fold, name_parts};
 use super::change_by_key::{ByKey, by_key};
 use super::from::RelationSource;
 use super::names::output_name;
@@ -118,10 +118,6 @@ impl RowScope {
         Ok(RowScope { schema: Arc::new(schema), scope })
     }
 
-    pub(super) fn env<'s>(&'s self, clause: &'static str) -> Env<'s> {
-        env(&self.scope, clause)
-    }
-
     /// What names mean in it.
     pub(super) fn names(&self) -> &Scope {
         &self.scope
@@ -133,6 +129,7 @@ impl RowScope {
     }
 }
 
+/// What an expression sees that no WITH is around.
 pub(super) fn env<'s>(scope: &'s Scope, clause: &'static str) -> Env<'s> {
     Env {
         scope,
@@ -155,7 +152,7 @@ impl Planner {
         settings: &Settings,
         parameters: &[Option<PgType>],
     ) -> Result<BoundInsert> {
-        let binder = Binder::new(resolver, settings, parameters);
+        let binder = Binder::new(resolver, settings, parameters).behind(insert.with.as_ref())?;
         let places = places(target, insert.columns.as_deref())?;
         let rows = match insert.source.as_deref() {
             None => Rows::Values(vec![binder.row(target, &[], &[])?]),
@@ -164,11 +161,11 @@ impl Planner {
         let update = match &insert.conflict {
             Some(Conflict { action: ConflictAction::Update(assignments, condition), .. }) => {
                 let scope = RowScope::new(&[(target.visible, target.columns), ("excluded", target.columns)])?;
-                let values =
-                    binder.assigned(target, assignments, &scope.env("UPDATE"), &|place| scope.column(place))?;
+                let values = binder
+                    .assigned(target, assignments, &binder.env(&scope.scope, "UPDATE"), &|place| scope.column(place))?;
                 let condition = match condition {
                     Some(condition) => {
-                        let env = scope.env("WHERE");
+                        let env = binder.env(&scope.scope, "WHERE");
                         Some(binder.condition(&env, condition, "WHERE")?)
                     }
                     None => None,
@@ -197,15 +194,15 @@ impl Planner {
         settings: &Settings,
         parameters: &[Option<PgType>],
     ) -> Result<BoundChange> {
-        let binder = Binder::new(resolver, settings, parameters);
+        let binder = Binder::new(resolver, settings, parameters).behind(update.with.as_ref())?;
         let (plan, scope) = binder.changed_rows(target, &update.from, update.condition.as_ref())?;
         let own = |place: usize| scope.columns[place].expr.clone();
-        let values = binder.assigned(target, &update.assignments, &env(&scope, "UPDATE"), &own)?;
+        let values = binder.assigned(target, &update.assignments, &binder.env(&scope, "UPDATE"), &own)?;
         let mut bound = binder.change(plan, &scope, target, Some(values), update.returning.as_deref())?;
         if update.from.is_empty() {
             let under = (resolver, settings, bound.parameters.as_slice());
             let (set, returning) = (Some(update.assignments.as_slice()), update.returning.as_deref());
-            bound.by_key = by_key(target, update.condition.as_ref(), set, returning, under)?;
+            bound.by_key = by_key(target, update.condition.as_ref(), set, returning, update.with.as_ref(), under)?;
         }
         Ok(bound)
     }
@@ -219,12 +216,13 @@ impl Planner {
         settings: &Settings,
         parameters: &[Option<PgType>],
     ) -> Result<BoundChange> {
-        let binder = Binder::new(resolver, settings, parameters);
+        let binder = Binder::new(resolver, settings, parameters).behind(delete.with.as_ref())?;
         let (plan, scope) = binder.changed_rows(target, &delete.using, delete.condition.as_ref())?;
         let mut bound = binder.change(plan, &scope, target, None, delete.returning.as_deref())?;
         if delete.using.is_empty() {
             let under = (resolver, settings, bound.parameters.as_slice());
-            bound.by_key = by_key(target, delete.condition.as_ref(), None, delete.returning.as_deref(), under)?;
+            let returning = delete.returning.as_deref();
+            bound.by_key = by_key(target, delete.condition.as_ref(), None, returning, delete.with.as_ref(), under)?;
         }
         Ok(bound)
     }
@@ -249,7 +247,7 @@ impl Planner {
         settings: &Settings,
     ) -> Result<Expr> {
         let binder = Binder::new(resolver, settings, &[]);
-        let env = scope.env("check constraints");
+        let env = env(&scope.scope, "check constraints");
         let condition = binder.condition(&env, expr, "CHECK")?;
         settled(binder)?;
         Ok(condition)
@@ -274,6 +272,19 @@ pub(crate) fn column_place(target: &Target<'_>, column: &ColumnName) -> Result<u
         let message = format!("column \"{}\" of relation \"{}\" does not exist", column.name, target.name);
         at(Error::new(SqlState::UndefinedColumn, message), column.at)
     })
+}
+
+impl<'b> Binder<'b> {
+    /// For a statement with this WITH before it.
+    pub(super) fn behind(mut self, with: Option<&ast::With>) -> Result<Binder<'b>> {
+        self.before = self.with(with, None, &Ctes::default())?;
+        Ok(self)
+    }
+
+    /// What an expression of the statement sees.
+    pub(super) fn env<'s>(&self, scope: &'s Scope, clause: &'static str) -> Env<'s> {
+        Env { ctes: self.before.clone(), ..env(scope, clause) }
+    }
 }
 
 impl Binder<'_> {
@@ -306,12 +317,12 @@ impl Binder<'_> {
         });
         let mut scope = Scope { columns: columns.collect(), tables: vec![target.visible.to_string()] };
         if !others.is_empty() {
-            let others = self.from(others, None, &Vec::new().into())?;
+            let others = self.from(others, None, &self.before)?;
             plan = LogicalPlanBuilder::from(plan).cross_join(others.plan)?.build()?;
             scope.extend(others.scope)?;
         }
         if let Some(condition) = condition {
-            let env = env(&scope, "WHERE");
+            let env = self.env(&scope, "WHERE");
             let condition = self.condition(&env, condition, "WHERE")?;
             plan = LogicalPlan::Filter(Filter::try_new(condition, plan.into())?);
         }
@@ -390,7 +401,7 @@ impl Binder<'_> {
     }
 
     pub(super) fn returning(&self, items: &[ast::SelectItem], scope: &Scope) -> Result<Returning> {
-        let env = env(scope, "RETURNING");
+        let env = self.env(scope, "RETURNING");
         let (mut exprs, mut fields) = (Vec::new(), Vec::new());
         let mut push = |name: String, typed: Typed| -> Result<()> {
             let typed = self.settled(typed)?;

@@ -38,22 +38,26 @@ pub(super) fn by_key(
     condition: Option<&ast::Expr>,
     set: Option<&[Assignment]>,
     returning: Option<&[ast::SelectItem]>,
+    with: Option<&ast::With>,
     (resolver, settings, parameters): (&dyn Resolver, &Settings, &[PgType]),
 ) -> Result<Option<ByKey>> {
     let (Some(condition), false) = (condition, target.keys.is_empty()) else { return Ok(None) };
     let types: Vec<Option<PgType>> = parameters.iter().cloned().map(Some).collect();
-    let binder = Binder::new(resolver, settings, &types);
+    let binder = Binder::new(resolver, settings, &types).behind(with)?;
     let scope = RowScope::new(&[(target.visible, target.columns)])?;
-    let condition = binder.condition(&scope.env("WHERE"), condition, "WHERE")?;
+    let condition = binder.condition(&binder.env(scope.names(), "WHERE"), condition, "WHERE")?;
     let given: BTreeMap<usize, Expr> =
         split_conjunction(&condition).into_iter().filter_map(|part| equality(part, target)).collect();
     let is_given = |columns: &Vec<usize>| columns.iter().all(|column| given.contains_key(column));
     let Some(key) = target.keys.iter().position(is_given) else { return Ok(None) };
     let values = target.keys[key].iter().filter_map(|column| Some((*column, given.get(column)?.clone()))).collect();
     let set = match set {
-        Some(assignments) => {
-            Some(binder.assigned(target, assignments, &scope.env("UPDATE"), &|place| scope.column(place))?)
-        }
+        Some(assignments) => Some(binder.assigned(
+            target,
+            assignments,
+            &binder.env(scope.names(), "UPDATE"),
+            &|place| scope.column(place),
+        )?),
         None => None,
     };
     let returning = returning.map(|items| binder.returning(items, scope.names())).transpose()?;

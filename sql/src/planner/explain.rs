@@ -1,7 +1,7 @@
 //! EXPLAIN: a view's dataflow and a query's plan as trees of text.
 
 use arrow::datatypes::SchemaRef;
-use thalweg_dataflow::plan::{Call, JoinKind, Op, Plan, RelationId, SortColumn};
+use thalweg_dataflow::plan::{Call, Function, JoinKind, Op, Plan, RelationId, SortColumn};
 
 use super::Bound;
 use super::deparse::{expression, readable};
@@ -131,6 +131,10 @@ fn call(call: &Call, input: &Plan) -> String {
         _ => input.schema.field(place).name().clone(),
     };
     let argument = call.argument.map_or_else(|| "*".to_string(), column);
+    let argument = match call.function {
+        Function::ApproxPercentile(fraction) => format!("{argument}, {}", f64::from_bits(fraction)),
+        _ => argument,
+    };
     let distinct = if call.distinct { "DISTINCT " } else { "" };
     let filter = call.filter.map_or_else(String::new, |filter| format!(" FILTER (WHERE {})", column(filter)));
     format!("{}({distinct}{argument}){filter}", call.function.name())

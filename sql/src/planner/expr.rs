@@ -254,10 +254,11 @@ impl Binder<'_> {
                 let whole = Typed::constant(ScalarValue::Utf8(Some(text)), PgType::Varchar(None)).at(typed.at);
                 return self.coerce(whole, target, Cast::Explicit);
             }
-            Expr::Literal(ScalarValue::Utf8(Some(text)), _) => literal(
-                functions::read_literal(target, &text, &self.settings.zone, self.settings.now, self.settings.view)?,
-                target,
-            ),
+            Expr::Literal(ScalarValue::Utf8(Some(text)), _) => {
+                let zone = self.settings.literal_zone.as_ref().unwrap_or(&self.settings.zone);
+                let value = functions::read_literal(target, &text, zone, self.settings.now, self.settings.view)?;
+                literal(value, target)
+            }
             Expr::Literal(_, _) => literal(null(target), target),
             // An output column of a subquery that is an unknown literal: text.
             other => {

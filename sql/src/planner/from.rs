@@ -208,6 +208,9 @@ impl Binder<'_> {
         {
             return self.derived(bound.clone(), visible(own), columns);
         }
+        if let Some(named) = self.resolver.named_query(schema, own)? {
+            return self.derived(self.named_query(&named)?, visible(own), columns);
+        }
         let relation = self.resolver.relation(schema, own)?.ok_or_else(|| {
             let full = parts.join(".");
             Error::new(SqlState::UndefinedTable, format!("relation \"{full}\" does not exist"))

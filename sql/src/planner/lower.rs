@@ -17,7 +17,7 @@ use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext
 use datafusion::logical_expr::{Distinct, Expr, ExprSchemable, LogicalPlan};
 use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
-use thalweg_dataflow::plan::{Call, Op, Plan};
+use thalweg_dataflow::plan::{Call, Function, Op, Plan};
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result};
 
@@ -26,6 +26,7 @@ use super::expand::Expand;
 use super::factor::conjuncts;
 use super::from::RelationSource;
 use super::functions::aggregates::engine_function;
+use super::functions::approximate::Approximate;
 use super::groups;
 use super::guard::guard;
 use super::join::constants;
@@ -126,6 +127,11 @@ fn expand(node: &Expand) -> Result<Plan> {
     Ok(Plan { op, schema: schema_of(output) })
 }
 
+/// The engine's own function for one of DataFusion's.
+fn maintained(function: &datafusion::logical_expr::AggregateUDF) -> Option<Function> {
+    Approximate::engine_function(function).or_else(|| engine_function(function.name()))
+}
+
 /// Whether the engine keeps all of these aggregates up to date row by row.
 fn is_maintained(aggregate: &datafusion::logical_expr::Aggregate) -> bool {
     aggregate.aggr_expr.iter().all(|expr| {
@@ -134,7 +140,7 @@ fn is_maintained(aggregate: &datafusion::logical_expr::Aggregate) -> bool {
             other => other,
         };
         let Expr::AggregateFunction(call) = call else { return false };
-        engine_function(call.func.name()).is_some() && call.params.order_by.is_empty() && call.params.args.len() == 1
+        maintained(&call.func).is_some() && call.params.order_by.is_empty() && call.params.args.len() == 1
     })
 }
 
@@ -221,7 +227,7 @@ fn call(expr: &Expr, columns: &mut Columns<'_>) -> Result<(Call, PgType)> {
     };
     let Expr::AggregateFunction(call) = inner else { return Err(refused(&format!("the aggregate {inner}"))) };
     let name = call.func.name();
-    let function = engine_function(name).ok_or_else(|| refused(&format!("the aggregate function {name}")))?;
+    let function = maintained(&call.func).ok_or_else(|| refused(&format!("the aggregate function {name}")))?;
     if !call.params.order_by.is_empty() {
         return Err(refused("ORDER BY in an aggregate"));
     }

@@ -27,6 +27,7 @@ mod guard;
 mod join;
 mod limit;
 mod lower;
+mod named_query;
 mod names;
 mod operator;
 mod outer_call;
@@ -62,6 +63,7 @@ pub(crate) use expand::Expand;
 pub use explain::{explain_query, explain_view};
 pub(crate) use from::RelationSource;
 pub(crate) use guard::{can_fail, guard};
+pub use named_query::NamedQuery;
 pub(crate) use names::output_name;
 pub(crate) use recursive_query::{RecursiveQuery, WorkingTable};
 pub(crate) use typed::literal;
@@ -118,6 +120,16 @@ impl fmt::Debug for Relation {
 pub trait Resolver: Send + Sync {
     /// What this name means; without a schema the search path decides. `None`: no such relation.
     fn relation(&self, schema: Option<&str>, name: &str) -> Result<Option<Relation>>;
+
+    /// The query that this name stands for, if it is that of a view that is not materialized.
+    fn named_query(&self, _schema: Option<&str>, _name: &str) -> Result<Option<NamedQuery>> {
+        Ok(None)
+    }
+
+    /// The same catalog under another search path.
+    fn within(&self, _path: &[String]) -> Option<Box<dyn Resolver + '_>> {
+        None
+    }
 }
 
 /// The settings of a session that give a statement its meaning.
@@ -125,6 +137,8 @@ pub trait Resolver: Send + Sync {
 pub struct Settings {
     /// `TimeZone`: an IANA name, `UTC` or a fixed offset.
     pub zone: String,
+    /// What stands for it where a literal is read: a named query's is that of its CREATE VIEW.
+    pub literal_zone: Option<String>,
     /// The statement's clock reading, microseconds since 1970 UTC: `now()`.
     pub now: i64,
     /// `current_user`.
@@ -146,6 +160,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             zone: "UTC".into(),
+            literal_zone: None,
             now: 0,
             user: "thalweg".into(),
             database: "thalweg".into(),

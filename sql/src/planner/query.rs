@@ -43,10 +43,7 @@ impl Binder<'_> {
                 let right = self.set_expr(right, outer, ctes)?;
                 self.set_operation(left, *op, *set_quantifier, right)
             }
-            SetExpr::Table(table) => {
-                let name = table.table_name.clone().unwrap_or_default();
-                Err(Error::unsupported(format!("TABLE {name}")).hint(format!("Write SELECT * FROM {name}.")))
-            }
+            SetExpr::Table(_) => Err(Error::internal("TABLE is a SELECT when it is read")),
             _ => Err(Error::unsupported("a data-changing statement in a query")),
         })
     }

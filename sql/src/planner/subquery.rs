@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::ast::{self, BinaryOperator};
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
 
-use super::binder::{Binder, BoundQuery, Env};
+use super::binder::{Binder, BoundQuery, Env, OutputColumn};
 use super::functions;
 use super::typed::Typed;
 
@@ -31,6 +31,21 @@ impl Binder<'_> {
         };
         let value = functions::nullable(Expr::ScalarSubquery(wrap(bound.plan)), &ty);
         Ok(Typed::new(value, ty))
+    }
+
+    /// `(SELECT ...)` as a row: a value for each of its columns, null where it has no row.
+    ///
+    /// Each is a subquery of its own; where the query leaves open which row it gives (LIMIT without
+    /// ORDER BY), they may be of different ones.
+    pub(super) fn row_subquery(&self, env: &Env<'_>, query: &ast::Query) -> Result<Vec<Typed>> {
+        let bound = self.settled_query(self.subquery(env, query)?)?;
+        let value = |column: &OutputColumn| {
+            let plan = LogicalPlanBuilder::from(bound.plan.clone());
+            let plan = plan.project([Expr::Column(column.column.clone())])?.build()?;
+            let ty = column.ty.clone().unwrap_or(PgType::Text);
+            Ok(Typed::new(functions::nullable(Expr::ScalarSubquery(wrap(plan)), &ty), ty))
+        };
+        bound.columns.iter().map(value).collect()
     }
 
     /// `[NOT] EXISTS (SELECT ...)`.

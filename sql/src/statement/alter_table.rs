@@ -34,6 +34,12 @@ pub(crate) async fn run(session: &mut Session, alter: &AlterTable) -> Result<Out
         }
         return Err(Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist")));
     };
+    if matches!(object.data, ObjectData::StoredSource(_)) {
+        return Err(Error::unsupported(format!(
+            "altering table \"{}\", which stores what a connector reads,",
+            object.name
+        )));
+    }
     if object.table().is_none() {
         return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a table", object.name)));
     }

@@ -2,12 +2,15 @@
 //!
 //! Promises: what the connector refuses leaves nothing behind. Reads no row.
 
+use std::sync::Arc;
+
 use thalweg_dataflow::error::{Error, Result};
-use thalweg_dataflow::source::{Column, SourceDefinition};
+use thalweg_dataflow::source::{Column, Source, SourceDefinition};
 use thalweg_dataflow::types::PgType;
 
 use super::{already_exists, creation_schema, refuse_in_block, skipping};
 use crate::catalog::{Object, ObjectData};
+use crate::database::Database;
 use crate::parser::CreateSource;
 use crate::session::{Outcome, Session};
 
@@ -25,23 +28,7 @@ pub(crate) async fn run(session: &mut Session, create: &CreateSource) -> Result<
         session.notice(skipping(&name));
         return Ok(Outcome::Done("CREATE SOURCE".into()));
     }
-    let mut definition = SourceDefinition {
-        name: name.clone(),
-        columns: create.columns.clone(),
-        includes: create.includes.clone(),
-        options: create.options.clone(),
-        format: create.format.clone(),
-        start: Default::default(),
-    };
-    let connectors = database.0.connectors.clone();
-    let (source, definition) = tokio::task::spawn_blocking(move || {
-        let source = connectors.create_source(&definition)?;
-        definition.start = source.start()?;
-        Ok::<_, Error>((source, definition))
-    })
-    .await
-    .map_err(|error| Error::internal(format!("the connector broke off: {error}")))??;
-
+    let (source, definition) = open(&database, create).await?;
     let mut next = (*database.published()).clone();
     let oid = next.catalog.allocate();
     let columns = columns_of(&source.schema());
@@ -55,6 +42,26 @@ pub(crate) async fn run(session: &mut Session, create: &CreateSource) -> Result<
         return Err(error);
     }
     Ok(Outcome::Done("CREATE SOURCE".into()))
+}
+
+/// Opens a source that is to be made, and resolves its start.
+pub(super) async fn open(database: &Database, create: &CreateSource) -> Result<(Arc<dyn Source>, SourceDefinition)> {
+    let mut definition = SourceDefinition {
+        name: create.name.name.clone(),
+        columns: create.columns.clone(),
+        includes: create.includes.clone(),
+        options: create.options.clone(),
+        format: create.format.clone(),
+        start: Default::default(),
+    };
+    let connectors = database.0.connectors.clone();
+    tokio::task::spawn_blocking(move || {
+        let source = connectors.create_source(&definition)?;
+        definition.start = source.start()?;
+        Ok::<_, Error>((source, definition))
+    })
+    .await
+    .map_err(|error| Error::internal(format!("the connector broke off: {error}")))?
 }
 
 /// The columns that a schema declares.

@@ -49,11 +49,21 @@ pub(crate) async fn run(session: &mut Session, create: &CreateTable) -> Result<O
         schema,
         name,
         columns: create.columns.clone(),
-        data: ObjectData::Table(Table { relation: None, defaults: create.defaults.clone(), constraints: Vec::new() }),
+        data: ObjectData::Table(Table {
+            relation: None,
+            defaults: create.defaults.clone(),
+            constraints: Vec::new(),
+            indexes: Vec::new(),
+        }),
     };
     let constraints = constraints(&create.constraints, Vec::new(), &mut object, &mut next.catalog)?;
     check_expressions(session, &object, &create.defaults, &constraints)?;
-    object.data = ObjectData::Table(Table { relation: None, defaults: create.defaults.clone(), constraints });
+    object.data = ObjectData::Table(Table {
+        relation: None,
+        defaults: create.defaults.clone(),
+        constraints,
+        indexes: Vec::new(),
+    });
     let definition = object.table_definition().ok_or_else(|| Error::internal("a table without a definition"))?;
     let relation = object.relation();
     next.catalog.put(object);
@@ -103,8 +113,7 @@ pub(super) fn constraints(
         };
         let is_index = matches!(rule, Rule::Unique { .. });
         let taken = |name: &str| {
-            made.iter().any(|known| known.name == name)
-                || (is_index && catalog.find(Some(&object.schema), name, &[]).is_some())
+            made.iter().any(|known| known.name == name) || (is_index && catalog.is_taken(&object.schema, name))
         };
         let name = match &constraint.name {
             Some(name) if made.iter().any(|known| known.name == *name) => {
@@ -161,7 +170,7 @@ pub(super) fn columns_in(text: &str) -> Result<BTreeSet<String>> {
 
 /// PostgreSQL's name for a constraint: `table_columns_label`, the longer part cut to fit, and a
 /// number behind where it is taken.
-fn chosen_name(table: &str, columns: &[String], label: &str, taken: &dyn Fn(&str) -> bool) -> String {
+pub(super) fn chosen_name(table: &str, columns: &[String], label: &str, taken: &dyn Fn(&str) -> bool) -> String {
     for number in 0_usize.. {
         let label = if number == 0 { label.to_string() } else { format!("{label}{number}") };
         let (mut first, mut second) = (table.to_string(), columns.join("_"));

@@ -5,7 +5,7 @@
 //! restart goes on with it. OR REPLACE builds beside under a number of its own and swaps when
 //! complete: the oid stays and the old view is served meanwhile.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use thalweg_dataflow::engine::{Build, BuildState, ViewDefinition};
@@ -53,22 +53,15 @@ pub(crate) async fn run(session: &mut Session, create: &CreateView, text: &str, 
     let columns = named(columns_of(&bound.schema), &create.columns)?;
     let mut plan = Planner.lower(&bound)?;
     plan.schema = schema_of(&columns);
-    let body = ViewBody {
-        relation: 0,
-        text: create.text.clone(),
-        settings: ["TimeZone", "search_path"]
-            .iter()
-            .filter_map(|name| Some((name.to_string(), session.settings.get(name).ok()?.to_string())))
-            .collect(),
-        reads,
-        options: create.options.clone(),
-    };
+    let (text, settings) = (create.text.clone(), meaning(session));
+    let body = ViewBody { relation: 0, text, settings, reads, options: create.options.clone() };
     let (entered, mut build) = enter(session, create, &schema, body, columns, plan, &view.published).await?;
     let mut patience = guard.clone();
+    let what = format!("materialized view \"{name}\"");
     let built = tokio::select! {
         biased;
         stopped = patience.stopped() => Err(stopped),
-        built = wait(session, name, &mut build) => built,
+        built = wait(session, &what, &mut build) => built,
     };
     match built {
         Ok(()) => entered.complete().await.map(|()| Outcome::Done(TAG.into())),
@@ -77,6 +70,12 @@ pub(crate) async fn run(session: &mut Session, create: &CreateView, text: &str, 
             Err(error)
         }
     }
+}
+
+/// The settings that give a stored query its meaning.
+pub(super) fn meaning(session: &Session) -> BTreeMap<String, String> {
+    let setting = |name: &str| Some((name.to_string(), session.settings.get(name).ok()?.to_string()));
+    ["TimeZone", "search_path"].into_iter().filter_map(setting).collect()
 }
 
 fn check_options(create: &CreateView) -> Result<()> {
@@ -148,21 +147,22 @@ fn named(mut columns: Vec<Column>, names: &[String]) -> Result<Vec<Column>> {
     }
 }
 
-/// A view in the catalog whose build runs. Dropped before it is complete, it takes itself away.
-struct Entered {
-    database: Database,
-    oid: u32,
-    relation: RelationId,
-    settled: bool,
+/// A view, or a table that stores a source, in the catalog while its build runs. Dropped before it is
+/// complete, it takes itself away.
+pub(super) struct Entered {
+    pub(super) database: Database,
+    pub(super) oid: u32,
+    pub(super) relation: RelationId,
+    pub(super) settled: bool,
 }
 
 impl Entered {
-    async fn complete(mut self) -> Result<()> {
+    pub(super) async fn complete(mut self) -> Result<()> {
         self.settled = true;
         complete(&self.database, self.oid, self.relation).await
     }
 
-    async fn abandon(mut self) -> Result<()> {
+    pub(super) async fn abandon(mut self) -> Result<()> {
         self.settled = true;
         abandon(&self.database, self.oid, self.relation).await
     }
@@ -229,7 +229,7 @@ async fn enter(
 }
 
 /// Everything that was bound must still mean the same, and stay.
-fn still_there(current: &Published, bound_over: &Published, reads: &[u32]) -> Result<()> {
+pub(super) fn still_there(current: &Published, bound_over: &Published, reads: &[u32]) -> Result<()> {
     for oid in reads {
         let (before, now) = (bound_over.catalog.get(*oid), current.catalog.get(*oid));
         match (before, now) {
@@ -237,7 +237,8 @@ fn still_there(current: &Published, bound_over: &Published, reads: &[u32]) -> Re
                 let text = format!("materialized view \"{}\" is being replaced", before.name);
                 return Err(Error::new(SqlState::ObjectNotInPrerequisiteState, text));
             }
-            (Some(before), Some(now)) if before.relation() == now.relation() => {}
+            (Some(before), Some(now))
+                if before.relation() == now.relation() && before.named_query() == now.named_query() => {}
             (Some(before), _) => {
                 return Err(Error::new(
                     SqlState::UndefinedTable,
@@ -251,7 +252,7 @@ fn still_there(current: &Published, bound_over: &Published, reads: &[u32]) -> Re
 }
 
 /// Follows a build to its end, with notices.
-async fn wait(session: &Session, name: &str, build: &mut Build) -> Result<()> {
+pub(super) async fn wait(session: &Session, what: &str, build: &mut Build) -> Result<()> {
     let mut notices = tokio::time::interval(NOTICE_EVERY);
     notices.tick().await;
     loop {
@@ -263,21 +264,21 @@ async fn wait(session: &Session, name: &str, build: &mut Build) -> Result<()> {
         }
         tokio::select! {
             changed = build.state.changed() => if changed.is_err() {
-                return Err(Error::new(SqlState::ObjectNotInPrerequisiteState, format!("materialized view \"{name}\" was dropped while it was being built")));
+                return Err(Error::new(SqlState::ObjectNotInPrerequisiteState, format!("{what} was dropped while it was being built")));
             },
-            _ = notices.tick() => session.notice(progress(name, &state)),
+            _ = notices.tick() => session.notice(progress(what, &state)),
         }
     }
 }
 
-fn progress(name: &str, state: &BuildState) -> Error {
+fn progress(what: &str, state: &BuildState) -> Error {
     let (done, eta) = match state {
         BuildState::Building { done, eta } => (*done, *eta),
         BuildState::Live | BuildState::Failed(_) => (1.0, None),
     };
     let percent = (done.clamp(0.0, 1.0) * 100.0).floor();
     let left = eta.map_or(String::new(), |eta| format!(", about {} left", spoken(eta)));
-    Error::new(SqlState::SuccessfulCompletion, format!("building materialized view \"{name}\": {percent:.0} %{left}"))
+    Error::new(SqlState::SuccessfulCompletion, format!("building {what}: {percent:.0} %{left}"))
 }
 
 /// `5 s`, `3 min 20 s`, `2 h 5 min`.
@@ -313,6 +314,12 @@ async fn abandon(database: &Database, oid: u32, relation: RelationId) -> Result<
     let _turn = database.0.ddl.lock().await;
     let mut next = (*database.published()).clone();
     let Some(mut object) = next.catalog.get(oid).cloned() else { return Ok(()) };
+    if matches!(object.data, ObjectData::StoredSource(_)) {
+        next.catalog.remove(oid);
+        next.sources.remove(&oid);
+        database.publish(next).await?;
+        return database.0.engine.remove(object.relations()).await;
+    }
     let ObjectData::View(view) = &mut object.data else { return Ok(()) };
     if view.body.relation == relation.0 {
         next.catalog.remove(oid);
@@ -329,8 +336,11 @@ async fn abandon(database: &Database, oid: u32, relation: RelationId) -> Result<
 /// After a start: follows the builds that a restart interrupted.
 pub(crate) fn resume(database: &Database) {
     let published = database.published();
-    for object in published.catalog.objects().filter(|object| object.kind() == ObjectKind::View) {
-        for relation in object.relations() {
+    let is_built =
+        |object: &&Object| object.kind() == ObjectKind::View || matches!(object.data, ObjectData::StoredSource(_));
+    for object in published.catalog.objects().filter(is_built) {
+        let source = object.source().map(|(id, _)| id);
+        for relation in object.relations().into_iter().filter(|relation| Some(*relation) != source) {
             tokio::spawn(follow(database.clone(), object.oid, relation));
         }
     }

@@ -13,10 +13,16 @@ use crate::catalog::{Object, ObjectData, Rule, Table};
 pub(crate) fn create_statement(object: &Object, connectors: &dyn Connectors) -> String {
     let name = quoted(&object.name);
     match &object.data {
-        ObjectData::Source(definition) => source(&name, definition, connectors),
+        ObjectData::Source(definition) => source("SOURCE", &name, definition, connectors),
+        ObjectData::StoredSource(stored) => source("TABLE", &name, &stored.definition, connectors),
         ObjectData::View(view) => {
             let names: Vec<String> = object.columns.iter().map(|column| quoted(&column.name)).collect();
             format!("CREATE MATERIALIZED VIEW {name} ({}) AS\n{}", names.join(", "), view.body.text)
+        }
+        ObjectData::NamedQuery(query) => {
+            let names: Vec<String> = object.columns.iter().map(|column| quoted(&column.name)).collect();
+            let names = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
+            format!("CREATE VIEW {name}{names} AS\n{}", query.text)
         }
         ObjectData::Table(definition) => table(&name, &object.columns, definition),
         ObjectData::Files(definition) => {
@@ -35,8 +41,8 @@ pub(crate) fn create_statement(object: &Object, connectors: &dyn Connectors) -> 
     }
 }
 
-fn source(name: &str, definition: &SourceDefinition, connectors: &dyn Connectors) -> String {
-    let mut text = format!("CREATE SOURCE {name}");
+fn source(what: &str, name: &str, definition: &SourceDefinition, connectors: &dyn Connectors) -> String {
+    let mut text = format!("CREATE {what} {name}");
     let lines = column_lines(&definition.columns);
     if !lines.is_empty() {
         let _ = write!(text, " (\n{}\n)", lines.join(",\n"));
@@ -70,7 +76,14 @@ fn table(name: &str, columns: &[Column], table: &Table) -> String {
     for constraint in &table.constraints {
         lines.push(format!("  CONSTRAINT {} {}", quoted(&constraint.name), rule(columns, &constraint.rule)));
     }
-    format!("CREATE TABLE {name} (\n{}\n)", lines.join(",\n"))
+    let mut text = format!("CREATE TABLE {name} (\n{}\n)", lines.join(",\n"));
+    for index in &table.indexes {
+        let unique = if index.unique { "UNIQUE " } else { "" };
+        let column = |(place, order): &(usize, String)| Some(format!("{}{order}", quoted(&columns.get(*place)?.name)));
+        let of: Vec<String> = index.columns.iter().filter_map(column).collect();
+        let _ = write!(text, ";\nCREATE {unique}INDEX {} ON {name} ({})", quoted(&index.name), of.join(", "));
+    }
+    text
 }
 
 /// What a constraint says, as `pg_get_constraintdef` prints it.

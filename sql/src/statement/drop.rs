@@ -1,4 +1,4 @@
-//! DROP SOURCE, MATERIALIZED VIEW, TABLE.
+//! DROP SOURCE, VIEW, MATERIALIZED VIEW, TABLE.
 //!
 //! Promises: all names of one statement go or none; dependants are 2BP01 or, with CASCADE, go too
 //! and are named in a notice. Words as PostgreSQL words them.
@@ -6,7 +6,7 @@
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use super::refuse_in_block;
-use crate::catalog::{Catalog, Object, ObjectData, did_you_mean};
+use crate::catalog::{Catalog, Object, ObjectData, PUBLIC, did_you_mean};
 use crate::parser::{Drop, Name, ObjectKind};
 use crate::session::{Outcome, Session};
 
@@ -54,6 +54,10 @@ pub(crate) async fn run(session: &mut Session, drop: &Drop) -> Result<Outcome> {
 pub(crate) fn find<'a>(session: &Session, catalog: &'a Catalog, kind: ObjectKind, name: &Name) -> Result<&'a Object> {
     let path = session.settings.search_path();
     let Some(object) = catalog.find(name.schema.as_deref(), &name.name, &path) else {
+        if catalog.index(name.schema.as_deref().unwrap_or(PUBLIC), &name.name).is_some() {
+            let message = format!("\"{}\" is not a {}", name.name, kind.word());
+            return Err(Error::new(SqlState::WrongObjectType, message).hint("Use DROP INDEX to remove an index."));
+        }
         let error = Error::new(SqlState::UndefinedTable, format!("{} \"{name}\" does not exist", kind.word()));
         let candidates = catalog.objects().filter(|object| object.kind() == kind).map(|object| object.name.as_str());
         return Err(did_you_mean(error, kind.word(), &name.name, candidates));

@@ -11,9 +11,12 @@ pub(crate) mod definition;
 pub(crate) mod drop;
 pub(crate) mod explain;
 pub(crate) mod external_table;
+pub(crate) mod index;
+pub(crate) mod named_query;
 pub(crate) mod query;
 pub(crate) mod resolve;
 pub(crate) mod show;
+pub(crate) mod stored_source;
 
 use std::sync::Arc;
 
@@ -63,8 +66,12 @@ pub(crate) async fn execute(
         Kind::Query(query) => query::run(session, query, prepared, &parameters).await,
         Kind::CreateSource(create) => create_source::run(session, create).await,
         Kind::CreateView(create) => create_view::run(session, create, prepared.statement.request(), guard).await,
+        Kind::CreateNamedQuery(create) => named_query::run(session, create, prepared.statement.request()).await,
         Kind::CreateExternalTable(create) => external_table::run(session, create).await,
         Kind::CreateTable(create) => create_table::run(session, create).await,
+        Kind::CreateStoredSource(create) => stored_source::run(session, create, guard).await,
+        Kind::CreateIndex(create) => index::create(session, create).await,
+        Kind::DropIndex(drop) => index::drop(session, drop).await,
         Kind::AlterTable(alter) => alter_table::run(session, alter).await,
         Kind::Insert(_) | Kind::Update(_) | Kind::Delete(_) => change::run(session, prepared, &parameters, guard).await,
         Kind::Truncate(truncate) => change::truncate(session, truncate, guard).await,

@@ -20,6 +20,7 @@ use crate::system::{self, SystemTables};
 pub(crate) fn planning(session: &Session, text: &str, view: bool) -> Settings {
     Settings {
         zone: session.settings.zone().into(),
+        literal_zone: None,
         now: session.now(),
         user: session.user.clone(),
         database: crate::database::DATABASE.into(),

@@ -16,7 +16,9 @@ use thalweg_dataflow::source::Column;
 
 use crate::catalog::{Object, ObjectData, PUBLIC, SYSTEM_SCHEMAS, did_you_mean};
 use crate::database::{Database, Published};
-use crate::planner::{Relation, Resolver};
+use crate::parser::{ObjectKind, parse_query};
+use crate::planner::{NamedQuery, Relation, Resolver};
+use crate::settings::SessionSettings;
 use crate::system::SystemTables;
 
 /// See the module.
@@ -60,13 +62,14 @@ impl<'a> Names<'a> {
                 source: source.clone(),
                 start: definition.start.clone(),
             }),
-            ObjectData::View(_) => {
+            ObjectData::View(_) | ObjectData::StoredSource(_) => {
                 self.complete(object)?;
                 Some(Relation::View { id: object.relation(), name, schema: schema_of(&object.columns) })
             }
             ObjectData::Table(_) => {
                 object.table_definition().map(|table| Relation::View { id: table.id, name, schema: table.schema })
             }
+            ObjectData::NamedQuery(_) => None,
             ObjectData::Files(_) => match self.published.files.get(&object.oid) {
                 Some(scan) => Some(Relation::Files { name, scan: scan.clone() }),
                 None => return Err(Error::internal(format!("external table \"{name}\" was not opened"))),
@@ -78,16 +81,44 @@ impl<'a> Names<'a> {
     fn complete(&self, object: &Object) -> Result<()> {
         let Some(status) = &self.status else { return Ok(()) };
         match status.views.get(&object.relation()).map(|view| &view.state) {
-            Some(BuildState::Building { done, .. }) => Err(being_built(&object.name, *done)),
+            Some(BuildState::Building { done, .. }) => Err(being_built(object, *done)),
             Some(BuildState::Failed(error)) => Err(error.clone()),
             Some(BuildState::Live) => Ok(()),
             // Entered a moment ago: the engine has published no epoch since.
-            None => Err(being_built(&object.name, 0.0)),
+            None => Err(being_built(object, 0.0)),
         }
     }
 }
 
 impl Resolver for Names<'_> {
+    fn named_query(&self, schema: Option<&str>, name: &str) -> Result<Option<NamedQuery>> {
+        if schema.is_some_and(|schema| schema != PUBLIC) {
+            return Ok(None);
+        }
+        let Some(object) = self.published.catalog.find(schema, name, &self.path) else { return Ok(None) };
+        let Some(stored) = object.named_query() else { return Ok(None) };
+        self.seen.lock().insert(object.oid);
+        let mut settings = SessionSettings::new("");
+        stored.settings.iter().for_each(|(name, value)| settings.restore(name, value));
+        Ok(Some(NamedQuery {
+            name: object.name.clone(),
+            query: parse_query(&stored.text)?,
+            columns: object.columns.clone(),
+            path: settings.search_path(),
+            zone: settings.zone().into(),
+        }))
+    }
+
+    fn within(&self, path: &[String]) -> Option<Box<dyn Resolver + '_>> {
+        Some(Box::new(Names {
+            published: self.published,
+            path: path.to_vec(),
+            status: self.status.clone(),
+            system: self.system,
+            seen: Mutex::default(),
+        }))
+    }
+
     fn relation(&self, schema: Option<&str>, name: &str) -> Result<Option<Relation>> {
         let system = |schema: &str| self.system.and_then(|system| system.table(schema, name)).map(Relation::Virtual);
         match schema {
@@ -106,13 +137,17 @@ impl Resolver for Names<'_> {
 }
 
 /// `materialized view "v" is being built (31 %)`.
-pub(crate) fn being_built(name: &str, done: f64) -> Error {
+pub(crate) fn being_built(object: &Object, done: f64) -> Error {
+    let (kind, name) = (object.kind(), &object.name);
     let percent = (done.clamp(0.0, 1.0) * 100.0).floor();
     Error::new(
         SqlState::ObjectNotInPrerequisiteState,
-        format!("materialized view \"{name}\" is being built ({percent:.0} %)"),
+        format!("{} \"{name}\" is being built ({percent:.0} %)", kind.word()),
     )
-    .hint("Wait until CREATE MATERIALIZED VIEW returns; thalweg.materialized_views shows how far it is.")
+    .hint(match kind {
+        ObjectKind::Table => "Wait until CREATE TABLE returns.",
+        _ => "Wait until CREATE MATERIALIZED VIEW returns; thalweg.materialized_views shows how far it is.",
+    })
 }
 
 /// Adds the nearest name to an error of the binder about a relation.
@@ -178,8 +213,12 @@ pub(crate) async fn open_named_files(
     path: &[String],
 ) -> Result<Arc<Published>> {
     let mut opened: Option<Published> = None;
-    for (schema, name) in names {
-        let Some(object) = published.catalog.find(schema.as_deref(), &name, path) else { continue };
+    let mut objects: Vec<&Object> =
+        names.iter().filter_map(|(schema, name)| published.catalog.find(schema.as_deref(), name, path)).collect();
+    while let Some(object) = objects.pop() {
+        if let Some(query) = object.named_query() {
+            objects.extend(query.reads.iter().filter_map(|oid| published.catalog.get(*oid)));
+        }
         let ObjectData::Files(definition) = &object.data else { continue };
         let known = opened.as_ref().map_or(&published.files, |opened| &opened.files);
         if known.contains_key(&object.oid) {

@@ -20,6 +20,7 @@ pub(crate) fn columns(show: &Show) -> Result<SchemaRef> {
         Show::Setting(name) => text_columns(&[&spelled(name)]),
         Show::Create(..) => text_columns(&["name", "create_sql"]),
         Show::Objects(ObjectKind::Source) => text_columns(&["name", "connector", "status"]),
+        Show::Objects(ObjectKind::NamedQuery) => text_columns(&["name"]),
         Show::Objects(ObjectKind::View) => text_columns(&["name", "status"]),
         Show::Objects(ObjectKind::Table) => text_columns(&["name", "stored_as", "location"]),
     })
@@ -66,6 +67,11 @@ fn objects(session: &Session, kind: ObjectKind) -> Vec<Vec<String>> {
         }
         ObjectData::View(_) => {
             vec![object.name.clone(), view_state(status.views.get(&object.relation()).map(|view| &view.state))]
+        }
+        ObjectData::NamedQuery(_) => vec![object.name.clone()],
+        ObjectData::StoredSource(stored) => {
+            let connector = stored.definition.options.get("connector").cloned().unwrap_or_default();
+            vec![object.name.clone(), "TABLE".into(), connector]
         }
         ObjectData::Table(_) => vec![object.name.clone(), "TABLE".into(), String::new()],
         ObjectData::Files(definition) => {

@@ -30,21 +30,66 @@ fn all(tables: &CatalogTables) -> impl Iterator<Item = (&Object, &Constraint)> {
     })
 }
 
+/// An index as it is shown, a constraint's or one by itself.
+struct ShownIndex<'a> {
+    table: &'a Object,
+    oid: u32,
+    name: &'a str,
+    unique: bool,
+    primary: bool,
+    /// Places of its columns, and what stands behind each.
+    columns: Vec<(usize, &'a str)>,
+}
+
+impl ShownIndex<'_> {
+    /// The statement that would make it.
+    fn definition(&self) -> String {
+        let column =
+            |(place, order): &(usize, &str)| Some(format!("{}{order}", quoted(&self.table.columns.get(*place)?.name)));
+        let columns: Vec<String> = self.columns.iter().filter_map(column).collect();
+        format!(
+            "CREATE {}INDEX {} ON {}.{} USING btree ({})",
+            if self.unique { "UNIQUE " } else { "" },
+            quoted(self.name),
+            quoted(&self.table.schema),
+            quoted(&self.table.name),
+            columns.join(", ")
+        )
+    }
+}
+
+/// Every index with its table.
+fn all_indexes(tables: &CatalogTables) -> Vec<ShownIndex<'_>> {
+    let mut shown = Vec::new();
+    for (table, constraint) in all(tables) {
+        if let Rule::Unique { primary, columns, index } = &constraint.rule {
+            let columns = columns.iter().map(|place| (*place, "")).collect();
+            let (oid, name, primary) = (*index, constraint.name.as_str(), *primary);
+            shown.push(ShownIndex { table, oid, name, unique: true, primary, columns });
+        }
+    }
+    for object in tables.published.catalog.objects() {
+        for index in object.table().into_iter().flat_map(|table| &table.indexes) {
+            let columns = index.columns.iter().map(|(place, order)| (*place, order.as_str())).collect();
+            let (oid, name, unique) = (index.oid, index.name.as_str(), index.unique);
+            shown.push(ShownIndex { table: object, oid, name, unique, primary: false, columns });
+        }
+    }
+    shown
+}
+
 /// The indexes, as relations.
 pub(super) fn indexes(tables: &CatalogTables) -> Vec<Relation> {
-    let index = |(object, constraint): (&Object, &Constraint)| match &constraint.rule {
-        Rule::Unique { columns, index, .. } => Some(Relation {
-            oid: number(*index),
-            schema: object.schema.clone(),
-            name: constraint.name.clone(),
-            columns: columns.iter().filter_map(|place| object.columns.get(*place)).cloned().collect(),
-            kind: "i",
-            checks: 0,
-            indexed: false,
-        }),
-        Rule::Check(_) => None,
+    let relation = |index: ShownIndex<'_>| Relation {
+        oid: number(index.oid),
+        schema: index.table.schema.clone(),
+        name: index.name.to_string(),
+        columns: index.columns.iter().filter_map(|(place, _)| index.table.columns.get(*place)).cloned().collect(),
+        kind: "i",
+        checks: 0,
+        indexed: false,
     };
-    all(tables).filter_map(index).collect()
+    all_indexes(tables).into_iter().map(relation).collect()
 }
 
 /// `pg_index`.
@@ -69,18 +114,17 @@ pub(super) fn pg_index(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>>
         ("indexprs", Text),
         ("indpred", Text),
     ]);
-    for (object, constraint) in all(tables) {
-        let Rule::Unique { primary, columns, index } = &constraint.rule else { continue };
-        let width = int2(i16::try_from(columns.len()).unwrap_or(i16::MAX));
-        let places: Vec<String> = columns.iter().map(|place| (place + 1).to_string()).collect();
+    for index in all_indexes(tables) {
+        let width = int2(i16::try_from(index.columns.len()).unwrap_or(i16::MAX));
+        let places: Vec<String> = index.columns.iter().map(|(place, _)| (place + 1).to_string()).collect();
         table.row([
-            int4(number(*index)),
-            int4(number(object.oid)),
+            int4(number(index.oid)),
+            int4(number(index.table.oid)),
             width.clone(),
             width,
-            bool(true),
+            bool(index.unique),
             bool(false),
-            bool(*primary),
+            bool(index.primary),
             bool(false),
             bool(true),
             bool(false),
@@ -106,30 +150,16 @@ pub(super) fn pg_indexes(tables: &CatalogTables) -> Result<Arc<dyn TableProvider
         ("tablespace", Text),
         ("indexdef", Text),
     ]);
-    for (object, constraint) in all(tables) {
-        if let Rule::Unique { columns, .. } = &constraint.rule {
-            table.row([
-                text(&object.schema),
-                text(&object.name),
-                text(&constraint.name),
-                maybe(None::<String>),
-                text(index_definition(object, constraint, columns)),
-            ]);
-        }
+    for index in all_indexes(tables) {
+        table.row([
+            text(&index.table.schema),
+            text(&index.table.name),
+            text(index.name),
+            maybe(None::<String>),
+            text(index.definition()),
+        ]);
     }
     table.finish()
-}
-
-fn index_definition(object: &Object, constraint: &Constraint, columns: &[usize]) -> String {
-    let names: Vec<String> =
-        columns.iter().filter_map(|place| object.columns.get(*place)).map(|column| quoted(&column.name)).collect();
-    format!(
-        "CREATE UNIQUE INDEX {} ON {}.{} USING btree ({})",
-        quoted(&constraint.name),
-        quoted(&object.schema),
-        quoted(&object.name),
-        names.join(", ")
-    )
 }
 
 /// `pg_constraint`.
@@ -246,11 +276,7 @@ pub(super) fn constraint_definitions(tables: &CatalogTables) -> BTreeMap<i32, St
 
 /// `pg_get_indexdef`, by oid.
 pub(super) fn index_definitions(tables: &CatalogTables) -> BTreeMap<i32, String> {
-    let definition = |(object, constraint): (&Object, &Constraint)| match &constraint.rule {
-        Rule::Unique { columns, index, .. } => Some((number(*index), index_definition(object, constraint, columns))),
-        Rule::Check(_) => None,
-    };
-    all(tables).filter_map(definition).collect()
+    all_indexes(tables).iter().map(|index| (number(index.oid), index.definition())).collect()
 }
 
 /// `information_schema.table_constraints` and, with a row for each column of a key,

@@ -18,6 +18,7 @@ use thalweg_dataflow::error::{Error, SqlState};
 
 use super::constraints;
 use super::queries::CatalogTables;
+use crate::catalog::{Object, ObjectData};
 
 /// Functions that make a query one about the catalog wherever they occur, and that are no null,
 /// no privilege and no visibility: those are known by [`is_catalog_function`] too.
@@ -135,8 +136,13 @@ pub(crate) fn all(tables: &CatalogTables) -> Vec<ScalarUDF> {
 }
 
 fn view_definitions(tables: &CatalogTables) -> BTreeMap<i32, String> {
-    let views = tables.published.catalog.objects().filter_map(|object| Some((object.oid, object.view()?)));
-    views.filter_map(|(oid, view)| Some((i32::try_from(oid).ok()?, format!(" {};", view.body.text)))).collect()
+    let text = |object: &Object| match &object.data {
+        ObjectData::View(view) => Some(format!(" {};", view.body.text)),
+        ObjectData::NamedQuery(query) => Some(format!(" {};", query.text)),
+        _ => None,
+    };
+    let objects = tables.published.catalog.objects();
+    objects.filter_map(|object| Some((i32::try_from(object.oid).ok()?, text(object)?))).collect()
 }
 
 fn settings(tables: &CatalogTables) -> BTreeMap<String, String> {

@@ -33,7 +33,8 @@ pub(crate) struct Relation {
     pub(crate) name: String,
     /// Its columns.
     pub(crate) columns: Vec<Column>,
-    /// `relkind`: `r` for tables, sources and external tables, `m` for materialized views, `i`.
+    /// `relkind`: `r` for tables, sources and external tables, `v` for views, `m` for materialized
+    /// views, `i`.
     pub(crate) kind: &'static str,
     /// How many CHECKs it has.
     pub(crate) checks: i16,
@@ -54,13 +55,7 @@ pub(crate) fn table(tables: &CatalogTables, name: &str) -> Option<Result<Arc<dyn
         "tables" => information_tables(tables),
         "columns" => columns(tables),
         "schemata" => schemata(tables),
-        "views" => Table::new(&[
-            ("table_catalog", Text),
-            ("table_schema", Text),
-            ("table_name", Text),
-            ("view_definition", Text),
-        ])
-        .finish(),
+        "views" => views(tables),
         "table_constraints" => super::constraints::information(tables, false),
         "key_column_usage" => super::constraints::information(tables, true),
         "referential_constraints" => Table::new(&[
@@ -74,6 +69,31 @@ pub(crate) fn table(tables: &CatalogTables, name: &str) -> Option<Result<Arc<dyn
     })
 }
 
+fn views(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
+    let mut table = Table::new(&[
+        ("table_catalog", Text),
+        ("table_schema", Text),
+        ("table_name", Text),
+        ("view_definition", Text),
+        ("check_option", Text),
+        ("is_updatable", Text),
+        ("is_insertable_into", Text),
+    ]);
+    for object in tables.published.catalog.objects() {
+        let Some(query) = object.named_query() else { continue };
+        table.row([
+            text(DATABASE),
+            text(&object.schema),
+            text(&object.name),
+            text(&query.text),
+            text("NONE"),
+            text("NO"),
+            text("NO"),
+        ]);
+    }
+    table.finish()
+}
+
 fn information_tables(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
     let mut table = Table::new(&[
         ("table_catalog", Text),
@@ -84,7 +104,7 @@ fn information_tables(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> 
         ("is_typed", Text),
     ]);
     for relation in tables.relations() {
-        let kind = if relation.kind == "m" { "VIEW" } else { "BASE TABLE" };
+        let kind = if matches!(relation.kind, "m" | "v") { "VIEW" } else { "BASE TABLE" };
         let insertable = if is_table(tables, &relation) { "YES" } else { "NO" };
         table.row([
             text(DATABASE),

@@ -2,8 +2,8 @@
 //!
 //! What describes users' objects is made from the catalog; what describes PostgreSQL itself (types,
 //! functions, operators) is `datafusion-pg-catalog`'s; what Thalweg has none of (triggers, rules,
-//! policies, ...) is there and empty. Sources and external tables are relkind `r`, materialized
-//! views `m`. Oids are int4, as that crate has them.
+//! policies, ...) is there and empty. Sources and external tables are relkind `r`, views `v`,
+//! materialized views `m`. Oids are int4, as that crate has them.
 
 use std::sync::{Arc, OnceLock};
 
@@ -40,9 +40,7 @@ pub(crate) fn table(tables: &CatalogTables, name: &str) -> Option<Result<Arc<dyn
         "pg_roles" | "pg_user" => pg_roles(tables),
         "pg_matviews" => pg_matviews(tables),
         "pg_tables" => pg_tables(tables),
-        "pg_views" => {
-            Table::new(&[("schemaname", Text), ("viewname", Text), ("viewowner", Text), ("definition", Text)]).finish()
-        }
+        "pg_views" => pg_views(tables),
         "pg_attrdef" => constraints::pg_attrdef(tables),
         "pg_constraint" => constraints::pg_constraint(tables),
         "pg_index" => constraints::pg_index(tables),
@@ -165,7 +163,6 @@ pub(crate) const EMPTY: &[&str] = &[
     "pg_ts_parser",
     "pg_ts_template",
     "pg_user_mapping",
-    "pg_views",
 ];
 
 fn empty<'a>(tables: &'a PgCatalogStaticTables, name: &str) -> Option<&'a ArrowTable> {
@@ -443,6 +440,16 @@ fn pg_matviews(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
                 bool(true),
                 text(&view.body.text),
             ]);
+        }
+    }
+    table.finish()
+}
+
+fn pg_views(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
+    let mut table = Table::new(&[("schemaname", Text), ("viewname", Text), ("viewowner", Text), ("definition", Text)]);
+    for object in tables.published.catalog.objects() {
+        if let Some(query) = object.named_query() {
+            table.row([text(&object.schema), text(&object.name), text(&tables.user), text(&query.text)]);
         }
     }
     table.finish()

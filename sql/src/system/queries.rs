@@ -36,6 +36,7 @@ use super::information::{Relation, THALWEG_OID};
 use super::{functions, information, pg_catalog, rewrite};
 use crate::catalog::Rule;
 use crate::database::{DATABASE, Published};
+use crate::parser::ObjectKind;
 use crate::planner::output_name;
 use crate::statement::create_source::columns_of;
 use crate::statement::resolve::{folded, relations_of};
@@ -61,14 +62,18 @@ impl CatalogTables {
             schema: object.schema.clone(),
             name: object.name.clone(),
             columns: object.columns.clone(),
-            kind: if object.view().is_some() { "m" } else { "r" },
+            kind: match object.kind() {
+                ObjectKind::View => "m",
+                ObjectKind::NamedQuery => "v",
+                ObjectKind::Source | ObjectKind::Table => "r",
+            },
             checks: object.table().map_or(0, |table| {
                 let checks = table.constraints.iter().filter(|one| matches!(one.rule, Rule::Check(_))).count();
                 i16::try_from(checks).unwrap_or(i16::MAX)
             }),
-            indexed: object
-                .table()
-                .is_some_and(|table| table.constraints.iter().any(|one| matches!(one.rule, Rule::Unique { .. }))),
+            indexed: object.table().is_some_and(|table| {
+                !table.indexes.is_empty() || table.constraints.iter().any(|one| matches!(one.rule, Rule::Unique { .. }))
+            }),
         });
         let system = (THALWEG_OID..).zip(&self.thalweg).map(|(oid, (name, schema))| Relation {
             oid,

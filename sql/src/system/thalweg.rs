@@ -80,9 +80,9 @@ fn sources(system: &SystemTables) -> Result<Arc<dyn TableProvider>> {
         ("reads_from", Text),
         ("at", Timestamptz),
     ]);
-    for object in sorted(system, |data| matches!(data, ObjectData::Source(_))) {
-        let ObjectData::Source(definition) = &object.data else { continue };
-        let status = system.status.sources.get(&object.relation());
+    for object in sorted(system, |data| matches!(data, ObjectData::Source(_) | ObjectData::StoredSource(_))) {
+        let Some((id, definition)) = object.source() else { continue };
+        let status = system.status.sources.get(&id);
         let known = status.cloned().unwrap_or_default();
         table.row([
             text(&object.name),
@@ -109,10 +109,11 @@ fn sources_below(system: &SystemTables, oid: u32) -> BTreeSet<RelationId> {
     let (mut found, mut todo) = (BTreeSet::new(), vec![oid]);
     while let Some(oid) = todo.pop() {
         let Some(object) = system.published.catalog.get(oid) else { continue };
+        found.extend(object.source().map(|(id, _)| id));
         match &object.data {
-            ObjectData::Source(_) => _ = found.insert(object.relation()),
             ObjectData::View(view) => todo.extend(&view.body.reads),
-            ObjectData::Files(_) | ObjectData::Table(_) => {}
+            ObjectData::NamedQuery(query) => todo.extend(&query.reads),
+            ObjectData::Source(_) | ObjectData::StoredSource(_) | ObjectData::Files(_) | ObjectData::Table(_) => {}
         }
     }
     found
@@ -173,11 +174,9 @@ fn source_errors(system: &SystemTables) -> Result<Arc<dyn TableProvider>> {
         ("raw", Bytea),
     ]);
     for error in system.snapshot.source_errors() {
-        let object = system.published.catalog.get(error.source.0);
-        let topic = match object.map(|object| &object.data) {
-            Some(ObjectData::Source(definition)) => definition.options.get("topic"),
-            _ => None,
-        };
+        let mut objects = system.published.catalog.objects();
+        let object = objects.find(|object| object.source().is_some_and(|(id, _)| id == error.source));
+        let topic = object.and_then(Object::source).and_then(|(_, definition)| definition.options.get("topic"));
         table.row([
             maybe(object.map(|object| &object.name)),
             maybe(topic),

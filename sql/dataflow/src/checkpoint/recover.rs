@@ -14,7 +14,6 @@ use crate::error::{Error, Result, SqlState};
 use crate::graph::Dataflow;
 use crate::plan::RelationId;
 use crate::storage::{Store, Tree};
-use crate::table::TableDefinition;
 
 /// What the newest checkpoint says, its state not yet loaded.
 #[derive(Debug, Default)]
@@ -71,11 +70,11 @@ impl Recovered {
 
     /// Fails if the checkpoint has a table's rows in another form than this: nothing could make them
     /// again. A table that it does not know is younger than it.
-    pub(crate) fn check_table(&self, table: &TableDefinition, fingerprint: &str) -> Result<()> {
-        match self.manifest.views.iter().find(|(id, _)| *id == table.id) {
+    pub(crate) fn check_kept(&self, id: RelationId, name: &str, fingerprint: &str) -> Result<()> {
+        match self.manifest.views.iter().find(|(known, _)| *known == id) {
             Some((_, known)) if known != fingerprint => Err(Error::new(
                 SqlState::ObjectNotInPrerequisiteState,
-                format!("the rows of table \"{}\" are stored in a form that this version does not read", table.name),
+                format!("the rows of table \"{name}\" are stored in a form that this version does not read"),
             )
             .hint("Start the version of Thalweg that wrote them.")),
             _ => Ok(()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::backfill::{Job, Target};
-use super::commits::{Commit, LookupRows, Replacement};
+use super::commits::{Commit, LookupRows, NewKeys, Replacement};
 use crate::engine::{Build, ViewDefinition};
 use crate::error::{Error, Result};
 use crate::graph::NodeId;
@@ -44,6 +44,8 @@ pub(crate) enum Command {
     },
     /// A table takes the place of another.
     ReplaceTable(Box<Replacement>),
+    /// A table gets other unique keys.
+    SetKeys(Box<NewKeys>),
     /// Asks for rows by key.
     Lookup(LookupRows),
     /// Rows of tables go and come. Waits for the next epoch, with all the others.

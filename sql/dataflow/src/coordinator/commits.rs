@@ -9,7 +9,7 @@ use super::tables::Tables;
 use crate::cut::LoggedChange;
 use crate::error::Result;
 use crate::plan::RelationId;
-use crate::table::{Change, Committed, MAX_COMMIT_BYTES, TableDefinition};
+use crate::table::{Change, Committed, MAX_COMMIT_BYTES, TableDefinition, UniqueKey};
 
 /// A commit to tables, and who waits for it.
 pub(crate) struct Commit {
@@ -27,17 +27,24 @@ pub(crate) struct Replacement {
     pub(crate) reply: oneshot::Sender<Result<()>>,
 }
 
+/// Other unique keys for a table, and the catalog that says so.
+pub(crate) struct NewKeys {
+    pub(crate) definition: TableDefinition,
+    pub(crate) catalog: Vec<u8>,
+    pub(crate) reply: oneshot::Sender<Result<()>>,
+}
+
 /// A question for the rows that have some values of a unique key.
 pub(crate) struct LookupRows {
     pub(crate) table: RelationId,
-    pub(crate) key: usize,
+    pub(crate) key: UniqueKey,
     pub(crate) values: Vec<Option<Box<[u8]>>>,
     pub(crate) reply: oneshot::Sender<Result<Vec<Option<Vec<u8>>>>>,
 }
 
 impl LookupRows {
     pub(super) fn answer(self, tables: &Tables) {
-        let _ = self.reply.send(tables.lookup(self.table, self.key, &self.values));
+        let _ = self.reply.send(tables.lookup(self.table, &self.key, &self.values));
     }
 }
 
@@ -64,6 +71,16 @@ pub(super) struct Committing {
 }
 
 impl Coordinator {
+    /// Gives a table other unique keys.
+    pub(super) fn set_keys(&mut self, keys: NewKeys) {
+        let NewKeys { definition, catalog, reply } = keys;
+        let answer = self.tables.set_keys(definition).and_then(|()| {
+            self.catalog.clone_from(&catalog);
+            self.empty_epoch(Some(catalog))
+        });
+        let _ = reply.send(answer);
+    }
+
     /// Puts a table in the place of another: rows and catalog change in one cut.
     pub(super) fn replace_table(&mut self, replacement: Replacement) -> Result<()> {
         let Replacement { old, new, changes, catalog, reply } = replacement;

@@ -28,7 +28,7 @@ use tokio::sync::watch;
 
 use self::backfill::count;
 pub(crate) use self::command::{Command, SplicePoint};
-pub(crate) use self::commits::{Commit, LookupRows, Replacement};
+pub(crate) use self::commits::{Commit, LookupRows, NewKeys, Replacement};
 use self::commits::{Committing, Logging};
 use self::hands::Hands;
 use self::inbox::Inbox;
@@ -217,6 +217,7 @@ impl Coordinator {
             }
             Command::Replayed { reply } => drop(reply.send(Ok(()))),
             Command::ReplaceTable(replacement) => self.replace_table(*replacement)?,
+            Command::SetKeys(keys) => self.set_keys(*keys),
             Command::Lookup(lookup) => lookup.answer(&self.tables),
             Command::Commit(commit) => self.commits.push_back(commit),
             Command::CommitCatalog { bytes, reply } => {

@@ -297,7 +297,8 @@ impl Coordinator {
     pub(super) fn attach_table(&mut self, definition: TableDefinition) -> Result<()> {
         let node = self.dataflow.views().get(&definition.id).copied().ok_or_else(|| not_there(definition.id))?;
         let reading = self.dataflow.reading(node).ok_or_else(|| Error::internal("a table that cannot be read"))?;
-        self.tables.add(definition, reading.arrangement)
+        self.tables.add(definition, reading.arrangement);
+        Ok(())
     }
 
     /// Removes relations; a build of one of them ends.

@@ -9,7 +9,7 @@ use super::tables::Tables;
 use super::{Checkpoints, Coordinator, Logging, Resources};
 use crate::checkpoint::{Checkpointer, Recovered};
 use crate::cut::Cut;
-use crate::engine::Definition;
+use crate::engine::{Definition, ViewDefinition};
 use crate::error::Result;
 use crate::graph::Dataflow;
 use crate::plan::RelationId;
@@ -93,22 +93,15 @@ impl Coordinator {
                 }
                 Definition::Table(table) => {
                     let node = self.dataflow.add_view(table.id, &table.plan(), &|_| None)?;
-                    recovered.check_table(&table, &self.dataflow.node(node)?.fingerprint)?;
+                    recovered.check_kept(table.id, &table.name, &self.dataflow.node(node)?.fingerprint)?;
                     self.restored_view(table.id);
                     tables.push(table);
                 }
-                Definition::View(view) => {
-                    let added = self.dataflow.add_view(view.id, &view.plan, &|_| None);
-                    let held = added
-                        .ok()
-                        .and_then(|node| self.dataflow.node(node).ok())
-                        .is_some_and(|node| recovered.holds(view.id, &node.fingerprint));
-                    if held {
-                        self.restored_view(view.id);
-                    } else {
-                        self.dataflow.remove_view(view.id);
-                        self.waiting_view(view);
-                    }
+                Definition::View(view) => self.attach_view(recovered, view),
+                Definition::Kept { view, name } => {
+                    let node = self.dataflow.add_view(view.id, &view.plan, &|_| None)?;
+                    recovered.check_kept(view.id, &name, &self.dataflow.node(node)?.fingerprint)?;
+                    self.attach_view(recovered, view);
                 }
             }
         }
@@ -126,6 +119,21 @@ impl Coordinator {
         }
         self.publish();
         Ok(())
+    }
+
+    /// A view whose state the checkpoint holds, or one to be built again.
+    fn attach_view(&mut self, recovered: &Recovered, view: ViewDefinition) {
+        let added = self.dataflow.add_view(view.id, &view.plan, &|_| None);
+        let held = added
+            .ok()
+            .and_then(|node| self.dataflow.node(node).ok())
+            .is_some_and(|node| recovered.holds(view.id, &node.fingerprint));
+        if held {
+            self.restored_view(view.id);
+        } else {
+            self.dataflow.remove_view(view.id);
+            self.waiting_view(view);
+        }
     }
 
     /// Plays the cuts that are newer than the checkpoint: the same epochs again. When the engine
@@ -149,6 +157,7 @@ impl Coordinator {
             }
             self.run_epoch(taken, cut.now, Logging::Replayed)?;
         }
+        self.tables.index()?;
         // What the readers gave beyond the last cut is the first live epoch.
         let rest: Vec<(RelationId, Vec<SourceBatch>)> = waiting
             .into_iter()

@@ -21,7 +21,7 @@ use crate::operator::reduce::output::Output;
 use crate::plan::RelationId;
 #[cfg(test)]
 use crate::simulation::fault::{Fault, planted};
-use crate::table::{Change, Keys, OnConflict, Rows, TableDefinition};
+use crate::table::{Change, Keys, OnConflict, Rows, TableDefinition, UniqueKey};
 
 /// All tables.
 #[derive(Debug, Default)]
@@ -104,24 +104,29 @@ impl UniqueIndex {
 }
 
 impl Tables {
-    /// Adds a table whose rows this arrangement holds; they are indexed.
-    pub(super) fn add(&mut self, definition: TableDefinition, arrangement: Arc<Arrangement>) -> Result<()> {
-        let mut keys: Vec<UniqueIndex> = definition.keys.iter().map(|_| UniqueIndex::new()).collect();
-        if !keys.is_empty() {
-            for shard in 0..SHARDS {
-                for batch in arrangement.read_shard(shard, u64::MAX)? {
-                    let rows = Rows::new(&definition, &batch)?;
-                    for (index, taken) in keys.iter_mut().zip(&rows.keys) {
-                        for (row, key) in (0..rows.len()).filter_map(|row| Some((row, taken.get(row)?))) {
-                            index.insert(key, hash_bytes(rows.bytes.row(row)));
-                        }
-                    }
-                }
-            }
-        }
+    /// Adds a table whose rows this arrangement holds. They are not indexed yet.
+    pub(super) fn add(&mut self, definition: TableDefinition, arrangement: Arc<Arrangement>) {
         let id = definition.id;
+        let keys = definition.keys.iter().map(|_| UniqueIndex::new()).collect();
         let table = Table { definition, arrangement, keys, open: HashMap::new(), delta: Vec::new() };
         self.tables.insert(id, table);
+    }
+
+    /// Indexes the rows of all tables. Replay needs no index, and could not keep one: what it repeats
+    /// may be older than a key.
+    pub(super) fn index(&mut self) -> Result<()> {
+        for table in self.tables.values_mut() {
+            table.keys = indexes(&table.definition, &table.arrangement)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a table other unique keys, between two epochs; 23505 if its rows do not allow them.
+    pub(super) fn set_keys(&mut self, definition: TableDefinition) -> Result<()> {
+        let id = definition.id;
+        let table = self.tables.get_mut(&id).ok_or_else(|| super::not_there(id))?;
+        table.keys = indexes(&definition, &table.arrangement)?;
+        table.definition = definition;
         Ok(())
     }
 
@@ -183,12 +188,6 @@ impl Tables {
         let Some(table) = self.tables.get_mut(&change.table) else { return Ok(()) };
         let deletes = Rows::decode(&table.definition, change.deletes)?;
         let inserts = Rows::decode(&table.definition, change.inserts)?;
-        for (place, index) in table.keys.iter_mut().enumerate() {
-            (0..deletes.len()).filter_map(|row| deletes.keys[place].get(row)).for_each(|key| index.remove(key));
-            for (row, key) in (0..inserts.len()).filter_map(|row| Some((row, inserts.keys[place].get(row)?))) {
-                index.insert(key, hash_bytes(inserts.bytes.row(row)));
-            }
-        }
         table.push(deletes.batch, -1);
         table.push(inserts.batch, 1);
         Ok(())
@@ -198,13 +197,12 @@ impl Tables {
     pub(super) fn lookup(
         &self,
         id: RelationId,
-        key: usize,
+        declared: &UniqueKey,
         values: &[Option<Box<[u8]>>],
     ) -> Result<Vec<Option<Vec<u8>>>> {
         let table = self.tables.get(&id).ok_or_else(|| super::not_there(id))?;
-        let (Some(index), Some(declared)) = (table.keys.get(key), table.definition.keys.get(key)) else {
-            return Err(changed_meanwhile());
-        };
+        let key = table.definition.keys.iter().position(|key| key == declared);
+        let Some(index) = key.and_then(|key| table.keys.get(key)) else { return Err(changed_meanwhile()) };
         let (codec, key_codec) = (table.definition.codec(), table.definition.key_codec(declared));
         let has_key = |row: &[u8], wanted: &[u8]| {
             let columns = codec.decode(std::iter::once(row))?;
@@ -265,7 +263,7 @@ impl Table {
     /// Applies a change step by step, each told to `note`; the places of the rows left out.
     fn apply(&mut self, change: &Change, note: &mut dyn FnMut(Undo)) -> Result<Vec<usize>> {
         let (deletes, inserts) = (&change.deletes, &change.inserts);
-        if deletes.keys.len() != self.keys.len() || inserts.keys.len() != self.keys.len() {
+        if change.definition.keys != self.definition.keys {
             return Err(changed_meanwhile());
         }
         for row in 0..deletes.len() {
@@ -322,6 +320,28 @@ impl Table {
             _ => Err(change.definition.violation(place, &inserts.batch, row)),
         }
     }
+}
+
+/// The indexes of a table's unique keys over its rows.
+fn indexes(definition: &TableDefinition, arrangement: &Arrangement) -> Result<Vec<UniqueIndex>> {
+    let mut keys: Vec<UniqueIndex> = definition.keys.iter().map(|_| UniqueIndex::new()).collect();
+    if keys.is_empty() {
+        return Ok(keys);
+    }
+    for shard in 0..SHARDS {
+        for batch in arrangement.read_shard(shard, u64::MAX)? {
+            let rows = Rows::new(definition, &batch)?;
+            for (place, (index, taken)) in keys.iter_mut().zip(&rows.keys).enumerate() {
+                for (row, key) in (0..rows.len()).filter_map(|row| Some((row, taken.get(row)?))) {
+                    if index.contains(key) {
+                        return Err(definition.violation(place, &rows.batch, row));
+                    }
+                    index.insert(key, hash_bytes(rows.bytes.row(row)));
+                }
+            }
+        }
+    }
+    Ok(keys)
 }
 
 pub(super) fn changed_meanwhile() -> Error {

@@ -140,7 +140,7 @@ fn too_late(delta: &[Batch], limit: u64) -> Result<Vec<ErrorChange>> {
     for batch in delta {
         // The iteration is no column of the user's.
         let width = batch.rows.num_columns().saturating_sub(1);
-        let schema = batch.rows.schema().project(&(0..width).collect::<Vec<_>>())?.into();
+        let schema = batch.rows.schema().project(&(0..width).collect::<Vec<_>>())?;
         for row in 0..batch.rows.num_rows() {
             let error =
                 Error::new(SqlState::StatementTooComplex, format!("recursion did not end after {limit} iterations"));

@@ -13,6 +13,7 @@ use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result};
 
 use super::super::typed::{Typed, implicit};
+use super::approximate::{Approximate, is_approximate};
 use super::array_agg::ArrayAgg;
 use super::spread::Spread;
 use super::sums::{ExactSum, Output};
@@ -54,6 +55,7 @@ pub(crate) fn engine_function(name: &str) -> Option<Function> {
 /// Whether this is an aggregate function.
 pub(crate) fn is_aggregate(name: &str) -> bool {
     engine_function(name).is_some()
+        || is_approximate(name)
         || matches!(
             name,
             "string_agg"
@@ -100,13 +102,48 @@ pub(crate) fn is_window_only(name: &str) -> bool {
     )
 }
 
+/// Those that take any type, or a constant besides their argument.
+fn of_any_type(name: &str, args: &[Typed]) -> Result<Option<Aggregate>> {
+    use PgType::{Float8, Int8, Text};
+    let aggregate = match (name, args) {
+        ("count", []) => Aggregate { function: df::count::count_udaf(), args: Vec::new(), result: Int8 },
+        ("count", [argument]) => {
+            let input = argument.ty.clone().unwrap_or(Text);
+            Aggregate { function: df::count::count_udaf(), args: vec![input], result: Int8 }
+        }
+        ("array_agg", [argument]) => {
+            let element = argument.ty.as_ref().unwrap_or(&Text).base();
+            if element.element().is_some() {
+                return Err(Error::unsupported("an array of several dimensions"));
+            }
+            let function = Arc::new(AggregateUDF::new_from_impl(ArrayAgg::new(element.clone())));
+            Aggregate { function, result: element.array(), args: vec![element] }
+        }
+        ("approx_count_distinct", [argument]) => {
+            let input = argument.ty.clone().unwrap_or(Text);
+            let function = Arc::new(AggregateUDF::new_from_impl(Approximate::count_distinct(input.clone())));
+            Aggregate { function, args: vec![input], result: Int8 }
+        }
+        ("approx_percentile", [value, fraction]) => {
+            let fits = |argument: &Typed| argument.ty.as_ref().is_none_or(|ty| implicit(ty, &Float8));
+            if !fits(value) || !fits(fraction) {
+                return Err(no_function(name, args));
+            }
+            let function = Arc::new(AggregateUDF::new_from_impl(Approximate::percentile(fraction)?));
+            Aggregate { function, args: vec![Float8], result: Float8 }
+        }
+        _ if is_approximate(name) => return Err(no_function(name, args)),
+        _ => return Ok(None),
+    };
+    Ok(Some(aggregate))
+}
+
 /// The aggregate that a call means. Errors 42883, 42725.
 pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Aggregate> {
     use PgType::{Bool, Float4, Float8, Int2, Int4, Int8, Text};
     let numeric = PgType::Numeric(None);
-    if name == "count" && args.len() <= 1 {
-        let types = args.iter().map(|arg| arg.ty.clone().unwrap_or(Text)).collect();
-        return Ok(Aggregate { function: df::count::count_udaf(), args: types, result: Int8 });
+    if let Some(aggregate) = of_any_type(name, args)? {
+        return Ok(aggregate);
     }
     let types: Vec<Option<&PgType>> = args.iter().map(|arg| arg.ty.as_ref()).collect();
     let pick = |candidates: &[&[PgType]]| -> Result<Vec<PgType>> {
@@ -122,14 +159,6 @@ pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Aggregate> {
             Err(_) => Err(no_function(name, args)),
         }
     };
-    if let ("array_agg", [argument]) = (name, args) {
-        let element = argument.ty.as_ref().unwrap_or(&Text).base();
-        if element.element().is_some() {
-            return Err(Error::unsupported("an array of several dimensions"));
-        }
-        let function = Arc::new(AggregateUDF::new_from_impl(ArrayAgg::new(element.clone())));
-        return Ok(Aggregate { function, result: element.array(), args: vec![element] });
-    }
     let engine = engine_function(name);
     let (params, function) = match name {
         "sum" | "avg" => {

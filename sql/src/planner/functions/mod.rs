@@ -5,6 +5,7 @@
 //! literals. Also the helpers that the binder composes: casts, sort keys, constants.
 
 pub(crate) mod aggregates;
+pub(crate) mod approximate;
 mod arithmetic;
 mod array_agg;
 pub(crate) mod arrays;

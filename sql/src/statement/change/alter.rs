@@ -32,7 +32,7 @@ pub(crate) async fn add_column(session: &mut Session, old: &Object, one: &Create
     let mut object = old.clone();
     object.columns.extend(one.columns.iter().cloned());
     let table = old.table().ok_or_else(|| Error::internal("a table without a definition"))?;
-    let known = table.constraints.clone();
+    let (known, indexes) = (table.constraints.clone(), table.indexes.clone());
     let count = known.len();
     let all = constraints(&one.constraints, known, &mut object, &mut next.catalog)?;
     let mut defaults = table.defaults.clone();
@@ -40,7 +40,7 @@ pub(crate) async fn add_column(session: &mut Session, old: &Object, one: &Create
     check_expressions(session, &object, &defaults, &all)?;
     let new = all[count..].to_vec();
     let relation = Some(next.catalog.allocate());
-    object.data = ObjectData::Table(crate::catalog::Table { relation, defaults, constraints: all });
+    object.data = ObjectData::Table(crate::catalog::Table { relation, defaults, constraints: all, indexes });
     replace(session, old, object, next, &Form::Added(new)).await
 }
 
@@ -71,6 +71,9 @@ pub(crate) async fn drop_column(session: &mut Session, old: &Object, place: usiz
         }
     }
     table.constraints = kept;
+    table.indexes.retain(|index| !index.places().contains(&place));
+    let places = table.indexes.iter_mut().flat_map(|index| &mut index.columns);
+    places.filter(|(known, _)| *known > place).for_each(|(known, _)| *known -= 1);
     table.relation = Some(next.catalog.allocate());
     object.data = ObjectData::Table(table);
     replace(session, old, object, next, &Form::Dropped(place)).await

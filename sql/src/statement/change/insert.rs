@@ -91,8 +91,9 @@ fn arbiter(target: &Target, conflict: Option<&Conflict>) -> Result<Option<usize>
     match conflict.and_then(|conflict| conflict.arbiter.as_ref()) {
         None => Ok(None),
         Some(Arbiter::Constraint(name)) => match keys.iter().position(|key| key.name == *name) {
-            Some(key) => Ok(Some(key)),
-            None => Err(Error::new(
+            // An index is no constraint.
+            Some(key) if target.table()?.indexes.iter().all(|index| index.name != *name) => Ok(Some(key)),
+            _ => Err(Error::new(
                 SqlState::UndefinedObject,
                 format!("constraint \"{name}\" for table \"{}\" does not exist", target.object.name),
             )),

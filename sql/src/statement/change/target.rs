@@ -60,6 +60,14 @@ impl Target {
             ObjectData::View(_) => "materialized view",
             ObjectData::Source(_) => "source",
             ObjectData::Files(_) => "external table",
+            ObjectData::StoredSource(_) => {
+                let what = format!("changing table \"{}\", which stores what a connector reads,", object.name);
+                return Err(Error::unsupported(what).hint("Read it with INSERT ... SELECT into another table."));
+            }
+            ObjectData::NamedQuery(_) => {
+                return Err(Error::unsupported(format!("changing rows through view \"{}\"", object.name))
+                    .hint("Change the tables that it reads."));
+            }
         };
         Err(Error::new(SqlState::WrongObjectType, format!("cannot change {what} \"{}\"", object.name)))
     }

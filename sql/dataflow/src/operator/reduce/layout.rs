@@ -65,6 +65,10 @@ pub(crate) enum StateKind {
         /// The decisive value.
         decisive: bool,
     },
+    /// Insert-only. Blob: [`crate::sketch::distinct`].
+    DistinctSketch,
+    /// Insert-only. Blob: [`crate::sketch::quantile`].
+    QuantileSketch,
 }
 
 impl StateKind {
@@ -73,14 +77,28 @@ impl StateKind {
             StateKind::Count => 8,
             StateKind::Integer { .. } => 24,
             StateKind::Float => 48,
-            StateKind::Numeric | StateKind::Extreme { .. } => 0,
+            StateKind::Numeric | StateKind::Extreme { .. } | StateKind::DistinctSketch | StateKind::QuantileSketch => 0,
             StateKind::Flags { .. } => 1,
             StateKind::Decisive { .. } => 16,
         }
     }
 
     fn has_blob(self) -> bool {
-        matches!(self, StateKind::Numeric | StateKind::Extreme { .. })
+        matches!(
+            self,
+            StateKind::Numeric | StateKind::Extreme { .. } | StateKind::DistinctSketch | StateKind::QuantileSketch
+        )
+    }
+
+    /// Whether a value that comes twice changes nothing.
+    fn ignores_repetition(self) -> bool {
+        matches!(
+            self,
+            StateKind::Extreme { .. }
+                | StateKind::Flags { .. }
+                | StateKind::Decisive { .. }
+                | StateKind::DistinctSketch
+        )
     }
 }
 
@@ -114,6 +132,9 @@ impl Layout {
                 .result(argument.as_ref())
                 .ok_or_else(|| Error::internal(format!("aggregate {call} has no result type")))?;
             let state = state_kind(call.function, argument.as_ref(), retracts);
+            if retracts && matches!(state, StateKind::DistinctSketch | StateKind::QuantileSketch) {
+                return Err(cannot_take_back(call.function));
+            }
             layout.calls.push(CallLayout {
                 call: call.clone(),
                 argument: argument.clone(),
@@ -126,7 +147,7 @@ impl Layout {
             layout.blobs += usize::from(state.has_blob());
             // The extreme of distinct values is the extreme of all.
             if let (true, Some(column), Some(data_type)) = (call.distinct, call.argument, argument)
-                && !matches!(state, StateKind::Extreme { .. } | StateKind::Flags { .. } | StateKind::Decisive { .. })
+                && !state.ignores_repetition()
             {
                 layout.add_distinct(place, column, data_type, call.filter);
             }
@@ -156,11 +177,22 @@ impl Layout {
     }
 }
 
+/// The refusal of a sketch over rows that can go.
+fn cannot_take_back(function: Function) -> Error {
+    let error = Error::unsupported(format!("{} over rows that can change or go", function.name()));
+    error.hint(match function {
+        Function::ApproxCountDistinct => "Use count(DISTINCT x), which is exact.",
+        _ => "Ask for the percentile in a query; a view keeps it over inputs whose rows only come.",
+    })
+}
+
 fn state_kind(function: Function, argument: Option<&PgType>, retracts: bool) -> StateKind {
     match function {
         Function::Count => StateKind::Count,
         Function::Min => StateKind::Extreme { max: false },
         Function::Max => StateKind::Extreme { max: true },
+        Function::ApproxCountDistinct => StateKind::DistinctSketch,
+        Function::ApproxPercentile(_) => StateKind::QuantileSketch,
         Function::BoolAnd | Function::BoolOr => {
             let decisive = function == Function::BoolOr;
             if retracts { StateKind::Decisive { decisive } } else { StateKind::Flags { decisive } }

@@ -13,6 +13,7 @@ use crate::arrangement::groups::Image;
 use crate::delta::of_columns;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::Function;
+use crate::sketch;
 use crate::types::PgType;
 use crate::types::codec::ValueBuilder;
 use crate::types::numeric::Numeric;
@@ -106,6 +107,12 @@ fn result<'a>(call: &CallLayout, image: &Image<'a>) -> Result<Value<'a>> {
             Some((sum, rows)) => Value::Numeric(sum_or_mean(call.call.function, sum, rows)?),
         },
         StateKind::Extreme { .. } => image.blobs[call.blob].as_deref().map_or(Value::Null, Value::Bytes),
+        StateKind::DistinctSketch => Value::Int(sketch::distinct::estimate(image.blobs[call.blob].as_deref())),
+        StateKind::QuantileSketch => {
+            let Function::ApproxPercentile(fraction) = call.call.function else { return Ok(Value::Null) };
+            let value = sketch::quantile::value_at(image.blobs[call.blob].as_deref(), f64::from_bits(fraction));
+            value.map_or(Value::Null, Value::Float)
+        }
         StateKind::Flags { decisive } => match image.fixed[call.offset] {
             0 => Value::Null,
             flags => Value::Bool((flags & 2 != 0) == decisive),

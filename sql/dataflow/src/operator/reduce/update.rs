@@ -11,6 +11,7 @@ use super::layout::{CallLayout, Layout, StateKind};
 use super::numeric_sum;
 use crate::arrangement::groups::Groups;
 use crate::error::{Error, Result};
+use crate::sketch::{self, Hashes};
 use crate::types::PgType;
 use crate::types::codec::ValueCodec;
 use crate::types::numeric::Numeric;
@@ -89,6 +90,21 @@ pub(crate) fn update(
             let values = argument(arguments)?.as_boolean();
             rows.each(arguments, |row, id, _| {
                 groups.fixed_mut(id)[offset] |= if values.value(row) == decisive { 3 } else { 1 }
+            });
+        }
+        StateKind::DistinctSketch => {
+            let data_type = call.argument.as_ref().ok_or_else(|| Error::internal("an aggregate lacks its argument"))?;
+            let mut hashes = Hashes::new(data_type, argument(arguments)?)?;
+            rows.each(arguments, |row, id, _| {
+                if let Some(hash) = hashes.of(row) {
+                    sketch::distinct::add(groups.blob_mut(id, call.blob), hash);
+                }
+            });
+        }
+        StateKind::QuantileSketch => {
+            let values = argument(arguments)?.as_primitive::<Float64Type>().values();
+            rows.each(arguments, |row, id, diff| {
+                sketch::quantile::add(groups.blob_mut(id, call.blob), values[row], diff.unsigned_abs());
             });
         }
         StateKind::Decisive { decisive } => {

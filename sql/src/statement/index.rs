@@ -1,0 +1,148 @@
+//! CREATE INDEX and DROP INDEX.
+//!
+//! A unique index is a unique key of its table, like UNIQUE. Any other is kept in the catalog alone,
+//! and a notice says so: no lookup uses it. Promises: durable when it returns; rows that share a key
+//! refuse the whole (23505).
+
+use thalweg_dataflow::error::{Error, Result, SqlState};
+
+use super::create_table::chosen_name;
+use super::{already_exists, refuse_in_block, skipping};
+use crate::catalog::{Index, Object, ObjectData, PUBLIC, Rule};
+use crate::database::{Database, Published};
+use crate::parser::Name;
+use crate::parser::index::{CreateIndex, DropIndex};
+use crate::session::{Outcome, Session};
+
+/// CREATE INDEX.
+pub(crate) async fn create(session: &mut Session, create: &CreateIndex) -> Result<Outcome> {
+    const TAG: &str = "CREATE INDEX";
+    refuse_in_block(session, TAG)?;
+    let database = session.database.clone();
+    let _turn = database.0.ddl.lock().await;
+    let current = database.published();
+    let mut object = indexable(session, &current, &create.table)?.clone();
+    let catalog = &current.catalog;
+    let taken = |name: &str| catalog.is_taken(&object.schema, name);
+    let names: Vec<String> = create.columns.iter().map(|(column, _)| column.name.clone()).collect();
+    let name = match &create.name {
+        Some(name) if taken(name) && create.if_not_exists => {
+            session.notice(skipping(name));
+            return Ok(Outcome::Done(TAG.into()));
+        }
+        Some(name) if taken(name) => return Err(already_exists(name)),
+        Some(name) => name.clone(),
+        None => chosen_name(&object.name, &names, "idx", &taken),
+    };
+    let mut columns = Vec::with_capacity(create.columns.len());
+    for (column, order) in &create.columns {
+        let place = object.columns.iter().position(|known| known.name == column.name);
+        let missing = || Error::new(SqlState::UndefinedColumn, format!("column \"{}\" does not exist", column.name));
+        columns.push((place.ok_or_else(missing)?, order.clone()));
+    }
+    let mut next = (*current).clone();
+    let oid = next.catalog.allocate();
+    if !create.unique {
+        let text = format!("index \"{name}\" is kept in the catalog only: lookups do not use it yet");
+        session.notice(Error::new(SqlState::SuccessfulCompletion, text));
+    }
+    if let ObjectData::Table(table) = &mut object.data {
+        table.indexes.push(Index { oid, name: name.clone(), unique: create.unique, columns });
+    }
+    install(&database, next, object, create.unique).await.map_err(|error| match error.state() {
+        SqlState::UniqueViolation => {
+            let detail = error.detail_text().unwrap_or_default().replace(" already exists.", " is duplicated.");
+            let message = format!("could not create unique index \"{name}\"");
+            Error::new(SqlState::UniqueViolation, message).detail(detail)
+        }
+        _ => error,
+    })?;
+    Ok(Outcome::Done(TAG.into()))
+}
+
+/// The table of this name.
+fn indexable<'a>(session: &Session, published: &'a Published, name: &Name) -> Result<&'a Object> {
+    let path = session.settings.search_path();
+    let Some(object) = published.catalog.find(name.schema.as_deref(), &name.name, &path) else {
+        return Err(Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist")));
+    };
+    match &object.data {
+        ObjectData::Table(_) => Ok(object),
+        ObjectData::NamedQuery(_) => {
+            let message = format!("cannot create index on relation \"{}\"", object.name);
+            Err(Error::new(SqlState::WrongObjectType, message).detail("This operation is not supported for views."))
+        }
+        ObjectData::Source(_) => Err(Error::unsupported("an index on a source")),
+        ObjectData::StoredSource(_) => {
+            Err(Error::unsupported("an index on a table that stores what a connector reads"))
+        }
+        ObjectData::View(_) => Err(Error::unsupported("an index on a materialized view")),
+        ObjectData::Files(_) => Err(Error::unsupported("an index on an external table")),
+    }
+}
+
+/// Puts the changed table into the catalog, with its keys in the engine if they changed.
+async fn install(database: &Database, mut next: Published, object: Object, keys: bool) -> Result<()> {
+    let definition = object.table_definition().ok_or_else(|| Error::internal("a table without a definition"))?;
+    next.catalog.put(object);
+    if !keys {
+        return database.publish(next).await;
+    }
+    database.0.engine.set_keys(definition, next.catalog.encode()?).await?;
+    database.install(next);
+    Ok(())
+}
+
+/// DROP INDEX.
+pub(crate) async fn drop(session: &mut Session, drop: &DropIndex) -> Result<Outcome> {
+    const TAG: &str = "DROP INDEX";
+    refuse_in_block(session, TAG)?;
+    let database = session.database.clone();
+    let _turn = database.0.ddl.lock().await;
+    let mut found: Vec<(u32, u32)> = Vec::new();
+    for name in &drop.names {
+        match find(session, &database.published(), name) {
+            Ok(index) if found.contains(&index) => {}
+            Ok(index) => found.push(index),
+            Err(error) if drop.if_exists && error.state() == SqlState::UndefinedObject => {
+                let text = format!("index \"{name}\" does not exist, skipping");
+                session.notice(Error::new(SqlState::SuccessfulCompletion, text));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    for (table, oid) in found {
+        let current = database.published();
+        let Some(mut object) = current.catalog.get(table).cloned() else { continue };
+        let ObjectData::Table(table) = &mut object.data else { continue };
+        let unique = table.indexes.iter().any(|index| index.oid == oid && index.unique);
+        table.indexes.retain(|index| index.oid != oid);
+        install(&database, (*current).clone(), object, unique).await?;
+    }
+    Ok(Outcome::Done(TAG.into()))
+}
+
+/// The oids of a table and of its index of this name.
+fn find(session: &Session, published: &Published, name: &Name) -> Result<(u32, u32)> {
+    let catalog = &published.catalog;
+    let path = session.settings.search_path();
+    if let Some(other) = catalog.find(name.schema.as_deref(), &name.name, &path) {
+        let (tag, word) = (other.kind().tag(), other.kind().word());
+        return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not an index", other.name))
+            .hint(format!("Use DROP {tag} to remove a {word}.")));
+    }
+    let missing = || Error::new(SqlState::UndefinedObject, format!("index \"{name}\" does not exist"));
+    let object = catalog.index(name.schema.as_deref().unwrap_or(PUBLIC), &name.name).ok_or_else(missing)?;
+    let table = object.table().ok_or_else(missing)?;
+    let of_constraint =
+        |one: &&crate::catalog::Constraint| one.name == name.name && matches!(one.rule, Rule::Unique { .. });
+    if let Some(constraint) = table.constraints.iter().find(of_constraint) {
+        let spoken = format!("constraint {} on table {}", constraint.name, object.name);
+        let message = format!("cannot drop index {} because {spoken} requires it", constraint.name);
+        return Err(
+            Error::new(SqlState::DependentObjectsStillExist, message).hint(format!("You can drop {spoken} instead."))
+        );
+    }
+    let index = table.indexes.iter().find(|index| index.name == name.name).ok_or_else(missing)?;
+    Ok((object.oid, index.oid))
+}
