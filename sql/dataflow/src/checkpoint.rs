@@ -11,6 +11,7 @@ mod section;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -29,11 +30,11 @@ use crate::storage::{Store, Tree, Write};
 
 pub(crate) use recover::{Recovered, recover};
 
-/// Bytes of first bases one checkpoint writes: a large new view is spread over several. (These three
-/// are small in unit tests, so that bases are merged and checkpoints partial there.)
-const FIRST_BASE_BUDGET: usize = if cfg!(test) { 4 << 10 } else { 64 << 20 };
+/// Bytes of first bases one checkpoint writes: a large new view is spread over several.
+const FIRST_BASE_BUDGET: usize = 64 << 20;
 
-/// Bytes of log under which no base is written for the log's sake.
+/// Bytes of log under which no base is written for the log's sake. (This and the next are small in unit
+/// tests, so that bases are merged there.)
 const LOG_FLOOR: u64 = if cfg!(test) { 8 << 10 } else { 16 << 20 };
 
 /// Bytes of a unit's log under which it gets no new base.
@@ -100,12 +101,31 @@ struct Manifest {
     next_error: u64,
 }
 
+/// An arrangement's number in the store, and the arrangement that has it: another one in its place,
+/// of a view that was dropped and made again, is saved from the start.
+#[derive(Debug)]
+struct Numbered {
+    number: u32,
+    arrangement: Weak<Arrangement>,
+}
+
+impl Numbered {
+    fn is(&self, arrangement: &Arc<Arrangement>) -> bool {
+        #[cfg(test)]
+        if planted(Fault::ArrangementMistaken) {
+            return true;
+        }
+        // A pointer that is held, even weakly, is not given to another.
+        std::ptr::eq(self.arrangement.as_ptr(), Arc::as_ptr(arrangement))
+    }
+}
+
 /// The checkpointer: what the newest generation holds, and what the next will.
 #[derive(Debug, Default)]
 pub(crate) struct Checkpointer {
     number: u64,
     next_arrangement: u32,
-    arrangements: BTreeMap<String, u32>,
+    arrangements: BTreeMap<String, Numbered>,
     units: BTreeMap<Unit, UnitMeta>,
     log: BTreeMap<u64, (u32, u64)>,
     /// What the generation before named and the newest does not.
@@ -204,16 +224,18 @@ impl Checkpointer {
     /// Gives every arrangement its number.
     fn assign(&mut self, dataflow: &Dataflow) {
         for (_, node) in dataflow.nodes() {
-            if node.op.arrangement().is_some() && !self.arrangements.contains_key(&node.fingerprint) {
+            let Some(arrangement) = node.op.arrangement() else { continue };
+            if self.arrangements.get(&node.fingerprint).is_none_or(|known| !known.is(arrangement)) {
                 self.next_arrangement += 1;
-                self.arrangements.insert(node.fingerprint.clone(), self.next_arrangement);
+                let numbered = Numbered { number: self.next_arrangement, arrangement: Arc::downgrade(arrangement) };
+                self.arrangements.insert(node.fingerprint.clone(), numbered);
             }
         }
     }
 
     fn arrangements_of<'a>(&self, dataflow: &'a Dataflow) -> BTreeMap<u32, &'a Arrangement> {
         let nodes = dataflow.nodes().filter_map(|(_, node)| {
-            Some((*self.arrangements.get(&node.fingerprint)?, node.op.arrangement()?.as_ref()))
+            Some((self.arrangements.get(&node.fingerprint)?.number, node.op.arrangement()?.as_ref()))
         });
         nodes.collect()
     }
@@ -222,7 +244,7 @@ impl Checkpointer {
     /// the next checkpoint, and nothing else could make them again.
     fn tables_of(&self, dataflow: &Dataflow) -> BTreeSet<u32> {
         let tables = dataflow.nodes().filter(|(_, node)| dataflow.keeps_table(node));
-        tables.filter_map(|(_, node)| self.arrangements.get(&node.fingerprint).copied()).collect()
+        tables.filter_map(|(_, node)| Some(self.arrangements.get(&node.fingerprint)?.number)).collect()
     }
 
     /// The units to freeze now, and the arrangements some of whose units must wait.
@@ -235,6 +257,8 @@ impl Checkpointer {
         let mut targets = Vec::new();
         let mut waiting = BTreeSet::new();
         let mut budget = FIRST_BASE_BUDGET;
+        #[cfg(test)]
+        crate::simulation::narrow(&mut budget);
         let (log_bytes, base_bytes) = self.totals();
         let crowded = log_bytes > base_bytes.max(LOG_FLOOR);
         let oldest = self.log.keys().nth(self.log.len() / 4).copied().unwrap_or(0);
@@ -337,7 +361,7 @@ impl Checkpointer {
                 self.retired.extend((0..meta.base_chunks).map(|n| (Tree::Base, base_key(unit, meta.base, n))));
             }
         }
-        self.arrangements.retain(|_, number| arrangements.contains_key(number));
+        self.arrangements.retain(|_, known| arrangements.contains_key(&known.number));
         let needed =
             self.units.values().map(|meta| meta.first_log).filter(|first| *first != 0).min().unwrap_or(self.number + 1);
         let keep = self.log.split_off(&needed);
@@ -352,7 +376,7 @@ impl Checkpointer {
         context: &Context<'_>,
         waiting: &BTreeSet<u32>,
     ) -> (Manifest, BTreeSet<RelationId>) {
-        let number_of = |fingerprint: &str| self.arrangements.get(fingerprint).copied();
+        let number_of = |fingerprint: &str| self.arrangements.get(fingerprint).map(|known| known.number);
         let nodes = dataflow.nodes().map(|(_, node)| NodeMeta {
             fingerprint: node.fingerprint.clone(),
             arrangement: node.op.arrangement().and_then(|_| number_of(&node.fingerprint)),

@@ -99,7 +99,8 @@ impl Recovered {
             node.errors = Arc::new(meta.errors.clone());
             if let (Some(arrangement), Some(number)) = (node.op.arrangement(), meta.arrangement) {
                 arrangements.insert(number, arrangement.clone());
-                checkpointer.arrangements.insert(node.fingerprint.clone(), number);
+                let numbered = super::Numbered { number, arrangement: Arc::downgrade(arrangement) };
+                checkpointer.arrangements.insert(node.fingerprint.clone(), numbered);
             }
         }
         checkpointer.next_arrangement = manifest.nodes.iter().filter_map(|node| node.arrangement).max().unwrap_or(0);

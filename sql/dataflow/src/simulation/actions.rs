@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::evaluate::evaluate;
 use super::generate::{Draw, Relation, row};
+use super::query::Query;
 use super::source::{PARTITIONS, Record};
 use super::storage::Full;
 use super::value::{Bag, Row, add, batch};
@@ -43,8 +44,8 @@ impl World {
             60..106 => self.commit(),
             106..140 => self.advance_build()?,
             140..164 => self.write_checkpoint(),
-            164..180 => self.create_view(),
-            180..184 => self.drop_view(),
+            164..178 => self.create_view(),
+            178..184 => self.drop_view(),
             184..190 => self.pin(),
             190 => self.stop(),
             191 => {
@@ -200,10 +201,7 @@ impl World {
         };
         let live: Vec<u32> = self.catalog.iter().copied().filter(is_live).collect();
         relations.extend(live.iter().map(|id| self.relation(*id, false)));
-        let depth = self.random.random_range(1..5);
-        let query =
-            Draw { random: &mut self.random, relations: &relations, parts: &mut self.parts, joins: !self.setup.large }
-                .query(depth);
+        let query = self.query(&relations);
         let answer = evaluate(&query, &self.seen.answers);
         if answer.rows.values().sum::<i64>() > most_view_rows(self.setup.large) {
             return;
@@ -219,6 +217,24 @@ impl World {
         let (reply, answer) = oneshot::channel();
         self.send(Command::AddView { definition: ViewDefinition { id: RelationId(id), plan }, reply });
         self.seen.added = Some((id, answer));
+    }
+
+    /// A new query, or one that a view had before: what was dropped comes again.
+    fn query(&mut self, relations: &[Relation]) -> Query {
+        if self.random.random_bool(0.25) {
+            let known = |query: &&Query| {
+                let mut reads = Vec::new();
+                query.reads(&mut reads);
+                reads.iter().all(|id| relations.iter().any(|relation| relation.id == *id))
+            };
+            let before: Vec<&Query> = self.queries.values().filter(known).collect();
+            if let Some(query) = before.choose(&mut self.random) {
+                return (*query).clone();
+            }
+        }
+        let depth = self.random.random_range(1..5);
+        let joins = !self.setup.large;
+        Draw { random: &mut self.random, relations, parts: &mut self.parts, joins }.query(depth)
     }
 
     fn relation(&self, id: u32, source: bool) -> Relation {

@@ -72,6 +72,8 @@ faults! {
     UndoForgotten,
     /// A checkpoint leaves out some of what changed.
     DirtyForgotten,
+    /// A checkpoint takes a new arrangement for the one that was in its place.
+    ArrangementMistaken,
     /// Recovery plays a cut twice.
     CutTwice,
     /// Recovery leaves out the last cut.

@@ -17,6 +17,7 @@ mod storage;
 mod value;
 mod world;
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -36,6 +37,17 @@ const ACTIONS: usize = 300;
 
 /// Rounds in which a planted fault must be found.
 const FAULT_ROUNDS: u64 = 300;
+
+thread_local! {
+    static SIMULATING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// In simulation, one checkpoint writes few first bases: many are partial.
+pub(crate) fn narrow(budget: &mut usize) {
+    if SIMULATING.get() {
+        *budget = 4 << 10;
+    }
+}
 
 fn variable(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| text.parse().expect("a whole number"))
@@ -59,6 +71,7 @@ fn round(seed: u64, workers: Option<usize>) -> Result<(Log, u64), (Log, Failure)
 
 impl World {
     fn live(&mut self) -> Result<(), Failure> {
+        SIMULATING.set(true);
         self.open()?;
         let actions = if self.setup.large { ACTIONS / 3 } else { ACTIONS };
         for _ in 0..actions {
