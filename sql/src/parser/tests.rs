@@ -199,7 +199,7 @@ fn syntax_errors_are_postgresql_s() {
         ),
         ("insert into t values (1, default) returning default", "42601 DEFAULT is not allowed in this context @45"),
         ("update t set a = ", "42601 syntax error at end of input @18"),
-        ("update t set (a, b) = (1)", "42601 number of columns does not match number of values"),
+        ("update t set (a, b) = row(1)", "42601 number of columns does not match number of values @23"),
         ("delete t", "42601 syntax error at or near \"t\" @8"),
         ("copy t to stdout", "0A000 COPY TO is not supported @8"),
         ("copy t from stdin (format csv, format text)", "42601 conflicting or redundant options @32"),
