@@ -259,7 +259,9 @@ fn every_construct_is_postgresqls_as_a_query_and_as_a_view() {
     }
     let our_shapes = our_shapes.lock().unwrap();
     for (sql, shape) in their_shapes.lock().unwrap().iter() {
-        if let Some(other) = our_shapes.get(sql).filter(|other| *other != shape) {
+        // One may fail as it is prepared, the other as it runs: that it fails alike is in the file.
+        let comparable = |other: &&String| other.starts_with("fails: ") == shape.starts_with("fails: ");
+        if let Some(other) = our_shapes.get(sql).filter(|other| *other != shape).filter(comparable) {
             wrong.push(format!("columns: {sql}\n  PostgreSQL: {shape}\n  here: {other}"));
         }
     }

@@ -44,8 +44,8 @@ impl World {
             60..106 => self.commit(),
             106..140 => self.advance_build()?,
             140..164 => self.write_checkpoint(),
-            164..178 => self.create_view(),
-            178..184 => self.drop_view(),
+            164..180 => self.create_view(),
+            180..184 => self.drop_view(),
             184..190 => self.pin(),
             190 => self.stop(),
             191 => {
