@@ -1,4 +1,4 @@
-//! CREATE SOURCE, CREATE [MATERIALIZED] VIEW, CREATE EXTERNAL TABLE and DROP. (CREATE TABLE: `table`.)
+//! CREATE SOURCE, `CREATE [MATERIALIZED] VIEW`, CREATE EXTERNAL TABLE and DROP. (CREATE TABLE: `table`.)
 //!
 //! Checks form only: whether names exist and options make sense is the catalog's and the
 //! connectors' business.

@@ -76,11 +76,7 @@ impl Binder<'_> {
                 ..
             } => {
                 let target = self.data_type(data_type)?;
-                let inner = match inner.as_ref() {
-                    E::Array(array) if target.element().is_some() => self.array(env, array, Some(&target))?,
-                    _ => self.expr(env, inner)?,
-                };
-                self.coerce(inner, &target, Cast::Explicit)
+                self.written_cast(env, inner, &target)
             }
             E::Array(array) => self.array(env, array, None),
             E::CompoundFieldAccess { root, access_chain } => self.subscripted(env, root, access_chain),
@@ -126,6 +122,15 @@ impl Binder<'_> {
             }
             other => self.special_call(env, other),
         }
+    }
+
+    /// `CAST(inner AS target)`.
+    fn written_cast(&self, env: &Env<'_>, inner: &ast::Expr, target: &PgType) -> Result<Typed> {
+        let inner = match inner {
+            ast::Expr::Array(array) if target.element().is_some() => self.array(env, array, Some(target))?,
+            _ => self.expr(env, inner)?,
+        };
+        self.coerce(inner, target, Cast::Explicit)
     }
 
     fn compound(&self, env: &Env<'_>, parts: &[ast::Ident]) -> Result<Typed> {

@@ -36,7 +36,7 @@ fn keep(plan: Plan, wanted: &BTreeSet<usize>) -> Result<(Plan, Places)> {
             let schema = select(&schema, &kept);
             Ok((Plan { op: Op::Source { relation, columns }, schema }, places(&kept)))
         }
-        op @ (Op::View { .. } | Op::Table { .. }) => {
+        op @ (Op::View { .. } | Op::Table { .. } | Op::Values { .. } | Op::Variable) => {
             let kept: Vec<usize> = (0..schema.fields().len()).collect();
             Ok((Plan { op, schema }, places(&kept)))
         }
@@ -73,40 +73,23 @@ fn keep(plan: Plan, wanted: &BTreeSet<usize>) -> Result<(Plan, Places)> {
             Ok((Plan { op: Op::TopK { input, keys, order, offset, limit }, schema }, moved))
         }
         Op::GroupApply { input, keys, order, passed, arguments, function } => {
-            let kept: Vec<usize> =
-                (0..schema.fields().len()).filter(|place| *place >= passed.len() || wanted.contains(place)).collect();
-            let passed: Vec<usize> = kept.iter().filter_map(|place| passed.get(*place)).copied().collect();
+            let (kept, passed) = passed_on(&schema, &passed, wanted);
             let mut below: BTreeSet<usize> = keys.iter().chain(&passed).chain(&arguments).copied().collect();
             below.extend(order.iter().map(|by| by.column));
             let input = Box::new(exactly(*input, &below)?);
             let moved = ranks(&below);
-            let op = Op::GroupApply {
-                input,
-                keys: at(&keys, &moved)?,
-                order: ordered(order, &moved)?,
-                passed: at(&passed, &moved)?,
-                arguments: at(&arguments, &moved)?,
-                function,
-            };
+            let (keys, order) = (at(&keys, &moved)?, ordered(order, &moved)?);
+            let (passed, arguments) = (at(&passed, &moved)?, at(&arguments, &moved)?);
+            let op = Op::GroupApply { input, keys, order, passed, arguments, function };
             Ok((Plan { op, schema: select(&schema, &kept) }, places(&kept)))
         }
-        Op::Values { rows } => {
-            let kept: Vec<usize> = (0..schema.fields().len()).collect();
-            Ok((Plan { op: Op::Values { rows }, schema }, places(&kept)))
-        }
         Op::Expand { input, passed, arguments, function } => {
-            let kept: Vec<usize> =
-                (0..schema.fields().len()).filter(|place| *place >= passed.len() || wanted.contains(place)).collect();
-            let passed: Vec<usize> = kept.iter().filter_map(|place| passed.get(*place)).copied().collect();
+            let (kept, passed) = passed_on(&schema, &passed, wanted);
             let below = passed.iter().chain(&arguments).copied().collect();
             let (input, moved) = keep(*input, &below)?;
             let (passed, arguments) = (at(&passed, &moved)?, at(&arguments, &moved)?);
             let op = Op::Expand { input: Box::new(input), passed, arguments, function };
             Ok((Plan { op, schema: select(&schema, &kept) }, places(&kept)))
-        }
-        Op::Variable => {
-            let kept: Vec<usize> = (0..schema.fields().len()).collect();
-            Ok((Plan { op: Op::Variable, schema }, places(&kept)))
         }
         Op::Iterate { body, limit } => {
             // The body reads its own rows, whole.
@@ -115,6 +98,15 @@ fn keep(plan: Plan, wanted: &BTreeSet<usize>) -> Result<(Plan, Places)> {
             Ok((Plan { op: Op::Iterate { body, limit }, schema }, ranks(&all)))
         }
     }
+}
+
+/// Of an operator that passes columns on and puts its own behind them: the places that stay in its
+/// output, and the columns still passed on.
+fn passed_on(schema: &SchemaRef, passed: &[usize], wanted: &BTreeSet<usize>) -> (Vec<usize>, Vec<usize>) {
+    let kept: Vec<usize> =
+        (0..schema.fields().len()).filter(|place| *place >= passed.len() || wanted.contains(place)).collect();
+    let passed = kept.iter().filter_map(|place| passed.get(*place)).copied().collect();
+    (kept, passed)
 }
 
 fn join(left: Plan, right: Plan, kind: JoinKind, on: Vec<On>, wanted: &BTreeSet<usize>) -> Result<(Plan, Places)> {

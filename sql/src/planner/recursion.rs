@@ -178,7 +178,7 @@ fn join(
     let own_right = !narrow && in_right;
     let iteration = if in_left { width - 1 } else { count - 1 };
     let places = (0..count)
-        .filter(|place| !(in_left && *place == width - 1) && !(own_right && *place == count - 1))
+        .filter(|place| !(in_left && *place == width - 1 || own_right && *place == count - 1))
         .chain([iteration]);
     Ok(chosen(joined, places.collect(), schema))
 }

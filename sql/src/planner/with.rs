@@ -233,10 +233,8 @@ fn in_joins(table: &ast::TableWithJoins, name: &str, place: Option<&'static str>
 
 fn in_factor(factor: &TableFactor, name: &str, place: Option<&'static str>, found: &mut Places) {
     match factor {
-        TableFactor::Table { name: relation, .. } => {
-            if name_parts(relation).is_ok_and(|parts| parts == [name]) {
-                found.push(place);
-            }
+        TableFactor::Table { name: relation, .. } if name_parts(relation).is_ok_and(|parts| parts == [name]) => {
+            found.push(place);
         }
         TableFactor::Derived { subquery, .. } => in_set(&subquery.body, name, place, found),
         TableFactor::NestedJoin { table_with_joins, .. } => in_joins(table_with_joins, name, place, found),

@@ -3,7 +3,7 @@
 //! Standard error 1.04 / sqrt(2^14) = 0.8 %, at any number of values: registers as in Flajolet, Fusy,
 //! Gandouet, Meunier (2007), the estimate as in Ertl, New cardinality estimation algorithms (2017),
 //! which needs no correction of bias. Few values are a list of the registers that are not zero, three
-//! bytes each; from [`SPARSE`] on all registers are there, a byte each.
+//! bytes each; from `SPARSE` on all registers are there, a byte each.
 
 use super::Bytes;
 use crate::error::{Error, Result};

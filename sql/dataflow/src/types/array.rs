@@ -2,7 +2,7 @@
 //!
 //! An array is its elements one behind the other, each behind a tag, and an end. The bytes compare as
 //! PostgreSQL compares arrays: element by element, null behind everything, the shorter one first. An
-//! element's own bytes are [`super::codec`]'s; those of variable length are escaped, so that an
+//! element's own bytes are `codec`'s; those of variable length are escaped, so that an
 //! element ends before the next one begins. Arrays of several dimensions are refused.
 
 use std::sync::Arc;

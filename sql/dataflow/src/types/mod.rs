@@ -70,7 +70,7 @@ pub enum PgType {
     Interval,
     /// oid, regclass and the like of the catalog tables: UInt32.
     Oid,
-    /// An array of one dimension, its element one of [`ALL`]: Binary, the form of [`array`].
+    /// An array of one dimension, its element one of [`ALL`]: Binary, the form of [`mod@array`].
     Array(#[serde(with = "element")] &'static PgType),
 }
 

@@ -167,8 +167,7 @@ pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Aggregate> {
                 // A fixed scale is summed as integers.
                 params[0] = PgType::Numeric(Some(*modifier));
             }
-            let average = name == "avg";
-            let function = match (&params[0], average) {
+            let function = match (&params[0], name == "avg") {
                 (Float4 | Float8, false) => ExactSum::new(params[0].clone(), Output::FloatSum(params[0].clone())),
                 (Float4 | Float8, true) => ExactSum::new(params[0].clone(), Output::FloatAverage),
                 (Int2 | Int4, false) => ExactSum::new(params[0].clone(), Output::Bigint),
@@ -196,33 +195,16 @@ pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Aggregate> {
         "string_agg" => (pick(&[&[Text, Text]])?, df::string_agg::string_agg_udaf()),
         "bit_and" | "bit_or" | "bit_xor" => {
             let params = pick(&[&[Int2], &[Int4], &[Int8]])?;
-            let function = match name {
-                "bit_and" => df::bit_and_or_xor::bit_and_udaf(),
-                "bit_or" => df::bit_and_or_xor::bit_or_udaf(),
-                _ => df::bit_and_or_xor::bit_xor_udaf(),
-            };
-            return Ok(Aggregate { function, result: params[0].clone(), args: params });
+            return Ok(Aggregate { function: bitwise(name), result: params[0].clone(), args: params });
         }
         "stddev" | "stddev_samp" | "stddev_pop" | "variance" | "var_samp" | "var_pop" if is_exact(&types) => {
             let function = Arc::new(AggregateUDF::new_from_impl(Spread::named(name)));
             return Ok(Aggregate { function, args: vec![numeric.clone()], result: numeric });
         }
-        "stddev" | "stddev_samp" => (float_only(name, args, &types, 1)?, df::stddev::stddev_udaf()),
-        "stddev_pop" => (float_only(name, args, &types, 1)?, df::stddev::stddev_pop_udaf()),
-        "variance" | "var_samp" => (float_only(name, args, &types, 1)?, df::variance::var_samp_udaf()),
-        "var_pop" => (float_only(name, args, &types, 1)?, df::variance::var_pop_udaf()),
-        "corr" => (float_only(name, args, &types, 2)?, df::correlation::corr_udaf()),
-        "covar_pop" => (float_only(name, args, &types, 2)?, df::covariance::covar_pop_udaf()),
-        "covar_samp" => (float_only(name, args, &types, 2)?, df::covariance::covar_samp_udaf()),
-        "regr_slope" => (float_only(name, args, &types, 2)?, df::regr::regr_slope_udaf()),
-        "regr_intercept" => (float_only(name, args, &types, 2)?, df::regr::regr_intercept_udaf()),
-        "regr_r2" => (float_only(name, args, &types, 2)?, df::regr::regr_r2_udaf()),
-        "regr_avgx" => (float_only(name, args, &types, 2)?, df::regr::regr_avgx_udaf()),
-        "regr_avgy" => (float_only(name, args, &types, 2)?, df::regr::regr_avgy_udaf()),
-        "regr_sxx" => (float_only(name, args, &types, 2)?, df::regr::regr_sxx_udaf()),
-        "regr_syy" => (float_only(name, args, &types, 2)?, df::regr::regr_syy_udaf()),
-        "regr_sxy" => (float_only(name, args, &types, 2)?, df::regr::regr_sxy_udaf()),
-        other => return Err(Error::unsupported(format!("the aggregate function {other}"))),
+        other => match statistics(other) {
+            Some((count, function)) => (float_only(name, args, &types, count)?, function),
+            None => return Err(Error::unsupported(format!("the aggregate function {other}"))),
+        },
     };
     let result = match engine {
         Some(function) => function.result(Some(&params[0])).ok_or_else(|| no_function(name, args))?,
@@ -230,6 +212,36 @@ pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Aggregate> {
         None => Float8,
     };
     Ok(Aggregate { function, args: params, result })
+}
+
+fn bitwise(name: &str) -> Arc<AggregateUDF> {
+    match name {
+        "bit_and" => df::bit_and_or_xor::bit_and_udaf(),
+        "bit_or" => df::bit_and_or_xor::bit_or_udaf(),
+        _ => df::bit_and_or_xor::bit_xor_udaf(),
+    }
+}
+
+/// The aggregates over double precision, with the number of their arguments.
+fn statistics(name: &str) -> Option<(usize, Arc<AggregateUDF>)> {
+    Some(match name {
+        "stddev" | "stddev_samp" => (1, df::stddev::stddev_udaf()),
+        "stddev_pop" => (1, df::stddev::stddev_pop_udaf()),
+        "variance" | "var_samp" => (1, df::variance::var_samp_udaf()),
+        "var_pop" => (1, df::variance::var_pop_udaf()),
+        "corr" => (2, df::correlation::corr_udaf()),
+        "covar_pop" => (2, df::covariance::covar_pop_udaf()),
+        "covar_samp" => (2, df::covariance::covar_samp_udaf()),
+        "regr_slope" => (2, df::regr::regr_slope_udaf()),
+        "regr_intercept" => (2, df::regr::regr_intercept_udaf()),
+        "regr_r2" => (2, df::regr::regr_r2_udaf()),
+        "regr_avgx" => (2, df::regr::regr_avgx_udaf()),
+        "regr_avgy" => (2, df::regr::regr_avgy_udaf()),
+        "regr_sxx" => (2, df::regr::regr_sxx_udaf()),
+        "regr_syy" => (2, df::regr::regr_syy_udaf()),
+        "regr_sxy" => (2, df::regr::regr_sxy_udaf()),
+        _ => return None,
+    })
 }
 
 /// Whether the one argument is an exact number.
