@@ -109,6 +109,7 @@ fn psql_prints_what_it_prints_over_postgresql() {
     queries.extend(file("sets.sql"));
     queries.extend(file("arrays.sql"));
     queries.extend(file("aggregates.sql"));
+    queries.extend(file("frames.sql"));
     let mut different = Vec::new();
     for (place, sql) in queries.iter().enumerate() {
         for form in ["", "\\x\n"] {
@@ -151,6 +152,7 @@ fn every_query_gives_the_same_as_a_view() {
     queries.extend(file("sets.sql"));
     queries.extend(file("arrays.sql"));
     queries.extend(file("aggregates.sql"));
+    queries.extend(file("frames.sql"));
     let run = |sql: &str| {
         let output = psql("127.0.0.1", server.port(), "thalweg", &format!("\\pset format unaligned\n{sql};\n"));
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

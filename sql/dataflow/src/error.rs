@@ -127,6 +127,16 @@ sql_states! {
     GroupingError = "42803",
     /// The operands have types that do not go together.
     DatatypeMismatch = "42804",
+    /// A frame's bound that lies nowhere.
+    InvalidFrameOffset = "22013",
+    /// A window that cannot be.
+    WindowingError = "42P20",
+    /// A logarithm of zero or less.
+    InvalidLogarithmArgument = "2201E",
+    /// A negative LIMIT.
+    InvalidLimit = "2201W",
+    /// A negative OFFSET.
+    InvalidOffset = "2201X",
     /// A null where a value is needed.
     NullValueNotAllowed = "22004",
     /// A recursive query that is not of the one form there is.

@@ -1,17 +1,17 @@
-//! Calls: scalar functions, the constructs written like calls, aggregates and window functions.
+//! Calls: scalar functions, the constructs written like calls, and aggregates.
 
 use std::sync::Arc;
 
 use datafusion::common::ScalarValue;
-use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction, WindowFunctionParams};
-use datafusion::logical_expr::{Case, Expr, SortExpr, WindowFrame, WindowFrameBound, WindowFrameUnits};
+use datafusion::logical_expr::expr::AggregateFunction;
+use datafusion::logical_expr::{Case, Expr, SortExpr};
 use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, DuplicateTreatment, FunctionArg, FunctionArgExpr, FunctionArguments,
 };
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
 
-use super::binder::{Binder, Env, fold, name_parts};
+use super::binder::{Binder, Env, name_parts};
 use super::expr::Cast;
 use super::functions::{self, aggregates, extreme_key};
 use super::query::sort;
@@ -177,7 +177,7 @@ impl Binder<'_> {
         self.call_by_name(name, args)
     }
 
-    fn arguments(&self, env: &Env<'_>, name: &str, list: &ast::FunctionArgumentList) -> Result<Vec<Typed>> {
+    pub(super) fn arguments(&self, env: &Env<'_>, name: &str, list: &ast::FunctionArgumentList) -> Result<Vec<Typed>> {
         list.args
             .iter()
             .map(|arg| match arg {
@@ -299,7 +299,7 @@ impl Binder<'_> {
         Ok(Typed::new(if keyed { extreme_key::value(call, &ty) } else { call }, ty))
     }
 
-    fn aggregate_arguments(
+    pub(super) fn aggregate_arguments(
         &self,
         env: &Env<'_>,
         name: &str,
@@ -323,7 +323,7 @@ impl Binder<'_> {
         }
     }
 
-    fn aggregate_function(
+    pub(super) fn aggregate_function(
         &self,
         name: &str,
         args: Vec<Typed>,
@@ -356,7 +356,7 @@ impl Binder<'_> {
         Ok(sorts)
     }
 
-    fn sorts(&self, env: &Env<'_>, items: &[ast::OrderByExpr]) -> Result<Vec<SortExpr>> {
+    pub(super) fn sorts(&self, env: &Env<'_>, items: &[ast::OrderByExpr]) -> Result<Vec<SortExpr>> {
         items
             .iter()
             .map(|item| {
@@ -364,98 +364,6 @@ impl Binder<'_> {
                 sort(value.expr, value.ty.as_ref().unwrap_or(&PgType::Text), &item.options)
             })
             .collect()
-    }
-
-    fn window_call(
-        &self,
-        env: &Env<'_>,
-        name: &str,
-        function: &ast::Function,
-        list: &ast::FunctionArgumentList,
-    ) -> Result<Typed> {
-        if let Some(clause) = env.no_windows {
-            return Err(Error::new(SqlState::GroupingError, format!("window functions are not allowed in {clause}")));
-        }
-        if list.duplicate_treatment == Some(DuplicateTreatment::Distinct) {
-            return Err(Error::unsupported("DISTINCT in a window function"));
-        }
-        let inner = Env { no_windows: Some("window function calls"), ..env.clone() };
-        if functions::approximate::is_approximate(name) {
-            return Err(Error::unsupported(format!("{name} as a window function")));
-        }
-        let spec = self.window_spec(env, function.over.as_ref())?;
-        let (fun, args, ty, cast_to) = if aggregates::is_aggregate(name) {
-            let args = self.aggregate_arguments(&inner, name, list, false)?;
-            let (func, mut args, ty) = self.aggregate_function(name, args, false)?;
-            if needs_key(name, &ty) {
-                args = args.into_iter().map(|arg| extreme_key::key(arg, &ty)).collect();
-            }
-            (datafusion::logical_expr::WindowFunctionDefinition::AggregateUDF(func), args, ty, None)
-        } else {
-            let args = self.arguments(&inner, name, list)?;
-            let window = aggregates::window_function(name, &args)?;
-            let mut exprs = Vec::with_capacity(args.len());
-            for (arg, ty) in args.into_iter().zip(&window.args) {
-                exprs.push(self.coerce(arg, ty, Cast::Implicit)?.expr);
-            }
-            (
-                datafusion::logical_expr::WindowFunctionDefinition::WindowUDF(window.function),
-                exprs,
-                window.result.clone(),
-                window.cast.then_some(window.result),
-            )
-        };
-        let filter = match &function.filter {
-            Some(filter) => Some(Box::new(self.condition(&inner, filter, "FILTER")?)),
-            None => None,
-        };
-        let partition_by = spec
-            .partition_by
-            .iter()
-            .map(|item| {
-                let value = self.settled(self.expr(&inner, item)?)?;
-                functions::canonical(value.expr, value.ty.as_ref().unwrap_or(&PgType::Text))
-            })
-            .collect::<Result<_>>()?;
-        let order_by = self.sorts(&inner, &spec.order_by)?;
-        let window_frame = frame(spec.window_frame.as_ref(), !order_by.is_empty())?;
-        let params = WindowFunctionParams {
-            args,
-            partition_by,
-            order_by,
-            window_frame,
-            filter,
-            null_treatment: None,
-            distinct: false,
-        };
-        let expr = Expr::WindowFunction(Box::new(WindowFunction { fun, params }));
-        Ok(match cast_to {
-            Some(result) => Typed::new(datafusion::prelude::cast(expr, result.arrow()), ty),
-            None if needs_key(name, &ty) => Typed::new(extreme_key::value(expr, &ty), ty),
-            None => Typed::new(expr, ty),
-        })
-    }
-
-    fn window_spec(&self, env: &Env<'_>, over: Option<&ast::WindowType>) -> Result<ast::WindowSpec> {
-        let named = |name: &ast::Ident| {
-            let wanted = fold(name);
-            env.windows.iter().find_map(|definition| match definition {
-                ast::NamedWindowDefinition(known, ast::NamedWindowExpr::WindowSpec(spec)) if fold(known) == wanted => {
-                    Some(spec.clone())
-                }
-                _ => None,
-            })
-        };
-        match over {
-            Some(ast::WindowType::WindowSpec(spec)) => match &spec.window_name {
-                None => Ok(spec.clone()),
-                Some(_) => Err(Error::unsupported("a window that builds on another")),
-            },
-            Some(ast::WindowType::NamedWindow(name)) => named(name).ok_or_else(|| {
-                Error::new(SqlState::UndefinedObject, format!("window \"{}\" does not exist", fold(name)))
-            }),
-            None => Err(Error::internal("a window function without window")),
-        }
     }
 
     /// A type as SQL writes it.
@@ -492,39 +400,6 @@ fn text(value: &str) -> Typed {
     Typed::constant(ScalarValue::Utf8(Some(value.to_string())), PgType::Text)
 }
 
-fn frame(frame: Option<&ast::WindowFrame>, ordered: bool) -> Result<WindowFrame> {
-    let Some(frame) = frame else { return Ok(WindowFrame::new(ordered.then_some(false))) };
-    let units = match frame.units {
-        ast::WindowFrameUnits::Rows => WindowFrameUnits::Rows,
-        ast::WindowFrameUnits::Range => WindowFrameUnits::Range,
-        ast::WindowFrameUnits::Groups => WindowFrameUnits::Groups,
-    };
-    let bound = |bound: &ast::WindowFrameBound| -> Result<WindowFrameBound> {
-        let count = |expr: &Option<Box<ast::Expr>>| match expr.as_deref() {
-            None => Ok(ScalarValue::UInt64(None)),
-            Some(ast::Expr::Value(value)) if units != WindowFrameUnits::Range => {
-                let digits = value.value.to_string();
-                digits
-                    .parse()
-                    .map(|count| ScalarValue::UInt64(Some(count)))
-                    .map_err(|_| Error::unsupported(format!("the frame bound {digits}")))
-            }
-            Some(other) => Err(Error::unsupported(format!("the frame bound {other}"))),
-        };
-        Ok(match bound {
-            ast::WindowFrameBound::CurrentRow => WindowFrameBound::CurrentRow,
-            ast::WindowFrameBound::Preceding(rows) => WindowFrameBound::Preceding(count(rows)?),
-            ast::WindowFrameBound::Following(rows) => WindowFrameBound::Following(count(rows)?),
-        })
-    };
-    let start = bound(&frame.start_bound)?;
-    let end = match &frame.end_bound {
-        Some(end) => bound(end)?,
-        None => WindowFrameBound::CurrentRow,
-    };
-    Ok(WindowFrame::new_bounds(units, start, end))
-}
-
 /// For messages: the types of arguments.
 pub(crate) fn type_names(args: &[Typed]) -> String {
     args.iter()
@@ -534,6 +409,6 @@ pub(crate) fn type_names(args: &[Typed]) -> String {
 }
 
 /// Whether min or max goes over keys: over types that Arrow orders its own way.
-fn needs_key(name: &str, ty: &PgType) -> bool {
+pub(super) fn needs_key(name: &str, ty: &PgType) -> bool {
     matches!(name, "min" | "max") && extreme_key::is_needed(ty)
 }

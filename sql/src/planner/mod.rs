@@ -44,6 +44,7 @@ mod tests;
 mod top_n;
 mod typed;
 mod unnest;
+mod window;
 mod with;
 
 use std::fmt;

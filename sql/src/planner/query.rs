@@ -251,7 +251,8 @@ impl Binder<'_> {
             let typed = self.coerce(typed, &PgType::Int8, Cast::Explicit)?;
             match &typed.expr {
                 Expr::Literal(datafusion::common::ScalarValue::Int64(Some(value)), _) if *value < 0 => {
-                    Err(Error::new(SqlState::InvalidParameter, format!("{clause} must not be negative")))
+                    let state = if clause == "LIMIT" { SqlState::InvalidLimit } else { SqlState::InvalidOffset };
+                    Err(Error::new(state, format!("{clause} must not be negative")))
                 }
                 Expr::Literal(datafusion::common::ScalarValue::Int64(None), _) => Ok(None),
                 Expr::Literal(..) | Expr::Placeholder(_) => Ok(Some(typed.expr)),

@@ -22,10 +22,12 @@ impl Writer<'_> {
             true => (", 0", format!(", {table}.c1 + 1"), format!(" AND {table}.c1 < {steps}")),
             false => ("", String::new(), String::new()),
         };
+        // Both terms in one type: PostgreSQL wants the same modifier, too.
+        let cast = if start.kind == Kind::Numeric { "::numeric" } else { "" };
         let names = if few { "c0, c1" } else { "c0" };
         let text = format!(
-            "WITH RECURSIVE {table}({names}) AS (SELECT s.{}{column} FROM ⟦{}⟧ AS s UNION \
-             SELECT e.{}{one_more} FROM {table} JOIN ⟦{}⟧ AS e ON e.{} = {table}.c0{condition}) SELECT {names} FROM {table}",
+            "WITH RECURSIVE {table}({names}) AS (SELECT s.{}{cast}{column} FROM ⟦{}⟧ AS s UNION \
+             SELECT e.{}{cast}{one_more} FROM {table} JOIN ⟦{}⟧ AS e ON e.{} = {table}.c0{condition}) SELECT {names} FROM {table}",
             start.name, first.name, to.name, pairs.name, from.name
         );
         let mut cols = vec![Col { name: "c0".into(), kind: start.kind, exact: true }];

@@ -181,17 +181,17 @@ fn float_power(input: &Input<'_>) -> Result<ArrayRef> {
 fn float_function(input: &Input<'_>) -> Result<ArrayRef> {
     let logarithm = |value: f64| -> Result<f64> {
         if value == 0.0 {
-            return Err(Error::new(SqlState::NumericOutOfRange, "cannot take logarithm of zero"));
+            return Err(Error::new(SqlState::InvalidLogarithmArgument, "cannot take logarithm of zero"));
         }
         if value < 0.0 {
-            return Err(Error::new(SqlState::NumericOutOfRange, "cannot take logarithm of a negative number"));
+            return Err(Error::new(SqlState::InvalidLogarithmArgument, "cannot take logarithm of a negative number"));
         }
         Ok(value)
     };
     float_unary(input, |value| {
         Ok(match input.op() {
             "sqrt" if value < 0.0 => {
-                return Err(Error::new(SqlState::NumericOutOfRange, "cannot take square root of a negative number"));
+                return Err(Error::new(SqlState::InvalidPowerArgument, "cannot take square root of a negative number"));
             }
             "sqrt" => value.sqrt(),
             "cbrt" => value.cbrt(),

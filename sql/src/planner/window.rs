@@ -1,0 +1,230 @@
+//! Window functions: the window they go over, and its frame.
+//!
+//! A frame by RANGE counts in values of the one ORDER BY column: its offset is a constant of that
+//! column's type, or an interval beside times.
+
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
+use datafusion::logical_expr::{Expr, WindowFrame, WindowFrameBound, WindowFrameUnits};
+use datafusion::sql::sqlparser::ast::{self, DuplicateTreatment};
+use thalweg_dataflow::types::{Interval, PgType};
+use thalweg_dataflow::{Error, Result, SqlState};
+
+use super::binder::{Binder, Env, fold};
+use super::call::needs_key;
+use super::expr::Cast;
+use super::functions::{self, aggregates, extreme_key};
+use super::typed::{Typed, base_name, implicit};
+
+impl Binder<'_> {
+    /// A call with OVER.
+    pub(super) fn window_call(
+        &self,
+        env: &Env<'_>,
+        name: &str,
+        function: &ast::Function,
+        list: &ast::FunctionArgumentList,
+    ) -> Result<Typed> {
+        if let Some(clause) = env.no_windows {
+            return Err(Error::new(SqlState::GroupingError, format!("window functions are not allowed in {clause}")));
+        }
+        if list.duplicate_treatment == Some(DuplicateTreatment::Distinct) {
+            return Err(Error::unsupported("DISTINCT in a window function"));
+        }
+        let inner = Env { no_windows: Some("window function calls"), ..env.clone() };
+        if functions::approximate::is_approximate(name) {
+            return Err(Error::unsupported(format!("{name} as a window function")));
+        }
+        let spec = self.window_spec(env, function.over.as_ref())?;
+        let (fun, args, ty, cast_to) = if aggregates::is_aggregate(name) {
+            let args = self.aggregate_arguments(&inner, name, list, false)?;
+            let (func, mut args, ty) = self.aggregate_function(name, args, false)?;
+            if needs_key(name, &ty) {
+                args = args.into_iter().map(|arg| extreme_key::key(arg, &ty)).collect();
+            }
+            (datafusion::logical_expr::WindowFunctionDefinition::AggregateUDF(func), args, ty, None)
+        } else {
+            let args = self.arguments(&inner, name, list)?;
+            let window = aggregates::window_function(name, &args)?;
+            let mut exprs = Vec::with_capacity(args.len());
+            for (arg, ty) in args.into_iter().zip(&window.args) {
+                exprs.push(self.coerce(arg, ty, Cast::Implicit)?.expr);
+            }
+            (
+                datafusion::logical_expr::WindowFunctionDefinition::WindowUDF(window.function),
+                exprs,
+                window.result.clone(),
+                window.cast.then_some(window.result),
+            )
+        };
+        let filter = match &function.filter {
+            Some(filter) => Some(Box::new(self.condition(&inner, filter, "FILTER")?)),
+            None => None,
+        };
+        let partition_by = spec
+            .partition_by
+            .iter()
+            .map(|item| {
+                let value = self.settled(self.expr(&inner, item)?)?;
+                functions::canonical(value.expr, value.ty.as_ref().unwrap_or(&PgType::Text))
+            })
+            .collect::<Result<_>>()?;
+        let order_by = self.sorts(&inner, &spec.order_by)?;
+        let window_frame = self.frame(&inner, &spec)?;
+        let params = WindowFunctionParams {
+            args,
+            partition_by,
+            order_by,
+            window_frame,
+            filter,
+            null_treatment: None,
+            distinct: false,
+        };
+        let expr = Expr::WindowFunction(Box::new(WindowFunction { fun, params }));
+        Ok(match cast_to {
+            Some(result) => Typed::new(datafusion::prelude::cast(expr, result.arrow()), ty),
+            None if needs_key(name, &ty) => Typed::new(extreme_key::value(expr, &ty), ty),
+            None => Typed::new(expr, ty),
+        })
+    }
+
+    fn window_spec(&self, env: &Env<'_>, over: Option<&ast::WindowType>) -> Result<ast::WindowSpec> {
+        let unknown = |name| Error::new(SqlState::UndefinedObject, format!("window \"{}\" does not exist", fold(name)));
+        let named = |name: &ast::Ident| {
+            let wanted = fold(name);
+            env.windows.iter().find_map(|definition| match definition {
+                ast::NamedWindowDefinition(known, ast::NamedWindowExpr::WindowSpec(spec)) if fold(known) == wanted => {
+                    Some(spec.clone())
+                }
+                _ => None,
+            })
+        };
+        match over {
+            Some(ast::WindowType::WindowSpec(spec)) => match &spec.window_name {
+                None => Ok(spec.clone()),
+                Some(name) => built(spec, named(name).ok_or_else(|| unknown(name))?, name),
+            },
+            Some(ast::WindowType::NamedWindow(name)) => named(name).ok_or_else(|| unknown(name)),
+            None => Err(Error::internal("a window function without window")),
+        }
+    }
+
+    /// The frame of a window.
+    fn frame(&self, env: &Env<'_>, spec: &ast::WindowSpec) -> Result<WindowFrame> {
+        let ordered = !spec.order_by.is_empty();
+        let Some(frame) = &spec.window_frame else { return Ok(WindowFrame::new(ordered.then_some(false))) };
+        let units = match frame.units {
+            ast::WindowFrameUnits::Rows => WindowFrameUnits::Rows,
+            ast::WindowFrameUnits::Range => WindowFrameUnits::Range,
+            ast::WindowFrameUnits::Groups => WindowFrameUnits::Groups,
+        };
+        let offset = |expr: &Option<Box<ast::Expr>>, side: &str| match expr {
+            None => Ok(ScalarValue::UInt64(None)),
+            Some(expr) if units == WindowFrameUnits::Range => self.distance(env, expr, &spec.order_by, side),
+            Some(expr) => self.number_of_rows(env, expr, side),
+        };
+        let bound = |bound: &ast::WindowFrameBound, side: &str| -> Result<WindowFrameBound> {
+            Ok(match bound {
+                ast::WindowFrameBound::CurrentRow => WindowFrameBound::CurrentRow,
+                ast::WindowFrameBound::Preceding(rows) => WindowFrameBound::Preceding(offset(rows, side)?),
+                ast::WindowFrameBound::Following(rows) => WindowFrameBound::Following(offset(rows, side)?),
+            })
+        };
+        let start = bound(&frame.start_bound, "starting")?;
+        let end = match &frame.end_bound {
+            Some(end) => bound(end, "ending")?,
+            None => WindowFrameBound::CurrentRow,
+        };
+        Ok(WindowFrame::new_bounds(units, start, end))
+    }
+
+    /// How many rows or groups a bound is away.
+    fn number_of_rows(&self, env: &Env<'_>, expr: &ast::Expr, side: &str) -> Result<ScalarValue> {
+        let count = self.expr(env, expr)?;
+        match self.coerce(count, &PgType::Int8, Cast::Implicit)?.expr {
+            Expr::Literal(ScalarValue::Int64(Some(count)), _) => match u64::try_from(count) {
+                Ok(count) => Ok(ScalarValue::UInt64(Some(count))),
+                Err(_) => {
+                    let message = format!("frame {side} offset must not be negative");
+                    Err(Error::new(SqlState::InvalidFrameOffset, message))
+                }
+            },
+            _ => Err(Error::unsupported(format!("the frame bound {expr}"))),
+        }
+    }
+
+    /// How far a bound of RANGE is away, in values of the ORDER BY column.
+    fn distance(&self, env: &Env<'_>, expr: &ast::Expr, order: &[ast::OrderByExpr], side: &str) -> Result<ScalarValue> {
+        let [item] = order else {
+            let message = "RANGE with offset PRECEDING/FOLLOWING requires exactly one ORDER BY column";
+            return Err(Error::new(SqlState::WindowingError, message));
+        };
+        let ordered = self.settled(self.expr(env, &item.expr)?)?.ty.unwrap_or(PgType::Text);
+        let offset = self.expr(env, expr)?;
+        let refused = |message: String| {
+            Error::new(SqlState::FeatureNotSupported, format!("RANGE with offset PRECEDING/FOLLOWING is {message}"))
+        };
+        let unit = match &ordered {
+            PgType::Date | PgType::Timestamp | PgType::Timestamptz => PgType::Interval,
+            PgType::Int2 | PgType::Int4 | PgType::Int8 | PgType::Float4 | PgType::Float8 => ordered.clone(),
+            PgType::Numeric(Some(_)) => ordered.clone(),
+            PgType::Numeric(None) => {
+                return Err(Error::unsupported("a frame by RANGE over numeric without precision"));
+            }
+            other => return Err(refused(format!("not supported for column type {}", base_name(other)))),
+        };
+        // An integer beside any number, a number with a point beside those that have one.
+        let fits = offset.ty.as_ref().is_none_or(|ty| {
+            implicit(ty, &unit) || matches!((ty, &unit), (PgType::Int4 | PgType::Int8, PgType::Int2 | PgType::Int4))
+        });
+        if !fits {
+            let message =
+                format!("not supported for column type {} and offset type {}", base_name(&ordered), offset.type_name());
+            return Err(refused(message).hint("Cast the offset value to an appropriate type."));
+        }
+        match self.coerce(offset, &unit, Cast::Explicit)?.expr {
+            Expr::Literal(value, _) if value.is_null() => {
+                Err(Error::new(SqlState::NullValueNotAllowed, format!("frame {side} offset must not be null")))
+            }
+            Expr::Literal(value, _) => match is_negative(&value) {
+                true => {
+                    let message = "invalid preceding or following size in window function";
+                    Err(Error::new(SqlState::InvalidFrameOffset, message))
+                }
+                false => Ok(value),
+            },
+            _ => Err(Error::unsupported(format!("the frame bound {expr}"))),
+        }
+    }
+}
+
+fn is_negative(value: &ScalarValue) -> bool {
+    match value {
+        ScalarValue::Int16(Some(value)) => *value < 0,
+        ScalarValue::Int32(Some(value)) => *value < 0,
+        ScalarValue::Int64(Some(value)) => *value < 0,
+        ScalarValue::Float32(Some(value)) => *value < 0.0,
+        ScalarValue::Float64(Some(value)) => *value < 0.0,
+        ScalarValue::Decimal128(Some(value), ..) => *value < 0,
+        ScalarValue::IntervalMonthDayNano(Some(value)) => Interval::from_arrow(*value).canonical() < 0,
+        _ => false,
+    }
+}
+
+/// A window that builds on a named one: its own order and frame over the other's partitions.
+fn built(spec: &ast::WindowSpec, base: ast::WindowSpec, name: &ast::Ident) -> Result<ast::WindowSpec> {
+    let refused = |what: String| Err(Error::new(SqlState::WindowingError, what));
+    let name = fold(name);
+    if !spec.partition_by.is_empty() {
+        return refused(format!("cannot override PARTITION BY clause of window \"{name}\""));
+    }
+    if !spec.order_by.is_empty() && !base.order_by.is_empty() {
+        return refused(format!("cannot override ORDER BY clause of window \"{name}\""));
+    }
+    if base.window_frame.is_some() {
+        return refused(format!("cannot copy window \"{name}\" because it has a frame clause"));
+    }
+    let order_by = if spec.order_by.is_empty() { base.order_by } else { spec.order_by.clone() };
+    let window_frame = spec.window_frame.clone();
+    Ok(ast::WindowSpec { window_name: None, partition_by: base.partition_by, order_by, window_frame })
+}
