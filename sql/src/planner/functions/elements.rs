@@ -8,7 +8,7 @@ use thalweg_dataflow::Result;
 use thalweg_dataflow::plan::{Expanded, SetFunction, Text};
 use thalweg_dataflow::types::{PgType, array};
 
-use super::series::sliced;
+use super::slices::sliced;
 
 /// The function over arrays of this element.
 #[derive(Debug)]

@@ -14,6 +14,7 @@ pub(crate) mod extreme_key;
 mod math;
 mod series;
 pub(crate) mod sets;
+mod slices;
 mod spread;
 mod sums;
 mod text;

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array,
+    Array, ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Int32Type, Int64Type, IntervalMonthDayNanoType, TimestampMicrosecondType};
 use thalweg_dataflow::plan::{Expanded, SetFunction, Text};
@@ -16,8 +16,7 @@ use thalweg_dataflow::types::datetime::{add_to_timestamp, add_to_timestamptz};
 use thalweg_dataflow::types::{Interval, Numeric, PgType, Zone};
 use thalweg_dataflow::{Error, Result, SqlState};
 
-/// Rows of one slice.
-pub(super) const SLICE_ROWS: usize = 8192;
+use super::slices::{Values, sliced};
 
 /// Its overloads: the arguments.
 pub(super) const OVERLOADS: &[&[PgType]] = &[
@@ -102,52 +101,6 @@ impl SetFunction for Series {
             }
         }
     }
-}
-
-/// The values of one row.
-type Values<T> = Box<dyn Iterator<Item = Result<T>> + Send>;
-
-/// The values of all rows, a slice at a time.
-pub(super) fn sliced<T: Send + 'static>(
-    rows: usize,
-    open: impl Fn(usize) -> Result<Values<T>> + Send + 'static,
-    column: impl Fn(Vec<T>) -> Result<ArrayRef> + Send + 'static,
-) -> Box<dyn Iterator<Item = Result<Expanded>> + Send> {
-    let mut row = 0;
-    let mut current: Option<Values<T>> = None;
-    let mut fill = move || -> Result<Option<Expanded>> {
-        let (mut origins, mut values) = (Vec::new(), Vec::new());
-        while row < rows && values.len() < SLICE_ROWS {
-            let series = match &mut current {
-                Some(series) => series,
-                None => current.insert(open(row)?),
-            };
-            match series.next() {
-                Some(value) => {
-                    origins.push(row as u32);
-                    values.push(value?);
-                }
-                None => {
-                    current = None;
-                    row += 1;
-                }
-            }
-        }
-        if values.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(Expanded { origins: UInt32Array::from(origins), columns: vec![column(values)?] }))
-    };
-    // Behind an error there is nothing more.
-    let mut failed = false;
-    Box::new(std::iter::from_fn(move || {
-        if failed {
-            return None;
-        }
-        let slice = fill();
-        failed = slice.is_err();
-        slice.transpose()
-    }))
 }
 
 fn no_step() -> Error {

@@ -15,7 +15,8 @@ use thalweg_dataflow::types::{PgType, Zone};
 use thalweg_dataflow::{Error, Result};
 
 use super::elements::Elements;
-use super::series::{self, SLICE_ROWS, Series};
+use super::series::{self, Series};
+use super::slices::SLICE_ROWS;
 use super::udf::{Kernel, PgFunction};
 use super::{choose, no_function};
 use crate::planner::typed::Typed;
