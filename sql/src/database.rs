@@ -19,6 +19,7 @@ use crate::parser;
 use crate::planner::{Planner, Settings};
 use crate::session::{Session, Startup};
 use crate::settings::SessionSettings;
+use crate::statement::plan_cache::PlanCache;
 use crate::statement::resolve::Names;
 use crate::system::file_errors::FileErrors;
 
@@ -48,6 +49,8 @@ pub(crate) struct Inner {
     pub(crate) options: DatabaseOptions,
     pub(crate) file_errors: Arc<FileErrors>,
     published: RwLock<Arc<Published>>,
+    /// Bound queries.
+    pub(crate) plans: PlanCache,
     /// Held by the one statement that changes the catalog.
     pub(crate) ddl: tokio::sync::Mutex<()>,
     /// Held by the one statement whose commit met others' changes again and again.
@@ -104,6 +107,7 @@ impl Database {
             options,
             file_errors,
             published: RwLock::new(Arc::new(published)),
+            plans: PlanCache::default(),
             ddl: tokio::sync::Mutex::new(()),
             turn: tokio::sync::Mutex::new(()),
         };
@@ -213,7 +217,7 @@ pub(crate) fn lower_again(published: &Published, body: &ViewBody) -> Result<Plan
     let query = parser::parse_query(&body.text)?;
     let mut settings = SessionSettings::new("");
     for (name, value) in &body.settings {
-        settings.restore(name, value);
+        settings.put(name, value);
     }
     let names = Names::of_catalog(published, settings.search_path());
     let planning = Settings { zone: settings.zone().into(), view: true, ..Settings::default() };

@@ -5,11 +5,15 @@
 //! too; notices arrive while a statement runs. Does not know the wire: the server frames what
 //! comes out of here. Not `Clone`: one session belongs to one connection.
 
+mod block;
+mod ddl;
 mod outcome;
+mod statements;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::scalar::ScalarValue;
@@ -18,19 +22,26 @@ use thalweg_dataflow::engine::{Rows, Snapshot};
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::plan::RelationId;
 use thalweg_dataflow::table::{Pending, TableDefinition};
-use thalweg_dataflow::types::PgType;
+use thalweg_dataflow::types::{PgType, TextStyle, Zone};
 use tokio::sync::{mpsc, watch};
 
 use crate::database::{DATABASE, Database, Published};
 use crate::guard::Guard;
-use crate::parser::{self, Kind, Statement};
+use crate::parser::{self, Kind, Modes, Statement};
 use crate::settings::SessionSettings;
 use crate::statement;
 pub use crate::statement::change::copy::CopyIn;
+pub use crate::statement::copy_out::{Columns, CopyOut};
+use crate::statement::cursor::Cursors;
+pub(crate) use block::Block;
 pub use outcome::{Notice, Outcome, RowsTag, Severity};
+pub use statements::Statements;
 
 /// The most notices that wait for a connection to send them; further ones are dropped.
 const NOTICE_QUEUE: usize = 1024;
+
+/// The isolation levels; every one of them reads one snapshot.
+const ISOLATION_LEVELS: [&str; 4] = ["serializable", "repeatable read", "read committed", "read uncommitted"];
 
 /// What a client says when it connects.
 #[derive(Debug, Clone, Default)]
@@ -81,22 +92,6 @@ impl CancelHandle {
     }
 }
 
-/// A block: what its statements share.
-#[derive(Debug, Clone)]
-pub(crate) struct Block {
-    /// What every read of the block sees; pinned by the first.
-    pub(crate) view: Option<View>,
-    /// `now()` of the block.
-    pub(crate) now: i64,
-}
-
-impl Block {
-    /// One that begins now.
-    fn new() -> Block {
-        Block { view: None, now: now() }
-    }
-}
-
 /// What a block changed, by table.
 pub(crate) type Writes = Arc<BTreeMap<RelationId, Arc<Pending>>>;
 
@@ -141,6 +136,9 @@ pub struct Session {
     notices: mpsc::Sender<Notice>,
     received: Option<mpsc::Receiver<Notice>>,
     told: BTreeMap<&'static str, String>,
+    /// The prepared statements.
+    pub statements: Statements,
+    pub(crate) cursors: Cursors,
 }
 
 impl Session {
@@ -157,6 +155,8 @@ impl Session {
             notices,
             received: Some(received),
             told: BTreeMap::new(),
+            statements: Statements::default(),
+            cursors: Cursors::default(),
         };
         if startup.database != DATABASE && !startup.database.is_empty() {
             let text = format!("database \"{}\" does not exist, connected to \"{DATABASE}\"", startup.database);
@@ -199,9 +199,23 @@ impl Session {
         changes
     }
 
-    /// The zone in which timestamptz is printed.
-    pub fn zone(&self) -> &str {
-        self.settings.zone()
+    /// How values are printed as text.
+    pub fn text_style(&self) -> TextStyle {
+        // The settings have checked the zone; UTC is what they start with.
+        let zone = Zone::parse(self.settings.zone()).unwrap_or(Zone::Utc);
+        TextStyle { zone, extra_float_digits: self.settings.float_digits() }
+    }
+
+    /// How long the client may do nothing now before the connection ends, and the error of it.
+    pub fn idle_limit(&self) -> Option<(Duration, Error)> {
+        let in_block = self.block.is_some();
+        let error = if in_block {
+            let message = "terminating connection due to idle-in-transaction timeout";
+            Error::new(SqlState::IdleInTransactionTimeout, message)
+        } else {
+            Error::new(SqlState::IdleSessionTimeout, "terminating connection due to idle-session timeout")
+        };
+        Some((self.settings.idle_timeout(in_block)?, error))
     }
 
     /// Reads the statements of a text.
@@ -222,6 +236,11 @@ impl Session {
     pub async fn execute(&mut self, prepared: &Prepared, parameters: Vec<ScalarValue>) -> Result<Outcome> {
         let kind = prepared.statement.kind();
         self.admit(kind).map_err(|error| self.fail(error))?;
+        if let Kind::Execute(execute) = kind {
+            let executed = statement::prepared::executed(self, execute).await;
+            let (prepared, parameters) = executed.map_err(|error| self.fail(error))?;
+            return Box::pin(self.execute(&prepared, parameters)).await;
+        }
         if kind.is_ddl() {
             if self.block.is_none() {
                 // DDL cannot be undone, so what came before it in its request is not held back.
@@ -248,6 +267,7 @@ impl Session {
         }
         match outcome {
             Ok(Outcome::Rows { schema, rows, tag }) => Ok(Outcome::Rows { schema, rows: guard.watch(rows), tag }),
+            Ok(Outcome::CopyOut(copy)) => Ok(Outcome::CopyOut(Box::new(copy.watched(guard)))),
             Ok(done) => Ok(done),
             Err(error) => Err(self.fail(error)),
         }
@@ -259,10 +279,16 @@ impl Session {
         finished.map_err(|error| self.fail(error))
     }
 
-    /// Refuses everything but the end of a block that failed.
+    /// Refuses everything but the end of a block that failed, and changes where none may be made.
     fn admit(&self, kind: &Kind) -> Result<()> {
+        if let Some(what) = kind.writes()
+            && self.settings.is_read_only()
+        {
+            let message = format!("cannot execute {what} in a read-only transaction");
+            return Err(Error::new(SqlState::ReadOnlyTransaction, message));
+        }
         if self.transaction_status() == TransactionStatus::Failed
-            && !matches!(kind, Kind::Commit | Kind::Rollback | Kind::Empty)
+            && !matches!(kind, Kind::Commit { .. } | Kind::Rollback { .. } | Kind::RollbackTo(_) | Kind::Empty)
         {
             return Err(Error::new(
                 SqlState::InFailedTransaction,
@@ -285,41 +311,135 @@ impl Session {
     }
 
     /// BEGIN.
-    pub(crate) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self, modes: Modes) -> Result<()> {
         if self.block.is_some() {
             self.warning(Error::new(SqlState::ActiveTransaction, "there is already a transaction in progress"));
-            return;
+            return Ok(());
         }
         self.failed.store(false, Ordering::Release);
         self.settings.begin();
         // What came before BEGIN in the same request belongs to the block.
         self.block = Some(self.request.clone().unwrap_or_else(Block::new));
+        self.set_modes(modes)
+    }
+
+    /// SET TRANSACTION.
+    pub(crate) fn set_modes(&mut self, modes: Modes) -> Result<()> {
+        if self.block.is_none() {
+            let message = "SET TRANSACTION can only be used in transaction blocks";
+            self.warning(Error::new(SqlState::NoActiveTransaction, message));
+            return Ok(());
+        }
+        let has_read = self.block.as_ref().is_some_and(|block| block.view.is_some());
+        if let Some(level) = modes.isolation {
+            if has_read && self.settings.get("transaction_isolation")? != level {
+                let message = "SET TRANSACTION ISOLATION LEVEL must be called before any query";
+                return Err(Error::new(SqlState::ActiveTransaction, message));
+            }
+            self.settings.set("transaction_isolation", Some(level), true)?;
+        }
+        if let Some(read_only) = modes.read_only {
+            if has_read && !read_only && self.settings.is_read_only() {
+                let message = "transaction read-write mode must be set before any query";
+                return Err(Error::new(SqlState::ActiveTransaction, message));
+            }
+            self.settings.set("transaction_read_only", Some(if read_only { "on" } else { "off" }), true)?;
+        }
+        Ok(())
+    }
+
+    /// SET SESSION CHARACTERISTICS AS TRANSACTION.
+    pub(crate) fn set_default_modes(&mut self, modes: Modes) -> Result<()> {
+        if let Some(level) = modes.isolation {
+            self.settings.set("default_transaction_isolation", Some(level), false)?;
+        }
+        if let Some(read_only) = modes.read_only {
+            self.settings.set("default_transaction_read_only", Some(if read_only { "on" } else { "off" }), false)?;
+        }
+        Ok(())
     }
 
     /// COMMIT; the command tag. If the block's changes cannot be committed, it is rolled back.
-    pub(crate) async fn commit(&mut self) -> Result<&'static str> {
+    pub(crate) async fn commit(&mut self, chain: bool) -> Result<&'static str> {
+        let modes = self.chained(chain, "COMMIT AND CHAIN")?;
         let failed = self.failed.load(Ordering::Acquire);
         let committed = if failed { Ok(()) } else { self.commit_writes().await };
-        let tag = self.end(committed.is_ok());
-        committed.map(|()| tag)
+        let tag = self.end(committed.is_ok()).await?;
+        committed?;
+        modes.map_or(Ok(()), |modes| self.begin(modes))?;
+        Ok(tag)
+    }
+
+    /// ROLLBACK; the command tag.
+    pub(crate) async fn rollback(&mut self, chain: bool) -> Result<&'static str> {
+        let modes = self.chained(chain, "ROLLBACK AND CHAIN")?;
+        let tag = self.end(false).await?;
+        modes.map_or(Ok(()), |modes| self.begin(modes))?;
+        Ok(tag)
+    }
+
+    /// The modes of the block, where another one is to follow.
+    fn chained(&self, chain: bool, what: &str) -> Result<Option<Modes>> {
+        if chain && self.block.is_none() {
+            let message = format!("{what} can only be used in transaction blocks");
+            return Err(Error::new(SqlState::NoActiveTransaction, message));
+        }
+        let level = self.settings.get("transaction_isolation")?;
+        let isolation = ISOLATION_LEVELS.into_iter().find(|known| *known == level);
+        Ok(chain.then(|| Modes { isolation, read_only: Some(self.settings.is_read_only()) }))
     }
 
     /// The end of a block; the command tag.
-    pub(crate) fn end(&mut self, commit: bool) -> &'static str {
+    async fn end(&mut self, commit: bool) -> Result<&'static str> {
         let failed = self.failed.swap(false, Ordering::AcqRel);
-        if self.block.take().is_none() {
+        let Some(block) = self.block.take() else {
             self.warning(Error::new(SqlState::NoActiveTransaction, "there is no transaction in progress"));
             if self.request.is_some() {
                 self.request = Some(Block::new());
             }
-            return if commit { "COMMIT" } else { "ROLLBACK" };
-        }
+            return Ok(if commit { "COMMIT" } else { "ROLLBACK" });
+        };
         let committed = commit && !failed;
         self.settings.end(committed);
+        self.cursors.end(committed);
         if self.request.is_some() {
             self.request = Some(Block::new());
         }
-        if committed { "COMMIT" } else { "ROLLBACK" }
+        self.settle(block.ddl, committed).await?;
+        Ok(if committed { "COMMIT" } else { "ROLLBACK" })
+    }
+
+    /// How many savepoints there are.
+    pub(crate) fn savepoints(&self) -> usize {
+        self.block.as_ref().map_or(0, Block::depth)
+    }
+
+    /// SAVEPOINT.
+    pub(crate) fn savepoint(&mut self, name: &str) -> Result<()> {
+        let mark = self.settings.mark();
+        self.in_block("SAVEPOINT")?.savepoint(name, mark)
+    }
+
+    /// RELEASE.
+    pub(crate) fn release(&mut self, name: &str) -> Result<()> {
+        self.in_block("RELEASE SAVEPOINT")?.release(name)
+    }
+
+    /// ROLLBACK TO: the block goes on as it was then.
+    pub(crate) async fn rollback_to(&mut self, name: &str) -> Result<()> {
+        let earlier = self.in_block("ROLLBACK TO SAVEPOINT")?.ddl_at(name)?;
+        self.undo_since(&earlier).await?;
+        let mark = self.in_block("ROLLBACK TO SAVEPOINT")?.back_to(name)?;
+        self.settings.back_to(mark);
+        self.cursors.back_to(self.savepoints());
+        self.forget_view();
+        self.failed.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    fn in_block(&mut self, what: &str) -> Result<&mut Block> {
+        let message = || format!("{what} can only be used in transaction blocks");
+        self.block.as_mut().ok_or_else(|| Error::new(SqlState::NoActiveTransaction, message()))
     }
 
     /// Sends a NOTICE.
@@ -354,11 +474,24 @@ impl Session {
         self.request = None;
     }
 
-    /// DDL works on what there is, and the rest of its request reads the outcome.
+    /// DDL works on what there is, and what follows it reads the outcome: the newest, under what the
+    /// block has changed.
     fn forget_view(&mut self) {
-        if let Some(request) = &mut self.request {
-            request.view = None;
+        let fresh = self.fresh_view();
+        if let Some(shared) = self.block.as_mut().or(self.request.as_mut()) {
+            let writes = shared.view.take().and_then(|view| view.writes);
+            shared.view = writes.map(|writes| View { writes: Some(writes), ..fresh });
         }
+    }
+
+    /// Refuses to alter what the block has changed rows of.
+    pub(crate) fn refuse_changed(&self, table: RelationId, what: &str, name: &str) -> Result<()> {
+        let view = self.shared().and_then(|shared| shared.view.as_ref());
+        if view.is_some_and(|view| view.pending(table).is_some()) {
+            let message = format!("cannot {what} \"{name}\" because this transaction has changed its rows");
+            return Err(Error::new(SqlState::ObjectInUse, message));
+        }
+        Ok(())
     }
 
     fn shared(&self) -> Option<&Block> {

@@ -191,3 +191,30 @@ fn cut(text: &str, other: &str) -> String {
     let lines: Vec<&str> = text.lines().skip(same.saturating_sub(2)).take(6).collect();
     format!("{}\n", lines.join("\n"))
 }
+
+/// Whole scripts: what a session keeps between its statements is in them.
+#[test]
+fn scripts_print_what_they_print_over_postgresql() {
+    let postgres = Postgres::start();
+    let server = Server::start(Options::default());
+    let script = std::fs::read_to_string(data("session.sql")).expect("the script");
+    // A statement for each answer, and errors among the answers.
+    let text = format!("\\set ECHO queries\n{script}");
+    let merged = |output: std::process::Output| {
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (out.into_owned(), err.into_owned())
+    };
+    let theirs = merged(postgres.psql(&text));
+    let ours = merged(psql("127.0.0.1", server.port(), "thalweg", &text));
+    assert_eq!(different(&ours.0, &theirs.0), None, "what the statements print");
+    assert_eq!(different(&ours.1, &theirs.1), None, "the errors");
+}
+
+/// The first place where two outputs differ, with what stands around it.
+fn different(ours: &str, theirs: &str) -> Option<String> {
+    let (ours, theirs): (Vec<&str>, Vec<&str>) = (ours.lines().collect(), theirs.lines().collect());
+    let place = (0..ours.len().max(theirs.len())).find(|place| ours.get(*place) != theirs.get(*place))?;
+    let around =
+        |lines: &[&str]| lines[place.saturating_sub(6).min(lines.len())..(place + 4).min(lines.len())].join("\n");
+    Some(format!("line {}\n--- ours\n{}\n--- PostgreSQL\n{}", place + 1, around(&ours), around(&theirs)))
+}

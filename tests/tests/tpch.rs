@@ -48,10 +48,17 @@ const TABLES: &[(&str, &str)] = &[
     ),
 ];
 
+/// Rows of one COPY: at scale 1 a table is more than one transaction may have.
+const COPY_ROWS: usize = 500_000;
+
 /// COPY of some rows in TPC-H's own form, which ends every line with its delimiter.
 fn copy<T: Display>(table: &str, rows: impl Iterator<Item = T>) -> String {
-    let mut text = format!("COPY {table} FROM STDIN (DELIMITER '|', NULL '');\n");
-    for row in rows {
+    let mut text = String::new();
+    for (place, row) in rows.enumerate() {
+        if place % COPY_ROWS == 0 {
+            let end = if place == 0 { "" } else { "\\.\n" };
+            text.push_str(&format!("{end}COPY {table} FROM STDIN (DELIMITER '|', NULL '');\n"));
+        }
         let line = row.to_string();
         text.push_str(line.strip_suffix('|').unwrap_or(&line));
         text.push('\n');

@@ -29,6 +29,8 @@ pub(crate) enum Plain {
     EmptyQuery = b'I' as isize,
     /// The row limit of Execute was met.
     PortalSuspended = b's' as isize,
+    /// All data of a COPY was sent.
+    CopyDone = b'c' as isize,
 }
 
 /// The writing half of a connection.
@@ -74,14 +76,21 @@ impl Output {
         self.buffer.put_u8(0);
     }
 
-    /// Adds CopyInResponse: so many columns, all as text.
-    pub(crate) fn copy_in(&mut self, columns: usize) {
+    /// Adds CopyInResponse (`G`) or CopyOutResponse (`H`): so many columns, all in one format.
+    pub(crate) fn copy(&mut self, kind: u8, columns: usize, binary: bool) {
         let count = u16::try_from(columns).unwrap_or(u16::MAX);
-        self.buffer.put_u8(b'G');
+        self.buffer.put_u8(kind);
         self.buffer.put_u32(7 + 2 * u32::from(count));
-        self.buffer.put_u8(0);
+        self.buffer.put_u8(u8::from(binary));
         self.buffer.put_u16(count);
-        self.buffer.put_bytes(0, 2 * usize::from(count));
+        (0..count).for_each(|_| self.buffer.put_u16(u16::from(binary)));
+    }
+
+    /// Adds CopyData.
+    pub(crate) fn copy_data(&mut self, data: &[u8]) {
+        self.buffer.put_u8(b'd');
+        self.buffer.put_u32(data.len() as u32 + 4);
+        self.buffer.put_slice(data);
     }
 
     /// Adds ReadyForQuery.

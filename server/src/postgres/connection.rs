@@ -9,19 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pgwire::messages::startup::{Authentication, BackendKeyData, ParameterStatus, SecretKey};
-use thalweg_dataflow::types::{TextStyle, Zone};
 use thalweg_dataflow::{Error, SqlState};
 use thalweg_sql::database::Database;
 use thalweg_sql::parser::Statement;
-use thalweg_sql::session::{Outcome, Prepared, Session, Startup, TransactionStatus};
+use thalweg_sql::session::{Outcome, Prepared, Session, Startup};
 use tokio::net::TcpStream;
 
 use super::attend::{Ended, Wire};
 use super::backend::{Output, Plain};
 use super::cancel::{Connections, Seat};
 use super::cursor::Cursor;
-use super::deallocate::deallocated;
-use super::extended::{Portal, Statements};
+use super::extended::Portal;
 use super::frontend::{Frame, Input, Message};
 use super::rows::description;
 use super::startup::{Greeting, greet};
@@ -51,6 +49,8 @@ pub(crate) enum Stop {
     Error(Error),
     /// The connection ends.
     Ended(Ended),
+    /// The client did nothing for too long.
+    Idle(Error),
 }
 
 impl From<Error> for Stop {
@@ -69,7 +69,6 @@ impl From<Ended> for Stop {
 pub(crate) struct Connection {
     pub(super) wire: Wire,
     pub(super) session: Session,
-    pub(super) statements: Statements,
     pub(super) portals: HashMap<String, Portal>,
     /// An extended query failed: everything up to Sync is ignored.
     skipping: bool,
@@ -100,8 +99,7 @@ pub(crate) async fn serve(socket: TcpStream, shared: Arc<Shared>) {
     // A session that just began has its receiver; a closed one in its place would only be silent.
     let notices = session.take_notices().unwrap_or_else(|| tokio::sync::mpsc::channel(1).1);
     let wire = Wire { input, output, notices, cancel: session.cancel_handle(), shutdown: shared.shutdown.clone() };
-    let statements = Statements::default();
-    let mut connection = Connection { wire, session, statements, portals: HashMap::new(), skipping: false };
+    let mut connection = Connection { wire, session, portals: HashMap::new(), skipping: false };
     seat.cancel_by(connection.session.cancel_handle());
     connection.welcome(&seat);
     let ended = connection.run().await;
@@ -126,7 +124,7 @@ async fn refuse(mut output: Output, error: &Error) {
 enum Last {
     /// The client said goodbye or left.
     Gone,
-    /// It broke the protocol.
+    /// It broke the protocol, or was idle for too long.
     Broken(Error),
     /// The server stops.
     Stopping,
@@ -162,7 +160,7 @@ impl Connection {
                 Ok(None) | Err(Stop::Ended(Ended::Gone)) => return Last::Gone,
                 Err(Stop::Ended(Ended::Stopping)) => return Last::Stopping,
                 Err(Stop::Error(error)) if error.state() == SqlState::ConnectionFailure => return Last::Gone,
-                Err(Stop::Error(error)) => return Last::Broken(error),
+                Err(Stop::Error(error) | Stop::Idle(error)) => return Last::Broken(error),
             };
             let simple = frame.kind == b'Q';
             let message = match Message::decode(frame) {
@@ -178,6 +176,7 @@ impl Connection {
                 Ok(()) => {}
                 Err(Stop::Ended(Ended::Gone)) => return Last::Gone,
                 Err(Stop::Ended(Ended::Stopping)) => return Last::Stopping,
+                Err(Stop::Idle(error)) => return Last::Broken(error),
                 Err(Stop::Error(error)) => self.fail(&error, simple),
             }
         }
@@ -189,11 +188,22 @@ impl Connection {
             if !self.wire.input.has_frame() || self.wire.output.is_full() {
                 self.wire.flush().await?;
             }
+            let limit = self.session.idle_limit();
+            let idle = async {
+                match limit {
+                    Some((limit, error)) => {
+                        tokio::time::sleep(limit).await;
+                        error
+                    }
+                    None => std::future::pending().await,
+                }
+            };
             let Wire { input, output, notices, shutdown, .. } = &mut self.wire;
             tokio::select! {
                 biased;
                 () = shutdown.wait() => return Err(Stop::Ended(Ended::Stopping)),
                 frame = input.next() => return Ok(frame?),
+                error = idle => return Err(Stop::Idle(error)),
                 Some(notice) = notices.recv() => output.notice(&notice),
             }
         }
@@ -246,7 +256,7 @@ impl Connection {
     }
 
     async fn query(&mut self, text: &str) -> Result<(), Stop> {
-        self.statements.remove("");
+        self.session.statements.forget("");
         self.portals.remove("");
         let statements = self.session.parse(text)?;
         if let [_, _, ..] = statements.as_slice() {
@@ -261,27 +271,28 @@ impl Connection {
     async fn run_all(&mut self, statements: Vec<Statement>) -> Result<(), Stop> {
         let last = statements.len().saturating_sub(1);
         for (place, statement) in statements.into_iter().enumerate() {
-            if self.deallocate(statement.text()) {
-                self.finish(place == last).await?;
-                continue;
-            }
             let prepared = Prepared { statement, parameters: Vec::new(), columns: None };
             match self.wire.attend(self.session.execute(&prepared, Vec::new())).await?? {
                 Outcome::Rows { schema, rows, tag } => {
                     self.wire.output.message(&description(&schema, &[]));
-                    let mut cursor = Cursor::new(&schema, rows, tag, &[], self.text_style());
+                    let mut cursor = Cursor::new(&schema, rows, tag, &[], self.session.text_style());
                     let (sent, _) = cursor.send(&mut self.wire, 0).await?;
                     self.finish(place == last).await?;
                     self.wire.output.complete(&cursor.tag(sent));
                 }
                 Outcome::Done(tag) => {
                     self.finish(place == last).await?;
-                    self.done(&tag);
+                    self.wire.output.complete(&tag);
+                }
+                Outcome::CopyOut(copy) => {
+                    let tag = self.copy_out(*copy).await?;
+                    self.finish(place == last).await?;
+                    self.wire.output.complete(&tag);
                 }
                 Outcome::Copy(copy) => {
                     let tag = self.copy_in(*copy).await?;
                     self.finish(place == last).await?;
-                    self.done(&tag);
+                    self.wire.output.complete(&tag);
                 }
                 Outcome::Empty => self.wire.output.plain(Plain::EmptyQuery),
             }
@@ -295,31 +306,5 @@ impl Connection {
             self.wire.attend(self.session.finish_request()).await??;
         }
         Ok(())
-    }
-
-    /// Answers DEALLOCATE of a statement that is here; anything else is the session's business.
-    pub(super) fn deallocate(&mut self, statement: &str) -> bool {
-        let failed = self.session.transaction_status() == TransactionStatus::Failed;
-        let Some(name) = deallocated(statement).filter(|_| !failed) else { return false };
-        let found = self.statements.remove(&name).is_some();
-        if found {
-            self.wire.output.complete("DEALLOCATE");
-        }
-        found
-    }
-
-    /// Tells that a statement without rows is done; some concern what the wire holds.
-    pub(super) fn done(&mut self, tag: &str) {
-        if matches!(tag, "DEALLOCATE ALL" | "DISCARD ALL") {
-            self.statements.clear();
-        }
-        self.wire.output.complete(tag);
-    }
-
-    /// How the session wants values printed.
-    pub(super) fn text_style(&self) -> TextStyle {
-        // The session has checked its zone; UTC is what it starts with.
-        let zone = Zone::parse(self.session.zone()).unwrap_or(Zone::Utc);
-        TextStyle { zone, ..TextStyle::default() }
     }
 }

@@ -1,19 +1,21 @@
-//! COPY FROM STDIN on the wire: the client's data to the session, until it ends or fails.
+//! COPY on the wire: the client's data to the session, and rows as data to the client.
 //!
 //! Promises: a client that leaves, a cancel and the server's end are heard between two messages;
 //! after an error what the client still sends is passed over.
 
+use futures::StreamExt;
 use thalweg_dataflow::{Error, SqlState};
-use thalweg_sql::session::CopyIn;
+use thalweg_sql::session::{CopyIn, CopyOut};
 
 use super::attend::Ended;
+use super::backend::Plain;
 use super::connection::{Connection, Stop};
 use super::frontend::Body;
 
 impl Connection {
     /// Takes the data of a COPY; the command tag.
     pub(super) async fn copy_in(&mut self, mut copy: CopyIn) -> Result<String, Stop> {
-        self.wire.output.copy_in(copy.columns());
+        self.wire.output.copy(b'G', copy.columns(), copy.is_binary());
         self.wire.flush().await?;
         loop {
             let frame = tokio::select! {
@@ -40,5 +42,35 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Gives the rows of a COPY TO, each as a message of its own; the command tag.
+    pub(super) async fn copy_out(&mut self, mut copy: CopyOut) -> Result<String, Stop> {
+        self.wire.output.copy(b'H', copy.columns(), copy.is_binary());
+        let mut line = Vec::new();
+        copy.write_header(&mut line);
+        if !copy.is_binary() && !line.is_empty() {
+            self.wire.output.copy_data(&line);
+            line.clear();
+        }
+        let mut count = 0_u64;
+        while let Some(batch) = self.wire.attend(copy.rows.next()).await? {
+            let columns = copy.prepare(&batch.map_err(Error::from)?)?;
+            for row in 0..columns.count {
+                copy.write(&columns, row, &mut line)?;
+                self.wire.output.copy_data(&line);
+                line.clear();
+                if self.wire.output.is_full() {
+                    self.wire.flush().await?;
+                }
+            }
+            count += columns.count as u64;
+        }
+        copy.write_trailer(&mut line);
+        if !line.is_empty() {
+            self.wire.output.copy_data(&line);
+        }
+        self.wire.output.plain(Plain::CopyDone);
+        Ok(format!("COPY {count}"))
     }
 }

@@ -4,8 +4,6 @@
 //! end of the transaction; parameters are read by their types, in either form; what Bind gets
 //! wrong is told with PostgreSQL's words.
 
-use std::collections::HashMap;
-
 use datafusion::scalar::ScalarValue;
 use pgwire::messages::data::ParameterDescription;
 use thalweg_dataflow::types::{PgType, Zone, parse_text, read_binary};
@@ -19,16 +17,13 @@ use super::cursor::Cursor;
 use super::frontend::{Bind, Target};
 use super::rows::{Format, description};
 
-/// The most prepared statements, and the most portals, of one connection.
-const MAX_NAMED: usize = 10_000;
-
-/// Prepared statements by name; `None` is the empty text.
-pub(crate) type Statements = HashMap<String, Option<Prepared>>;
+/// The most portals of one connection.
+const MAX_PORTALS: usize = 10_000;
 
 /// A statement with its parameters.
 #[derive(Debug)]
 pub(crate) struct Portal {
-    prepared: Option<Prepared>,
+    prepared: Prepared,
     parameters: Vec<ScalarValue>,
     formats: Vec<Format>,
     state: State,
@@ -56,22 +51,16 @@ impl Portal {
 impl Connection {
     /// Parse.
     pub(super) async fn parse(&mut self, name: String, text: &str, types: &[u32]) -> Result<(), Stop> {
-        if !name.is_empty() && self.statements.contains_key(&name) {
-            let message = format!("prepared statement \"{name}\" already exists");
-            return Err(Error::new(SqlState::DuplicatePreparedStatement, message).into());
-        }
-        bounded(self.statements.len(), "prepared statements")?;
+        self.session.statements.check(&name)?;
         let types = types.iter().map(|oid| declared_type(*oid)).collect::<Result<Vec<_>>>()?;
         let mut parsed = self.session.parse(text)?;
         if parsed.len() > 1 {
             let message = "cannot insert multiple commands into a prepared statement";
             return Err(Error::new(SqlState::SyntaxError, message).into());
         }
-        let prepared = match parsed.pop() {
-            Some(statement) => Some(self.wire.attend(self.session.prepare(statement, &types)).await??),
-            None => None,
-        };
-        self.statements.insert(name, prepared);
+        let Some(statement) = parsed.pop() else { return Err(Error::internal("a text of no statement").into()) };
+        let prepared = self.wire.attend(self.session.prepare(statement, &types)).await??;
+        self.session.statements.keep(name, prepared)?;
         self.wire.output.plain(Plain::ParseComplete);
         Ok(())
     }
@@ -82,12 +71,13 @@ impl Connection {
             let message = format!("cursor \"{}\" already exists", bind.portal);
             return Err(Error::new(SqlState::DuplicateCursor, message).into());
         }
-        bounded(self.portals.len(), "portals")?;
-        let prepared = self.statement(&bind.statement)?.clone();
-        let types = prepared.as_ref().map_or(&[][..], |prepared| &prepared.parameters);
-        let parameters = parameters(&bind, types, &self.text_style().zone)?;
-        let columns =
-            prepared.as_ref().and_then(|prepared| prepared.columns.as_ref()).map_or(0, |schema| schema.fields().len());
+        if self.portals.len() >= MAX_PORTALS {
+            let error = Error::new(SqlState::ProgramLimitExceeded, "too many portals");
+            return Err(error.detail(format!("A connection may have {MAX_PORTALS}.")).into());
+        }
+        let prepared = self.session.statements.get(&bind.statement)?.clone();
+        let parameters = parameters(&bind, &prepared.parameters, &self.session.text_style().zone)?;
+        let columns = prepared.columns.as_ref().map_or(0, |schema| schema.fields().len());
         let formats = Format::spread(&bind.result_formats, columns).unwrap_or_else(|| {
             let message = format!(
                 "bind message has {} result formats but query has {columns} columns",
@@ -103,17 +93,17 @@ impl Connection {
     /// Describe.
     pub(super) fn describe(&mut self, target: Target, name: &str) -> Result<(), Stop> {
         let (prepared, formats) = match target {
-            Target::Statement => (self.statement(name)?.clone(), Vec::new()),
+            Target::Statement => (self.session.statements.get(name)?.clone(), Vec::new()),
             Target::Portal => {
                 let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
                 (portal.prepared.clone(), portal.formats.clone())
             }
         };
         if target == Target::Statement {
-            let types = prepared.iter().flat_map(|prepared| &prepared.parameters).map(PgType::oid);
+            let types = prepared.parameters.iter().map(PgType::oid);
             self.wire.output.message(&ParameterDescription::new(types.collect()));
         }
-        match prepared.and_then(|prepared| prepared.columns) {
+        match prepared.columns {
             Some(schema) => self.wire.output.message(&description(&schema, &formats)),
             None => self.wire.output.plain(Plain::NoData),
         }
@@ -122,19 +112,8 @@ impl Connection {
 
     /// Execute.
     pub(super) async fn execute(&mut self, name: &str, limit: usize) -> Result<(), Stop> {
-        let style = self.text_style();
-        let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
-        if let (State::New, Some(prepared)) = (&portal.state, &portal.prepared) {
-            let statement = prepared.statement.clone();
-            if self.deallocate(statement.text()) {
-                return Ok(());
-            }
-        }
+        let style = self.session.text_style();
         let portal = self.portals.get_mut(name).ok_or_else(|| no_portal(name))?;
-        let Some(prepared) = &portal.prepared else {
-            self.wire.output.plain(Plain::EmptyQuery);
-            return Ok(());
-        };
         let mut cursor = match std::mem::replace(&mut portal.state, State::Done) {
             State::Suspended(cursor) => cursor,
             State::Exhausted => {
@@ -147,16 +126,21 @@ impl Connection {
                 return Err(Error::new(SqlState::ObjectNotInPrerequisiteState, message).into());
             }
             State::New => {
-                let execution = self.session.execute(prepared, portal.parameters.clone());
+                let execution = self.session.execute(&portal.prepared, portal.parameters.clone());
                 match self.wire.attend(execution).await?? {
                     Outcome::Rows { schema, rows, tag } => Cursor::new(&schema, rows, tag, &portal.formats, style),
                     Outcome::Done(tag) => {
-                        self.done(&tag);
+                        self.wire.output.complete(&tag);
                         return Ok(());
                     }
                     Outcome::Copy(copy) => {
                         let tag = self.copy_in(*copy).await?;
-                        self.done(&tag);
+                        self.wire.output.complete(&tag);
+                        return Ok(());
+                    }
+                    Outcome::CopyOut(copy) => {
+                        let tag = self.copy_out(*copy).await?;
+                        self.wire.output.complete(&tag);
                         return Ok(());
                     }
                     Outcome::Empty => {
@@ -174,20 +158,10 @@ impl Connection {
     /// Close. Closing what is not there is no error.
     pub(super) fn close(&mut self, target: Target, name: &str) {
         match target {
-            Target::Statement => drop(self.statements.remove(name)),
+            Target::Statement => _ = self.session.statements.forget(name),
             Target::Portal => drop(self.portals.remove(name)),
         }
         self.wire.output.plain(Plain::CloseComplete);
-    }
-
-    fn statement(&self, name: &str) -> Result<&Option<Prepared>> {
-        self.statements.get(name).ok_or_else(|| {
-            let message = match name {
-                "" => "unnamed prepared statement does not exist".to_string(),
-                name => format!("prepared statement \"{name}\" does not exist"),
-            };
-            Error::new(SqlState::InvalidStatementName, message)
-        })
     }
 }
 
@@ -204,14 +178,6 @@ async fn send(cursor: &mut Cursor, wire: &mut Wire, limit: usize) -> Result<Opti
 
 fn no_portal(name: &str) -> Error {
     Error::new(SqlState::InvalidCursorName, format!("portal \"{name}\" does not exist"))
-}
-
-fn bounded(count: usize, what: &str) -> Result<()> {
-    if count < MAX_NAMED {
-        return Ok(());
-    }
-    let error = Error::new(SqlState::ProgramLimitExceeded, format!("too many {what}"));
-    Err(error.detail(format!("A connection may have {MAX_NAMED}.")))
 }
 
 /// The type a client declared for a parameter; 0 and `unknown` leave it open.

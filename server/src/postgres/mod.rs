@@ -25,7 +25,6 @@ pub(crate) mod cancel;
 pub(crate) mod connection;
 mod copy;
 mod cursor;
-mod deallocate;
 mod extended;
 mod frontend;
 mod rows;

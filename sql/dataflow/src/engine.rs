@@ -4,6 +4,7 @@
 //! effect at a cut; the catalog's bytes are durable when [`Engine::commit_catalog`] returns.
 //! Knows no names and no SQL; the catalog is opaque to it.
 
+mod lookup;
 mod snapshot;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -28,6 +29,7 @@ use crate::source::{BadRecord, Offsets, Source};
 use crate::storage::Storage;
 use crate::table::{Change, Committed, Found, TableChange, TableDefinition};
 
+pub(crate) use lookup::ReadKey;
 pub use snapshot::{Rows, Snapshot};
 
 /// The settings of an engine; every queue's bound has its name here.

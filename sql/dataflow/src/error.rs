@@ -97,6 +97,12 @@ sql_states! {
     ActiveTransaction = "25001",
     /// There is no transaction to end.
     NoActiveTransaction = "25P01",
+    /// The transaction may change nothing.
+    ReadOnlyTransaction = "25006",
+    /// The connection did nothing in its transaction for too long.
+    IdleInTransactionTimeout = "25P03",
+    /// A savepoint of that name does not exist.
+    InvalidSavepoint = "3B001",
     /// A prepared statement of that name does not exist.
     InvalidStatementName = "26000",
     /// The user may not connect so.
@@ -171,6 +177,8 @@ sql_states! {
     ProgramLimitExceeded = "54000",
     /// The statement is too deeply nested.
     StatementTooComplex = "54001",
+    /// The object is being used.
+    ObjectInUse = "55006",
     /// The object is not in a state that allows this.
     ObjectNotInPrerequisiteState = "55000",
     /// The setting cannot be changed.
@@ -181,6 +189,8 @@ sql_states! {
     QueryCanceled = "57014",
     /// The server is stopping.
     AdminShutdown = "57P01",
+    /// The connection did nothing for too long.
+    IdleSessionTimeout = "57P05",
     /// The server does not take connections yet.
     CannotConnectNow = "57P03",
     /// Too many connections.

@@ -9,6 +9,7 @@ mod expand;
 mod extension;
 mod guard_rule;
 mod interrupt;
+mod lookup;
 mod one_row_rule;
 mod outer_join_rule;
 mod recursion;
@@ -41,7 +42,9 @@ use thalweg_dataflow::{Error, Result, SqlState};
 
 use crate::planner::{Bound, Relation, RelationSource, WorkingTable};
 use crate::session::{View, Writes};
+use crate::statement::one_batch;
 use interrupt::{Interrupt, InterruptJoins};
+use lookup::Lookup;
 use recursion::WorkingRows;
 use tables::{Rows, Table};
 use threads::Threads;
@@ -100,6 +103,11 @@ impl Batch {
         parameters: &[ScalarValue],
         view: &View,
     ) -> Result<SendableRecordBatchStream> {
+        if let Some(lookup) = Lookup::of(&bound.plan, view) {
+            check_parameters(parameters, &bound.parameters)?;
+            let row = dress(&lookup.run(parameters, &bound.parameters, view)?, &bound.schema)?;
+            return Ok(one_batch(bound.schema.clone(), row));
+        }
         self.start(bound, parameters, Some(view.snapshot.clone()), view.writes.clone()).await
     }
 
@@ -203,14 +211,7 @@ fn resolve(
     snapshot: Option<&Arc<Snapshot>>,
     writes: Option<&Writes>,
 ) -> Result<LogicalPlan> {
-    if parameters.len() != types.len() {
-        let message = format!(
-            "bind message supplies {} parameters, but prepared statement requires {}",
-            parameters.len(),
-            types.len()
-        );
-        return Err(Error::new(SqlState::ProtocolViolation, message));
-    }
+    check_parameters(parameters, types)?;
     let resolved = plan.transform_up_with_subqueries(|node| {
         let node = match node {
             LogicalPlan::TableScan(mut scan) => {
@@ -233,6 +234,18 @@ fn resolve(
         Ok(Transformed::yes(node.data))
     })?;
     Ok(resolved.data)
+}
+
+fn check_parameters(parameters: &[ScalarValue], types: &[PgType]) -> Result<()> {
+    if parameters.len() == types.len() {
+        return Ok(());
+    }
+    let message = format!(
+        "bind message supplies {} parameters, but prepared statement requires {}",
+        parameters.len(),
+        types.len()
+    );
+    Err(Error::new(SqlState::ProtocolViolation, message))
 }
 
 /// An expression with parameters for its placeholders.

@@ -14,7 +14,7 @@ mod tests;
 pub(crate) use names::{did_you_mean, nearest};
 pub(crate) use object::{Constraint, Index, NamedQuery, Object, ObjectData, Rule, StoredSource, Table, View, ViewBody};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use thalweg_dataflow::error::{Error, Result, SqlState};
@@ -39,11 +39,24 @@ pub(crate) struct Catalog {
     version: u64,
     next_oid: u32,
     objects: BTreeMap<u32, Object>,
+    /// Those of them that an open transaction made.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    unsettled: BTreeSet<u32>,
+    /// Those that an open transaction dropped: out of sight, and still there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    dropped: BTreeMap<u32, Object>,
 }
 
 impl Default for Catalog {
     fn default() -> Catalog {
-        Catalog { format: FORMAT, version: 0, next_oid: FIRST_OID, objects: BTreeMap::new() }
+        Catalog {
+            format: FORMAT,
+            version: 0,
+            next_oid: FIRST_OID,
+            objects: BTreeMap::new(),
+            unsettled: BTreeSet::new(),
+            dropped: BTreeMap::new(),
+        }
     }
 }
 
@@ -65,7 +78,18 @@ impl Catalog {
             )
             .hint("Start the version of Thalweg that wrote it, or use another data folder."));
         }
-        serde_json::from_slice(bytes).map_err(damaged)
+        let mut catalog: Catalog = serde_json::from_slice(bytes).map_err(damaged)?;
+        catalog.roll_back();
+        Ok(catalog)
+    }
+
+    /// Transactions that were open when the server ended never were.
+    fn roll_back(&mut self) {
+        let made: Vec<u32> = std::mem::take(&mut self.unsettled).into_iter().collect();
+        for oid in self.closure(&made).into_iter().chain(made) {
+            self.objects.remove(&oid);
+        }
+        self.objects.append(&mut self.dropped);
     }
 
     /// The bytes that the engine makes durable.
@@ -84,6 +108,40 @@ impl Catalog {
     pub(crate) fn put(&mut self, object: Object) {
         self.version += 1;
         self.objects.insert(object.oid, object);
+    }
+
+    /// Adds an object that goes if its transaction does.
+    pub(crate) fn put_unsettled(&mut self, object: Object) {
+        self.unsettled.insert(object.oid);
+        self.put(object);
+    }
+
+    /// The transaction that made these has committed.
+    pub(crate) fn settle(&mut self, oids: &[u32]) {
+        oids.iter().for_each(|oid| _ = self.unsettled.remove(oid));
+        self.version += 1;
+    }
+
+    /// Puts an object out of sight until its transaction ends.
+    pub(crate) fn hide(&mut self, oid: u32) {
+        if let Some(object) = self.remove(oid) {
+            self.dropped.insert(oid, object);
+        }
+    }
+
+    /// Brings a hidden object back, under another name if its own is taken by now.
+    pub(crate) fn bring_back(&mut self, oid: u32) {
+        let Some(mut object) = self.dropped.remove(&oid) else { return };
+        if self.is_taken(&object.schema, &object.name) {
+            object.name = format!("{}_{oid}", object.name);
+        }
+        self.put(object);
+    }
+
+    /// Forgets an object for good, in sight or hidden.
+    pub(crate) fn forget(&mut self, oid: u32) -> Option<Object> {
+        self.unsettled.remove(&oid);
+        self.remove(oid).or_else(|| self.dropped.remove(&oid))
     }
 
     /// Removes an object.

@@ -28,6 +28,11 @@ impl Statement {
         Statement { text: text.into(), request: request.clone(), kind: Arc::new(kind) }
     }
 
+    /// A statement of ours, whose text nobody sees.
+    pub(crate) fn unnamed(text: &str) -> Statement {
+        Statement::new(text, &text.into(), Kind::Empty)
+    }
+
     /// The whole text it came in, from which places in it are counted.
     pub(crate) fn request(&self) -> &str {
         &self.request
@@ -95,13 +100,39 @@ pub(crate) enum Kind {
     /// RESET name, or all.
     Reset(Option<String>),
     /// BEGIN, START TRANSACTION; the word is the command tag.
-    Begin(&'static str),
+    Begin(&'static str, Modes),
     /// COMMIT, END.
-    Commit,
+    Commit {
+        /// AND CHAIN: another one begins at once.
+        chain: bool,
+    },
     /// ROLLBACK, ABORT.
-    Rollback,
-    /// SET TRANSACTION ..., SET SESSION CHARACTERISTICS ...: accepted, every read is a snapshot.
-    SetTransaction,
+    Rollback {
+        /// AND CHAIN.
+        chain: bool,
+    },
+    /// SAVEPOINT.
+    Savepoint(String),
+    /// RELEASE.
+    Release(String),
+    /// ROLLBACK TO.
+    RollbackTo(String),
+    /// SET TRANSACTION.
+    SetTransaction(Modes),
+    /// SET SESSION CHARACTERISTICS AS TRANSACTION.
+    SetTransactions(Modes),
+    /// PREPARE.
+    Prepare(Prepare),
+    /// EXECUTE.
+    Execute(Execute),
+    /// DECLARE.
+    Declare(Declare),
+    /// FETCH, MOVE.
+    Fetch(Fetch),
+    /// CLOSE name, or all.
+    Close(Option<String>),
+    /// COPY ... TO STDOUT.
+    CopyOut(CopyOut),
     /// DISCARD ALL and its kin; the command tag.
     Discard(&'static str),
     /// DEALLOCATE name, or all.
@@ -130,9 +161,116 @@ impl Kind {
     pub(crate) fn is_change(&self) -> bool {
         matches!(
             self,
-            Kind::Insert(_) | Kind::Update(_) | Kind::Delete(_) | Kind::Truncate(_) | Kind::Copy(_) | Kind::Commit
+            Kind::Insert(_)
+                | Kind::Update(_)
+                | Kind::Delete(_)
+                | Kind::Truncate(_)
+                | Kind::Copy(_)
+                | Kind::Commit { .. }
         )
     }
+
+    /// What a transaction that is READ ONLY refuses it as.
+    pub(crate) fn writes(&self) -> Option<&'static str> {
+        Some(match self {
+            Kind::Insert(_) => "INSERT",
+            Kind::Update(_) => "UPDATE",
+            Kind::Delete(_) => "DELETE",
+            Kind::Truncate(_) => "TRUNCATE TABLE",
+            Kind::Copy(_) => "COPY FROM",
+            Kind::CreateSource(_) => "CREATE SOURCE",
+            Kind::CreateView(_) => "CREATE MATERIALIZED VIEW",
+            Kind::CreateNamedQuery(_) => "CREATE VIEW",
+            Kind::CreateExternalTable(_) => "CREATE EXTERNAL TABLE",
+            Kind::CreateTable(_) | Kind::CreateStoredSource(_) => "CREATE TABLE",
+            Kind::CreateIndex(_) => "CREATE INDEX",
+            Kind::DropIndex(_) => "DROP INDEX",
+            Kind::AlterTable(_) => "ALTER TABLE",
+            Kind::Drop(_) => "DROP",
+            _ => return None,
+        })
+    }
+}
+
+/// What a transaction may do, as far as it was said.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Modes {
+    /// ISOLATION LEVEL, lower case.
+    pub(crate) isolation: Option<&'static str>,
+    /// READ ONLY or READ WRITE.
+    pub(crate) read_only: Option<bool>,
+}
+
+/// PREPARE.
+#[derive(Debug)]
+pub(crate) struct Prepare {
+    /// Its name.
+    pub(crate) name: String,
+    /// The types of its parameters, from the left, as far as they were given.
+    pub(crate) types: Vec<Option<PgType>>,
+    /// What is prepared.
+    pub(crate) statement: Statement,
+}
+
+/// EXECUTE.
+#[derive(Debug)]
+pub(crate) struct Execute {
+    /// The prepared statement.
+    pub(crate) name: String,
+    /// Expressions for its parameters, as they were written.
+    pub(crate) values: Vec<String>,
+}
+
+/// DECLARE.
+#[derive(Debug)]
+pub(crate) struct Declare {
+    /// The cursor.
+    pub(crate) name: String,
+    /// SCROLL, NO SCROLL.
+    pub(crate) scroll: Option<bool>,
+    /// WITH HOLD.
+    pub(crate) hold: bool,
+    /// The query.
+    pub(crate) query: Box<ast::Query>,
+    /// The query as it was written.
+    pub(crate) text: String,
+}
+
+/// Where a FETCH goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// So many rows ahead; none: the row again. `i64::MAX` is ALL.
+    Forward(i64),
+    /// So many back.
+    Backward(i64),
+    /// To the row of this number; negative ones count from the end.
+    Absolute(i64),
+    /// To the row so many ahead.
+    Relative(i64),
+}
+
+/// FETCH, MOVE.
+#[derive(Debug)]
+pub(crate) struct Fetch {
+    /// The cursor.
+    pub(crate) name: String,
+    /// Where to.
+    pub(crate) direction: Direction,
+    /// MOVE: no rows are given.
+    pub(crate) moves: bool,
+}
+
+/// COPY ... TO STDOUT.
+#[derive(Debug)]
+pub(crate) struct CopyOut {
+    /// Whose rows.
+    pub(crate) query: Box<ast::Query>,
+    /// The query's text.
+    pub(crate) text: String,
+    /// WITH.
+    pub(crate) options: Options,
+    /// FORCE_QUOTE: these columns, or all if none is named.
+    pub(crate) force_quote: Option<Vec<String>>,
 }
 
 /// A name that may have a schema.

@@ -332,6 +332,11 @@ impl<'a> Cursor<'a> {
         self.at
     }
 
+    /// How many tokens are left.
+    pub(super) fn place_from_end(&self) -> usize {
+        self.tokens.len().saturating_sub(self.at)
+    }
+
     /// The token so many places on.
     pub(super) fn token(&self, ahead: usize) -> Option<&Token> {
         self.tokens.get(self.at + ahead).map(|token| &token.token)
@@ -341,6 +346,16 @@ impl<'a> Cursor<'a> {
     pub(super) fn written(&self, start: usize) -> String {
         match (self.tokens.get(start), self.tokens.get(self.at.wrapping_sub(1))) {
             (Some(first), Some(last)) if start < self.at => {
+                self.text.sql()[self.text.byte(first.span.start)..self.text.byte(last.span.end)].to_string()
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// The text from one token to another, both in it.
+    pub(super) fn written_between(&self, first: usize, last: usize) -> String {
+        match (self.tokens.get(first), self.tokens.get(last)) {
+            (Some(first), Some(last)) => {
                 self.text.sql()[self.text.byte(first.span.start)..self.text.byte(last.span.end)].to_string()
             }
             _ => String::new(),

@@ -13,11 +13,14 @@ mod ddl;
 mod empty_select;
 pub(crate) mod index;
 pub(crate) mod phrases;
+mod prepared;
 mod reserved;
 mod source_text;
+mod sql_cursor;
 mod strings;
 pub(crate) mod table;
 mod table_query;
+mod transaction;
 mod utility;
 
 #[cfg(test)]
@@ -25,7 +28,8 @@ mod tests;
 
 pub use ast::Statement;
 pub(crate) use ast::{
-    CreateExternalTable, CreateNamedQuery, CreateSource, CreateView, Drop, Explain, Kind, Name, ObjectKind, Set, Show,
+    CopyOut, CreateExternalTable, CreateNamedQuery, CreateSource, CreateView, Declare, Direction, Drop, Execute,
+    Explain, Fetch, Kind, Modes, Name, ObjectKind, Prepare, Set, Show,
 };
 
 use std::sync::Arc;
@@ -101,7 +105,7 @@ fn statement(text: &SourceText<'_>, request: &Arc<str>, mut piece: Piece) -> Res
     let kind = match cursor.with_before_change() {
         Some(end) => change::with(&mut cursor, end)?,
         None if cursor.starts_query() => Kind::Query(cursor.query()?),
-        None => utility::statement(&mut cursor)?,
+        None => utility::statement(&mut cursor, request)?,
     };
     cursor.end()?;
     Ok(Statement::new(written, request, kind))

@@ -1,61 +1,80 @@
-//! SHOW, EXPLAIN, SET, transactions and the other small statements; dispatches on the first word.
+//! SHOW, EXPLAIN, SET and the other small statements; dispatches on the first word.
 //!
 //! A statement that PostgreSQL has and Thalweg has not is refused by its name; any other first
 //! word is a syntax error.
+
+use std::sync::Arc;
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use super::ast::{Explain, Kind, ObjectKind, Set, Show};
 use super::cursor::Cursor;
-use super::{change, ddl, table};
+use super::{change, ddl, prepared, sql_cursor, table, transaction};
 
 /// First words of PostgreSQL's other statements, with what to do instead.
 const REFUSED: &[(&str, &str)] = &[
     ("ANALYZE", "There is nothing to analyse: there are no planner statistics."),
     ("CALL", ""),
     ("CHECKPOINT", "Checkpoints are made all the time, see --checkpoint-interval."),
-    ("CLOSE", "Use a portal of the extended protocol."),
     ("CLUSTER", ""),
     ("COMMENT", ""),
-    ("DECLARE", "Use a portal of the extended protocol."),
     ("DO", ""),
-    ("EXECUTE", "Use prepared statements of the extended protocol."),
-    ("FETCH", "Use a portal of the extended protocol."),
     ("GRANT", ""),
     ("IMPORT", ""),
     ("LISTEN", ""),
     ("LOAD", ""),
     ("LOCK", "Nothing needs a lock: every statement reads one snapshot."),
     ("MERGE", ""),
-    ("MOVE", ""),
     ("NOTIFY", ""),
-    ("PREPARE", "Use prepared statements of the extended protocol."),
     ("REASSIGN", ""),
     ("REFRESH", "A materialized view is kept up to date by itself."),
     ("REINDEX", "There are no indexes."),
-    ("RELEASE", ""),
     ("REVOKE", ""),
-    ("SAVEPOINT", ""),
     ("SECURITY", ""),
     ("UNLISTEN", ""),
     ("VACUUM", "There is nothing to vacuum: state is compacted in the background."),
 ];
 
+/// First words of ours that [`transaction`] does not read.
+const WORDS: [&str; 20] = [
+    "CREATE",
+    "DROP",
+    "SHOW",
+    "EXPLAIN",
+    "SET",
+    "RESET",
+    "DISCARD",
+    "DEALLOCATE",
+    "ALTER",
+    "COPY",
+    "DELETE",
+    "INSERT",
+    "TRUNCATE",
+    "UPDATE",
+    "PREPARE",
+    "EXECUTE",
+    "DECLARE",
+    "FETCH",
+    "MOVE",
+    "CLOSE",
+];
+
 /// Any statement but a query.
-pub(crate) fn statement(cursor: &mut Cursor<'_>) -> Result<Kind> {
+pub(crate) fn statement(cursor: &mut Cursor<'_>, request: &Arc<str>) -> Result<Kind> {
     let Some(word) = cursor.word() else { return cursor.unexpected() };
     if let Ok(found) = REFUSED.binary_search_by_key(&word.as_str(), |(name, _)| name) {
         let error = cursor.error_here(Error::unsupported(&word));
         let hint = REFUSED[found].1;
         return Err(if hint.is_empty() { error } else { error.hint(hint) });
     }
-    match word.as_str() {
-        "CREATE" | "DROP" | "SHOW" | "EXPLAIN" | "SET" | "RESET" | "DISCARD" | "DEALLOCATE" | "ALTER" | "COPY"
-        | "DELETE" | "INSERT" | "TRUNCATE" | "UPDATE" => cursor.next(),
-        "BEGIN" | "START" | "COMMIT" | "END" | "ROLLBACK" | "ABORT" => return transaction(cursor),
-        _ => return cursor.unexpected(),
-    };
+    if transaction::WORDS.contains(&word.as_str()) {
+        return transaction::transaction(cursor);
+    }
+    if !WORDS.contains(&word.as_str()) {
+        return cursor.unexpected();
+    }
+    cursor.next();
     match word.as_str() {
         "CREATE" => ddl::create(cursor),
         "ALTER" => table::alter(cursor),
@@ -70,56 +89,14 @@ pub(crate) fn statement(cursor: &mut Cursor<'_>) -> Result<Kind> {
         "SET" => set(cursor),
         "RESET" => reset(cursor),
         "DISCARD" => discard(cursor),
-        _ => deallocate(cursor),
+        "PREPARE" => prepared::prepare(cursor, request),
+        "EXECUTE" => prepared::execute(cursor),
+        "DECLARE" => sql_cursor::declare(cursor),
+        "FETCH" => sql_cursor::fetch(cursor, false),
+        "MOVE" => sql_cursor::fetch(cursor, true),
+        "CLOSE" => sql_cursor::close(cursor),
+        _ => prepared::deallocate(cursor),
     }
-}
-
-fn transaction(cursor: &mut Cursor<'_>) -> Result<Kind> {
-    if cursor.takes("START TRANSACTION") {
-        return transaction_modes(cursor, Kind::Begin("START TRANSACTION"));
-    }
-    let begins = cursor.takes("BEGIN");
-    let commits = !begins && (cursor.takes("COMMIT") || cursor.takes("END"));
-    if !begins && !commits && !cursor.takes("ROLLBACK") && !cursor.takes("ABORT") {
-        cursor.next();
-        return cursor.unexpected();
-    }
-    let _ = cursor.takes("WORK") || cursor.takes("TRANSACTION");
-    if begins {
-        return transaction_modes(cursor, Kind::Begin("BEGIN"));
-    }
-    if cursor.sees("TO") {
-        return Err(Error::unsupported("ROLLBACK TO SAVEPOINT"));
-    }
-    if cursor.sees("PREPARED") {
-        return Err(Error::unsupported("a prepared transaction"));
-    }
-    if cursor.takes("AND CHAIN") {
-        return Err(Error::unsupported("AND CHAIN"));
-    }
-    cursor.takes("AND NO CHAIN");
-    Ok(if commits { Kind::Commit } else { Kind::Rollback })
-}
-
-/// Isolation levels and access modes: all are accepted, every transaction reads one snapshot.
-fn transaction_modes(cursor: &mut Cursor<'_>, kind: Kind) -> Result<Kind> {
-    const MODES: [&str; 8] = [
-        "ISOLATION LEVEL SERIALIZABLE",
-        "ISOLATION LEVEL REPEATABLE READ",
-        "ISOLATION LEVEL READ COMMITTED",
-        "ISOLATION LEVEL READ UNCOMMITTED",
-        "READ WRITE",
-        "READ ONLY",
-        "NOT DEFERRABLE",
-        "DEFERRABLE",
-    ];
-    while !cursor.at_end() {
-        if !MODES.iter().any(|mode| cursor.takes(mode)) {
-            return cursor.unexpected();
-        }
-        cursor.takes_token(&Token::Comma);
-    }
-    Ok(kind)
 }
 
 fn show(cursor: &mut Cursor<'_>) -> Result<Show> {
@@ -212,8 +189,14 @@ fn explain_options(cursor: &mut Cursor<'_>) -> Result<()> {
 }
 
 fn set(cursor: &mut Cursor<'_>) -> Result<Kind> {
-    if cursor.takes("SESSION CHARACTERISTICS AS TRANSACTION") || cursor.takes("TRANSACTION") {
-        return transaction_modes(cursor, Kind::SetTransaction);
+    if cursor.takes("SESSION CHARACTERISTICS AS TRANSACTION") {
+        return transaction::modes(cursor).map(Kind::SetTransactions);
+    }
+    if cursor.takes("TRANSACTION") {
+        if cursor.sees("SNAPSHOT") {
+            return Err(cursor.error_here(Error::unsupported("SET TRANSACTION SNAPSHOT")));
+        }
+        return transaction::modes(cursor).map(Kind::SetTransaction);
     }
     if cursor.sees("SESSION AUTHORIZATION") || cursor.sees("ROLE") {
         return Err(cursor.error_here(Error::unsupported("changing the role of a session")));
@@ -291,12 +274,4 @@ fn discard(cursor: &mut Cursor<'_>) -> Result<Kind> {
         }
     }
     cursor.unexpected()
-}
-
-fn deallocate(cursor: &mut Cursor<'_>) -> Result<Kind> {
-    cursor.takes("PREPARE");
-    if cursor.takes("ALL") {
-        return Ok(Kind::Deallocate(None));
-    }
-    cursor.identifier().map(Some).map(Kind::Deallocate)
 }

@@ -79,6 +79,8 @@ pub(crate) struct Binder<'a> {
     pub(crate) outer_calls: RefCell<Vec<(Column, Expr)>>,
     /// WITH before INSERT, UPDATE or DELETE: in sight of the whole statement.
     pub(crate) before: Ctes,
+    /// Whether the clock was read.
+    pub(crate) reads_clock: Cell<bool>,
     aliases: RefCell<HashMap<String, usize>>,
     depth: Cell<usize>,
 }
@@ -93,6 +95,7 @@ impl<'a> Binder<'a> {
             reads: RefCell::default(),
             outer_calls: RefCell::default(),
             before: Ctes::default(),
+            reads_clock: Cell::new(false),
             aliases: RefCell::default(),
             depth: Cell::new(0),
         }
@@ -104,6 +107,7 @@ impl<'a> Binder<'a> {
         other.depth.set(self.depth.get());
         let result = work();
         other.aliases.swap(&self.aliases);
+        self.reads_clock.set(self.reads_clock.get() || other.reads_clock.get());
         for read in other.reads.borrow().iter() {
             let mut reads = self.reads.borrow_mut();
             if !reads.contains(read) {

@@ -96,6 +96,7 @@ impl Binder<'_> {
             return Err(Error::unsupported(format!("{name} in a materialized view"))
                 .hint("Its value would change without any input changing."));
         }
+        self.reads_clock.set(true);
         let now = ScalarValue::TimestampMicrosecond(Some(self.settings.now), Some("UTC".into()));
         let now = Typed::constant(now, PgType::Timestamptz);
         match name {

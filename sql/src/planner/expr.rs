@@ -261,6 +261,9 @@ impl Binder<'_> {
             }
             Expr::Literal(ScalarValue::Utf8(Some(text)), _) => {
                 let zone = self.settings.literal_zone.as_ref().unwrap_or(&self.settings.zone);
+                if functions::names_a_moment(&text) {
+                    self.reads_clock.set(true);
+                }
                 let value = functions::read_literal(target, &text, zone, self.settings.now, self.settings.view)?;
                 literal(value, target)
             }

@@ -4,8 +4,8 @@
 //! errors are decided here, once, for batch queries and for views. DataFusion gets expressions
 //! whose types fit already and never chooses any. Steps: [`Planner::bind`] (text positions and
 //! names end there), then either [`Planner::lower`] for a view or `crate::batch::execute` for a
-//! query. Reads no clock: `now()` is what [`Settings`] says, so a prepared statement is bound again
-//! at each execution.
+//! query. Reads no clock: `now()` is what [`Settings`] says, so a query that asks for it is bound
+//! again at each execution.
 
 mod arrange;
 mod array;
@@ -184,6 +184,8 @@ pub struct Bound {
     pub parameters: Vec<PgType>,
     /// The sources and views it reads, each once, in order of appearance.
     pub reads: Vec<RelationId>,
+    /// Whether the clock reading of [`Settings::now`] is in the plan.
+    pub reads_clock: bool,
 }
 
 /// Binds and lowers. Stateless.
@@ -219,6 +221,7 @@ impl Planner {
             schema: Arc::new(Schema::new(fields)),
             parameters: parameters.into_iter().flatten().collect(),
             reads: binder.reads.into_inner(),
+            reads_clock: binder.reads_clock.get(),
         })
     }
 

@@ -6,7 +6,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
 use thalweg_dataflow::error::Error;
 
-use super::CopyIn;
+use super::{CopyIn, CopyOut};
 
 /// How bad a notice is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub enum RowsTag {
     Update,
     /// `DELETE n`.
     Delete,
+    /// `FETCH n`.
+    Fetch,
 }
 
 impl RowsTag {
@@ -66,6 +68,7 @@ impl RowsTag {
             RowsTag::Insert => format!("INSERT 0 {rows}"),
             RowsTag::Update => format!("UPDATE {rows}"),
             RowsTag::Delete => format!("DELETE {rows}"),
+            RowsTag::Fetch => format!("FETCH {rows}"),
         }
     }
 }
@@ -83,6 +86,8 @@ pub enum Outcome {
     },
     /// No rows: the command tag.
     Done(String),
+    /// Rows as data.
+    CopyOut(Box<CopyOut>),
     /// Data is wanted, and then [`finish_copy`](super::Session::finish_copy).
     Copy(Box<CopyIn>),
     /// There was no statement (EmptyQueryResponse).
@@ -96,6 +101,7 @@ impl std::fmt::Debug for Outcome {
                 f.debug_struct("Rows").field("schema", schema).field("tag", tag).finish()
             }
             Outcome::Copy(copy) => copy.fmt(f),
+            Outcome::CopyOut(copy) => copy.fmt(f),
             Outcome::Done(tag) => f.debug_tuple("Done").field(tag).finish(),
             Outcome::Empty => f.write_str("Empty"),
         }

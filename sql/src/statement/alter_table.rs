@@ -8,9 +8,9 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{self, visit_expressions_mut};
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
+use super::already_exists;
 use super::change::alter;
 use super::definition::quoted;
-use super::{already_exists, refuse_in_block};
 use crate::catalog::{Object, ObjectData, Rule};
 use crate::parser::parse_expression;
 use crate::parser::table::{AlterAction, AlterTable};
@@ -20,7 +20,6 @@ const TAG: &str = "ALTER TABLE";
 
 /// See the module.
 pub(crate) async fn run(session: &mut Session, alter: &AlterTable) -> Result<Outcome> {
-    refuse_in_block(session, TAG)?;
     let database = session.database.clone();
     let _turn = database.0.ddl.lock().await;
     let current = database.published();
@@ -49,6 +48,8 @@ pub(crate) async fn run(session: &mut Session, alter: &AlterTable) -> Result<Out
             .detail(format!("{} {} depends on table {}.", dependant.kind().word(), dependant.name, object.name))
             .hint("Drop the views first and create them again."));
     }
+    session.refuse_changed(object.relation(), "alter table", &object.name)?;
+    session.changed_lastingly(TAG);
     let mut changed = object.clone();
     match &alter.action {
         AlterAction::Rename(to) => {

@@ -8,7 +8,7 @@ use thalweg_dataflow::error::{Error, Result};
 use thalweg_dataflow::source::{Column, Source, SourceDefinition};
 use thalweg_dataflow::types::PgType;
 
-use super::{already_exists, creation_schema, refuse_in_block, skipping};
+use super::{already_exists, creation_schema, skipping};
 use crate::catalog::{Object, ObjectData};
 use crate::database::Database;
 use crate::parser::CreateSource;
@@ -16,7 +16,6 @@ use crate::session::{Outcome, Session};
 
 /// See the module.
 pub(crate) async fn run(session: &mut Session, create: &CreateSource) -> Result<Outcome> {
-    refuse_in_block(session, "CREATE SOURCE")?;
     let schema = creation_schema(&create.name)?;
     let name = create.name.name.clone();
     let database = session.database.clone();
@@ -34,7 +33,7 @@ pub(crate) async fn run(session: &mut Session, create: &CreateSource) -> Result<
     let columns = columns_of(&source.schema());
     let object = Object { oid, schema, name, columns, data: ObjectData::Source(definition.clone()) };
     let relation = object.relation();
-    next.catalog.put(object);
+    session.create(&mut next.catalog, object);
     next.sources.insert(oid, source.clone());
     database.0.engine.add_source(relation, source, definition.start).await?;
     if let Err(error) = database.publish(next).await {

@@ -11,7 +11,7 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use super::query::planning;
 use super::resolve::Names;
-use super::{already_exists, creation_schema, refuse_in_block, skipping};
+use super::{already_exists, creation_schema, skipping};
 use crate::catalog::{Catalog, Constraint, Object, ObjectData, Rule, Table};
 use crate::parser::parse_expression;
 use crate::parser::table::{self, CreateTable};
@@ -26,7 +26,6 @@ const MAX_NAME: usize = 63;
 
 /// See the module.
 pub(crate) async fn run(session: &mut Session, create: &CreateTable) -> Result<Outcome> {
-    refuse_in_block(session, TAG)?;
     let schema = creation_schema(&create.name)?;
     let name = create.name.name.clone();
     let database = session.database.clone();
@@ -66,7 +65,7 @@ pub(crate) async fn run(session: &mut Session, create: &CreateTable) -> Result<O
     });
     let definition = object.table_definition().ok_or_else(|| Error::internal("a table without a definition"))?;
     let relation = object.relation();
-    next.catalog.put(object);
+    session.create(&mut next.catalog, object);
     // In the engine first: whoever finds it in the catalog can use it.
     database.0.engine.add_table(definition).await?;
     if let Err(error) = database.publish(next).await {

@@ -16,7 +16,7 @@ use thalweg_dataflow::source::Column;
 use super::create_source::columns_of;
 use super::query::{bind, planning};
 use super::resolve::schema_of;
-use super::{already_exists, creation_schema, refuse_in_block, skipping};
+use super::{already_exists, creation_schema, skipping};
 use crate::catalog::{Object, ObjectData, View, ViewBody};
 use crate::database::{Database, Published};
 use crate::guard::Guard;
@@ -34,7 +34,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// See the module.
 pub(crate) async fn run(session: &mut Session, create: &CreateView, text: &str, guard: &Guard) -> Result<Outcome> {
-    refuse_in_block(session, TAG)?;
     check_options(create)?;
     let schema = creation_schema(&create.name)?;
     let name = &create.name.name;
@@ -184,7 +183,7 @@ impl Drop for Entered {
 
 /// Puts the view into the catalog and starts its build.
 async fn enter(
-    session: &Session,
+    session: &mut Session,
     create: &CreateView,
     schema: &str,
     mut body: ViewBody,
@@ -208,11 +207,12 @@ async fn enter(
                 view.replacement = Some((body, columns));
             }
             next.catalog.put(changed);
+            session.changed_lastingly(TAG);
             existing.oid
         }
         None => {
             let data = ObjectData::View(View { body, replacement: None });
-            next.catalog.put(Object { oid: number, schema: schema.into(), name, columns, data });
+            session.create(&mut next.catalog, Object { oid: number, schema: schema.into(), name, columns, data });
             number
         }
     };

@@ -5,7 +5,6 @@
 
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
-use super::refuse_in_block;
 use crate::catalog::{Catalog, Object, ObjectData, PUBLIC, did_you_mean};
 use crate::parser::{Drop, Name, ObjectKind};
 use crate::session::{Outcome, Session};
@@ -13,7 +12,6 @@ use crate::session::{Outcome, Session};
 /// See the module.
 pub(crate) async fn run(session: &mut Session, drop: &Drop) -> Result<Outcome> {
     let tag = format!("DROP {}", drop.kind.tag());
-    refuse_in_block(session, &tag)?;
     let database = session.database.clone();
     let _turn = database.0.ddl.lock().await;
     let current = database.published();
@@ -37,8 +35,14 @@ pub(crate) async fn run(session: &mut Session, drop: &Drop) -> Result<Outcome> {
         session.notice(cascades(&current.catalog, &dependants));
     }
     let mut next = (*current).clone();
+    let all: Vec<u32> = oids.iter().chain(&dependants).copied().collect();
+    if session.drops_later(&all) {
+        all.iter().for_each(|oid| next.catalog.hide(*oid));
+        database.publish(next).await?;
+        return Ok(Outcome::Done(tag));
+    }
     let mut relations = Vec::new();
-    for oid in oids.iter().chain(&dependants) {
+    for oid in &all {
         relations.extend(next.catalog.remove(*oid).iter().flat_map(Object::relations));
         next.sources.remove(oid);
         next.files.remove(oid);

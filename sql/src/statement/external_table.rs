@@ -9,7 +9,7 @@ use thalweg_dataflow::scan::Scan;
 use thalweg_dataflow::source::FileDefinition;
 
 use super::create_source::columns_of;
-use super::{already_exists, creation_schema, refuse_in_block, skipping};
+use super::{already_exists, creation_schema, skipping};
 use crate::catalog::{Object, ObjectData};
 use crate::database::Database;
 use crate::parser::CreateExternalTable;
@@ -19,7 +19,6 @@ const TAG: &str = "CREATE EXTERNAL TABLE";
 
 /// See the module.
 pub(crate) async fn run(session: &mut Session, create: &CreateExternalTable) -> Result<Outcome> {
-    refuse_in_block(session, TAG)?;
     let schema = creation_schema(&create.name)?;
     let name = create.name.name.clone();
     let database = session.database.clone();
@@ -43,7 +42,7 @@ pub(crate) async fn run(session: &mut Session, create: &CreateExternalTable) -> 
     let mut next = (*database.published()).clone();
     let oid = next.catalog.allocate();
     let columns = definition.columns.clone();
-    next.catalog.put(Object { oid, schema, name, columns, data: ObjectData::Files(definition) });
+    session.create(&mut next.catalog, Object { oid, schema, name, columns, data: ObjectData::Files(definition) });
     next.files.insert(oid, scan);
     database.publish(next).await?;
     Ok(Outcome::Done(TAG.into()))

@@ -7,7 +7,7 @@
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use super::create_table::chosen_name;
-use super::{already_exists, refuse_in_block, skipping};
+use super::{already_exists, skipping};
 use crate::catalog::{Index, Object, ObjectData, PUBLIC, Rule};
 use crate::database::{Database, Published};
 use crate::parser::Name;
@@ -17,11 +17,12 @@ use crate::session::{Outcome, Session};
 /// CREATE INDEX.
 pub(crate) async fn create(session: &mut Session, create: &CreateIndex) -> Result<Outcome> {
     const TAG: &str = "CREATE INDEX";
-    refuse_in_block(session, TAG)?;
     let database = session.database.clone();
     let _turn = database.0.ddl.lock().await;
     let current = database.published();
     let mut object = indexable(session, &current, &create.table)?.clone();
+    session.refuse_changed(object.relation(), "create an index on", &object.name)?;
+    session.changed_lastingly(TAG);
     let catalog = &current.catalog;
     let taken = |name: &str| catalog.is_taken(&object.schema, name);
     let names: Vec<String> = create.columns.iter().map(|(column, _)| column.name.clone()).collect();
@@ -96,7 +97,6 @@ async fn install(database: &Database, mut next: Published, object: Object, keys:
 /// DROP INDEX.
 pub(crate) async fn drop(session: &mut Session, drop: &DropIndex) -> Result<Outcome> {
     const TAG: &str = "DROP INDEX";
-    refuse_in_block(session, TAG)?;
     let database = session.database.clone();
     let _turn = database.0.ddl.lock().await;
     let mut found: Vec<(u32, u32)> = Vec::new();
@@ -114,6 +114,8 @@ pub(crate) async fn drop(session: &mut Session, drop: &DropIndex) -> Result<Outc
     for (table, oid) in found {
         let current = database.published();
         let Some(mut object) = current.catalog.get(table).cloned() else { continue };
+        session.refuse_changed(object.relation(), "drop an index of", &object.name)?;
+        session.changed_lastingly(TAG);
         let ObjectData::Table(table) = &mut object.data else { continue };
         let unique = table.indexes.iter().any(|index| index.oid == oid && index.unique);
         table.indexes.retain(|index| index.oid != oid);

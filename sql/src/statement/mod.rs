@@ -4,15 +4,19 @@
 
 pub(crate) mod alter_table;
 pub(crate) mod change;
+pub(crate) mod copy_out;
 pub(crate) mod create_source;
 pub(crate) mod create_table;
 pub(crate) mod create_view;
+pub(crate) mod cursor;
 pub(crate) mod definition;
 pub(crate) mod drop;
 pub(crate) mod explain;
 pub(crate) mod external_table;
 pub(crate) mod index;
 pub(crate) mod named_query;
+pub(crate) mod plan_cache;
+pub(crate) mod prepared;
 pub(crate) mod query;
 pub(crate) mod resolve;
 pub(crate) mod show;
@@ -43,9 +47,23 @@ pub(crate) async fn describe(
     match statement.kind() {
         Kind::Query(query) => {
             let view = session.peek_view();
-            let (parameters, schema) = query::describe(session, &view, statement, query, types).await?;
+            let (parameters, schema) =
+                query::describe(session, &view, statement, query, statement.text(), types).await?;
             Ok((parameters, Some(schema)))
         }
+        // No rows come, but their queries may have parameters.
+        Kind::Declare(declare) => {
+            let view = session.peek_view();
+            let described = query::describe(session, &view, statement, &declare.query, &declare.text, types).await?;
+            Ok((described.0, None))
+        }
+        Kind::CopyOut(copy) => {
+            let view = session.peek_view();
+            let described = query::describe(session, &view, statement, &copy.query, &copy.text, types).await?;
+            Ok((described.0, None))
+        }
+        Kind::Execute(execute) => Ok((Vec::new(), session.statements.get(&execute.name)?.columns.clone())),
+        Kind::Fetch(fetch) if !fetch.moves => Ok((Vec::new(), Some(session.cursors.schema(&fetch.name)?))),
         Kind::Insert(_) | Kind::Update(_) | Kind::Delete(_) => change::describe(session, statement, types).await,
         Kind::Show(show) => Ok((Vec::new(), Some(show::columns(show)?))),
         Kind::Explain(_) => Ok((Vec::new(), Some(explain::columns()))),
@@ -63,7 +81,7 @@ pub(crate) async fn execute(
     let done = |tag: &str| Ok(Outcome::Done(tag.to_string()));
     match prepared.statement.kind() {
         Kind::Empty => Ok(Outcome::Empty),
-        Kind::Query(query) => query::run(session, query, prepared, &parameters).await,
+        Kind::Query(query) => query::run(session, query, prepared.statement.text(), prepared, &parameters).await,
         Kind::CreateSource(create) => create_source::run(session, create).await,
         Kind::CreateView(create) => create_view::run(session, create, prepared.statement.request(), guard).await,
         Kind::CreateNamedQuery(create) => named_query::run(session, create, prepared.statement.request()).await,
@@ -88,24 +106,41 @@ pub(crate) async fn execute(
             session.settings.set(name, None, false)?;
             done("RESET")
         }
-        Kind::Begin(tag) => {
-            session.begin();
+        Kind::Begin(tag, modes) => {
+            session.begin(*modes)?;
             done(tag)
         }
-        Kind::Commit => session.commit().await.and_then(done),
-        Kind::Rollback => done(session.end(false)),
-        Kind::SetTransaction => done("SET"),
+        Kind::Commit { chain } => session.commit(*chain).await.and_then(done),
+        Kind::Rollback { chain } => session.rollback(*chain).await.and_then(done),
+        Kind::Savepoint(name) => session.savepoint(name).and_then(|()| done("SAVEPOINT")),
+        Kind::Release(name) => session.release(name).and_then(|()| done("RELEASE")),
+        Kind::RollbackTo(name) => session.rollback_to(name).await.and_then(|()| done("ROLLBACK")),
+        Kind::SetTransaction(modes) => session.set_modes(*modes).and_then(|()| done("SET")),
+        Kind::SetTransactions(modes) => session.set_default_modes(*modes).and_then(|()| done("SET")),
+        Kind::Prepare(prepare) => prepared::prepare(session, prepare).await,
+        // The session puts what it names in its place.
+        Kind::Execute(_) => Err(Error::internal("EXECUTE was not resolved")),
+        Kind::Declare(declare) => cursor::declare(session, declare, prepared, &parameters).await,
+        Kind::Fetch(fetch) => cursor::fetch(session, fetch).await,
+        Kind::Close(name) => cursor::close(session, name.as_deref()),
+        Kind::CopyOut(copy) => copy_out::run(session, copy, prepared, &parameters).await,
         Kind::Discard(tag) => {
             if *tag == "DISCARD ALL" {
                 refuse_in_block(session, "DISCARD ALL")?;
                 session.settings.reset_all();
+                session.statements.clear();
+                session.cursors.clear();
             }
             done(tag)
         }
-        // Prepared statements live with the wire; the server closes what the client names.
-        Kind::Deallocate(None) => done("DEALLOCATE ALL"),
+        Kind::Deallocate(None) => {
+            session.statements.clear();
+            done("DEALLOCATE ALL")
+        }
         Kind::Deallocate(Some(name)) => {
-            Err(Error::new(SqlState::InvalidStatementName, format!("prepared statement \"{name}\" does not exist")))
+            session.statements.get(name)?;
+            session.statements.forget(name);
+            done("DEALLOCATE")
         }
     }
 }

@@ -12,7 +12,7 @@ use thalweg_dataflow::source::Column;
 use super::create_source::columns_of;
 use super::create_view::{meaning, still_there};
 use super::query::{bind, planning};
-use super::{already_exists, creation_schema, refuse_in_block};
+use super::{already_exists, creation_schema};
 use crate::catalog::{Catalog, NamedQuery, Object, ObjectData};
 use crate::parser::{CreateNamedQuery, ObjectKind};
 use crate::session::{Outcome, Session};
@@ -22,7 +22,6 @@ const TAG: &str = "CREATE VIEW";
 
 /// See the module.
 pub(crate) async fn run(session: &mut Session, create: &CreateNamedQuery, text: &str) -> Result<Outcome> {
-    refuse_in_block(session, TAG)?;
     let schema = creation_schema(&create.name)?;
     let view = session.peek_view();
     if system::asks_catalog(&create.query, &view.published, &session.settings.search_path()) {
@@ -38,16 +37,26 @@ pub(crate) async fn run(session: &mut Session, create: &CreateNamedQuery, text: 
     let current = database.published();
     still_there(&current, &view.published, &reads)?;
     let mut next = (*current).clone();
+    let mut is_new = false;
     let oid = match current.catalog.find(Some(&schema), &create.name.name, &[]) {
         Some(existing) if !create.or_replace => return Err(already_exists(&existing.name)),
         Some(existing) => {
             replaceable(&current.catalog, existing, &columns, &reads)?;
             existing.oid
         }
-        None => next.catalog.allocate(),
+        None => {
+            is_new = true;
+            next.catalog.allocate()
+        }
     };
     let data = ObjectData::NamedQuery(NamedQuery { text: create.text.clone(), settings: meaning(session), reads });
-    next.catalog.put(Object { oid, schema, name: create.name.name.clone(), columns, data });
+    let object = Object { oid, schema, name: create.name.name.clone(), columns, data };
+    if is_new {
+        session.create(&mut next.catalog, object);
+    } else {
+        next.catalog.put(object);
+        session.changed_lastingly(TAG);
+    }
     database.publish(next).await?;
     Ok(Outcome::Done(TAG.into()))
 }

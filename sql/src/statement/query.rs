@@ -4,12 +4,15 @@
 //! queries about the catalog alone (psql's `\d`, drivers) through [`crate::system`]. A statement
 //! reads one snapshot; in a block all statements read the same.
 
+use std::sync::Arc;
+
 use arrow::datatypes::SchemaRef;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::Query;
 use thalweg_dataflow::error::Result;
 use thalweg_dataflow::types::PgType;
 
+use super::plan_cache::PlanKey;
 use super::resolve::{Names, open_files, with_near_name};
 use crate::parser::Statement;
 use crate::planner::{Bound, Planner, Settings};
@@ -48,37 +51,58 @@ pub(crate) async fn bind(
     Ok((bound, oids))
 }
 
-/// The parameters' types and the columns.
+/// The bound query of a statement: from the cache, or bound now. `None`: it asks the catalog.
+async fn planned(
+    session: &Session,
+    view: &View,
+    statement: &Statement,
+    (query, text): (&Query, &str),
+    types: &[Option<PgType>],
+) -> Result<Option<Arc<Bound>>> {
+    let path = session.settings.search_path();
+    let settings = [session.settings.zone().to_string(), path.join("\0"), session.user.clone()];
+    let key = PlanKey { text: text.into(), types: types.to_vec(), settings };
+    let plans = &session.database.0.plans;
+    if let Some(bound) = plans.get(&key, &view.published) {
+        return Ok(Some(bound));
+    }
+    if system::asks_catalog(query, &view.published, &path) {
+        return Ok(None);
+    }
+    let (bound, _) = bind(session, view, query, types, planning(session, statement.request(), false)).await?;
+    let bound = Arc::new(bound);
+    plans.put(key, &view.published, &bound);
+    Ok(Some(bound))
+}
+
+/// The parameters' types and the columns of a query with this text.
 pub(crate) async fn describe(
     session: &Session,
     view: &View,
     statement: &Statement,
     query: &Query,
+    text: &str,
     types: &[Option<PgType>],
 ) -> Result<(Vec<PgType>, SchemaRef)> {
-    let path = session.settings.search_path();
-    if system::asks_catalog(query, &view.published, &path) {
-        return system::describe(session, view, query, types).await;
+    match planned(session, view, statement, (query, text), types).await? {
+        Some(bound) => Ok((bound.parameters.clone(), bound.schema.clone())),
+        None => system::describe(session, view, query, types).await,
     }
-    let (bound, _) = bind(session, view, query, types, planning(session, statement.request(), false)).await?;
-    Ok((bound.parameters, bound.schema))
 }
 
-/// Runs a query.
+/// Runs a query with this text, which `prepared` is or has in it.
 pub(crate) async fn run(
     session: &mut Session,
     query: &Query,
+    text: &str,
     prepared: &Prepared,
     parameters: &[ScalarValue],
 ) -> Result<Outcome> {
     let view = session.view();
-    let path = session.settings.search_path();
-    if system::asks_catalog(query, &view.published, &path) {
-        return system::run(session, &view, query, prepared, parameters).await;
-    }
     let types: Vec<Option<PgType>> = prepared.parameters.iter().cloned().map(Some).collect();
-    let (bound, _) =
-        bind(session, &view, query, &types, planning(session, prepared.statement.request(), false)).await?;
+    let Some(bound) = planned(session, &view, &prepared.statement, (query, text), &types).await? else {
+        return system::run(session, &view, query, prepared, parameters).await;
+    };
     let rows = session.database.0.batch.execute_in(&bound, parameters, &view).await?;
     Ok(Outcome::Rows { schema: bound.schema.clone(), rows, tag: RowsTag::Select })
 }

@@ -99,7 +99,7 @@ impl Resolver for Names<'_> {
         let Some(stored) = object.named_query() else { return Ok(None) };
         self.seen.lock().insert(object.oid);
         let mut settings = SessionSettings::new("");
-        stored.settings.iter().for_each(|(name, value)| settings.restore(name, value));
+        stored.settings.iter().for_each(|(name, value)| settings.put(name, value));
         Ok(Some(NamedQuery {
             name: object.name.clone(),
             query: parse_query(&stored.text)?,

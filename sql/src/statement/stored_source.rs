@@ -12,7 +12,7 @@ use thalweg_dataflow::plan::{Op, Plan, RelationId};
 use super::create_source::{columns_of, open};
 use super::create_view::{Entered, wait};
 use super::resolve::schema_of;
-use super::{already_exists, creation_schema, refuse_in_block, skipping};
+use super::{already_exists, creation_schema, skipping};
 use crate::catalog::{Object, ObjectData, StoredSource};
 use crate::guard::Guard;
 use crate::parser::CreateSource;
@@ -22,7 +22,6 @@ const TAG: &str = "CREATE TABLE";
 
 /// See the module.
 pub(crate) async fn run(session: &mut Session, create: &CreateSource, guard: &Guard) -> Result<Outcome> {
-    refuse_in_block(session, TAG)?;
     let schema = creation_schema(&create.name)?;
     let name = create.name.name.clone();
     let database = session.database.clone();
@@ -42,7 +41,7 @@ pub(crate) async fn run(session: &mut Session, create: &CreateSource, guard: &Gu
     let data = ObjectData::StoredSource(StoredSource { source: number, definition });
     let object = Object { oid, schema, name: name.clone(), columns, data };
     let view = rows(&object)?;
-    next.catalog.put(object);
+    session.create(&mut next.catalog, object);
     next.sources.insert(oid, source.clone());
     database.0.engine.add_source(RelationId(number), source, start).await?;
     if let Err(error) = database.publish(next).await {

@@ -96,6 +96,11 @@ impl RowCodec {
         RowCodec { values }
     }
 
+    /// How many columns.
+    pub(crate) fn columns(&self) -> usize {
+        self.values.len()
+    }
+
     /// All rows of some arrays of equal length, one for each column.
     pub(crate) fn encode(&self, arrays: &[ArrayRef], rows: usize) -> Result<EncodedRows> {
         let columns: Vec<Column<'_>> =

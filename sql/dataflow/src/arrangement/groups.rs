@@ -6,7 +6,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::hash::hash_bytes;
 use super::key_table::KeyTable;
+#[cfg(test)]
+use crate::simulation::fault::{Fault, planted};
 
 /// State of variable length, `None` at first.
 pub(crate) type Blob = Option<Box<[u8]>>;
@@ -223,13 +226,28 @@ impl Groups {
         self.undo.iter().any(|undo| undo.epoch > epoch && !undo.entries.is_empty())
     }
 
-    /// Whether the group of a key was there at an epoch.
-    pub(crate) fn was_there(&self, hash: u64, key: &[u8], epoch: u64) -> bool {
-        let old = if self.changed_since(epoch) { self.old_images(epoch) } else { BTreeMap::new() };
-        match self.keys.find(hash, key) {
-            Some(id) if !old.contains_key(&id) => true,
-            _ => old.values().flatten().any(|image| image.key == key),
+    /// The group at an epoch whose key has this hash and is `wanted`; at most one such key may have
+    /// been there at any epoch.
+    pub(crate) fn at(&self, hash: u64, wanted: impl Fn(&[u8]) -> bool, epoch: u64) -> Option<Image<'_>> {
+        let mut id = self.keys.find_where(hash, &wanted);
+        let mut image = id.and_then(|id| self.image(id));
+        #[cfg(test)]
+        if planted(Fault::LookupOfNow) {
+            return image;
         }
+        for undo in self.undo.iter().rev().take_while(|undo| undo.epoch > epoch) {
+            let ours = undo.entries.iter().position(|entry| match &entry.key {
+                // Removed in this step: its number may be another's since.
+                Some(key) => hash_bytes(key) == hash && wanted(key),
+                None => Some(entry.id) == id,
+            });
+            let Some(index) = ours else { continue };
+            let entry = &undo.entries[index];
+            let key = entry.key.as_deref().or(image.map(|image| image.key));
+            image = key.filter(|_| entry.existed).map(|key| self.undo_image(undo, index, key));
+            id = image.map(|_| entry.id);
+        }
+        image
     }
 
     /// The groups touched since [`Groups::begin`] of this epoch, each with its old and its new image,

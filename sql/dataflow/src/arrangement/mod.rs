@@ -164,7 +164,7 @@ impl Arrangement {
     }
 
     /// Rows of some images, each as often as it is there.
-    fn expand(&self, images: &[Image<'_>]) -> Result<RecordBatch> {
+    pub(crate) fn expand(&self, images: &[Image<'_>]) -> Result<RecordBatch> {
         let (rows, _) = self.output.rows(images)?;
         if self.mode == Mode::Groups {
             return Ok(rows);

@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use super::Coordinator;
 use super::tables::Tables;
+use super::unique_index::Epochs;
 use crate::cut::LoggedChange;
 use crate::error::Result;
 use crate::plan::RelationId;
@@ -76,9 +77,15 @@ impl Coordinator {
         let NewKeys { definition, catalog, reply } = keys;
         let answer = self.tables.set_keys(definition).and_then(|()| {
             self.catalog.clone_from(&catalog);
+            self.handles_stale = true;
             self.empty_epoch(Some(catalog))
         });
         let _ = reply.send(answer);
+    }
+
+    /// Which epoch the next commits are for, and who may still see what they change.
+    fn epochs(&self) -> Epochs {
+        Epochs { open: self.epoch + 1, oldest: self.shared.pins.oldest() }
     }
 
     /// Puts a table in the place of another: rows and catalog change in one cut.
@@ -108,6 +115,7 @@ impl Coordinator {
         }
         let id = new.id;
         self.add_table(new)?;
+        self.tables.open(self.epochs());
         let moved = self.tables.commit(changes);
         if moved.is_err() {
             self.remove(&[id]);
@@ -119,6 +127,7 @@ impl Coordinator {
     pub(super) fn take_commits(&mut self) -> Committing {
         let mut committing = Committing::default();
         let (mut rows, mut bytes) = (0, 0);
+        self.tables.open(self.epochs());
         while rows < self.options.epoch_max_rows && bytes < MAX_COMMIT_BYTES {
             let Some(Commit { changes, reply }) = self.commits.pop_front() else { break };
             let answer = self.tables.commit(changes).map(|accepted| {

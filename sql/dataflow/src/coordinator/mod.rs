@@ -17,6 +17,7 @@ mod table_tests;
 pub(crate) mod tables;
 #[cfg(test)]
 mod tests;
+pub(crate) mod unique_index;
 pub(crate) mod writer;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -38,7 +39,7 @@ use self::writer::Writer;
 use crate::checkpoint::{Checkpointer, Context, Frozen, SourceProgress};
 use crate::cut::{Cut, LoggedChange};
 use crate::delta::join_small;
-use crate::engine::{BuildState, EngineOptions, SourceError, SourceStatus, ViewDefinition};
+use crate::engine::{BuildState, EngineOptions, ReadKey, SourceError, SourceStatus, ViewDefinition};
 use crate::error::{Error, Result, SqlState};
 use crate::graph::{Dataflow, Frame, Inputs};
 use crate::plan::RelationId;
@@ -344,12 +345,9 @@ impl Coordinator {
         let node = self.dataflow.views().get(&id);
         let rows =
             node.and_then(|node| self.dataflow.node(*node).ok()).map(|node| node.rows.clone()).unwrap_or_default();
-        ViewHandle {
-            reading: node.and_then(|node| self.dataflow.reading(*node)),
-            state: state.clone(),
-            errors: self.dataflow.errors(id),
-            rows,
-        }
+        let reading = node.and_then(|node| self.dataflow.reading(*node));
+        let keys = reading.as_ref().map(|reading| ReadKey::all(reading, self.tables.keys(id))).unwrap_or_default();
+        ViewHandle { reading, keys: keys.into(), state: state.clone(), errors: self.dataflow.errors(id), rows }
     }
 
     fn source_status(&self, id: RelationId, state: &SourceState) -> SourceStatus {

@@ -158,6 +158,8 @@ impl Coordinator {
             self.run_epoch(taken, cut.now, Logging::Replayed)?;
         }
         self.tables.index()?;
+        self.handles_stale = true;
+        self.publish();
         // What the readers gave beyond the last cut is the first live epoch.
         let rest: Vec<(RelationId, Vec<SourceBatch>)> = waiting
             .into_iter()

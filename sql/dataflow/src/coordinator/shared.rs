@@ -8,7 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use crate::arrangement::{Pin, Pins};
-use crate::engine::{BuildState, SourceError, SourceStatus};
+use crate::engine::{BuildState, ReadKey, SourceError, SourceStatus};
 use crate::error::Error;
 use crate::graph::Reading;
 use crate::operator::Errors;
@@ -20,6 +20,8 @@ use crate::source::Offsets;
 pub(crate) struct ViewHandle {
     /// How to read it; `None` while it is being built.
     pub(crate) reading: Option<Reading>,
+    /// By which of its columns rows can be looked up.
+    pub(crate) keys: Arc<[ReadKey]>,
     pub(crate) state: watch::Receiver<BuildState>,
     pub(crate) errors: Vec<Arc<Errors>>,
     pub(crate) rows: Arc<AtomicI64>,

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
 
+use super::unique_index::{Epochs, UniqueIndex};
 use crate::arrangement::Arrangement;
 use crate::arrangement::codec::EncodedRows;
 use crate::arrangement::hash::{SHARDS, hash_bytes, shard_of};
-use crate::arrangement::key_table::KeyTable;
 use crate::cut::LoggedChange;
 use crate::delta::{Batch, Delta};
 use crate::error::{Error, Result, SqlState};
@@ -27,6 +27,7 @@ use crate::table::{Change, Keys, OnConflict, Rows, TableDefinition, UniqueKey};
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     tables: BTreeMap<RelationId, Table>,
+    epochs: Epochs,
 }
 
 /// One table's head.
@@ -35,17 +36,11 @@ struct Table {
     definition: TableDefinition,
     arrangement: Arc<Arrangement>,
     /// The index of each unique key.
-    keys: Vec<UniqueIndex>,
+    keys: Vec<Arc<UniqueIndex>>,
     /// Rows that came, less those that went, in the epoch that is open.
     open: HashMap<Box<[u8]>, i64>,
     /// The same as a delta, in the order of the commits.
     delta: Vec<(RecordBatch, i64)>,
-}
-
-/// The values of a unique key that are taken, each with the hash of the row that has it.
-#[derive(Debug)]
-struct UniqueIndex {
-    shards: Vec<(KeyTable, Vec<u64>)>,
 }
 
 /// What must be done to take a step of a commit back.
@@ -68,46 +63,11 @@ pub(super) struct Accepted {
     pub(super) rows: usize,
 }
 
-impl UniqueIndex {
-    fn new() -> UniqueIndex {
-        UniqueIndex { shards: (0..SHARDS).map(|_| (KeyTable::default(), Vec::new())).collect() }
-    }
-
-    /// The hash of the row that has a key.
-    fn find(&self, key: &[u8]) -> Option<u64> {
-        let hash = hash_bytes(key);
-        let (keys, rows) = &self.shards[shard_of(hash)];
-        rows.get(keys.find(hash, key)? as usize).copied()
-    }
-
-    fn contains(&self, key: &[u8]) -> bool {
-        self.find(key).is_some()
-    }
-
-    fn insert(&mut self, key: &[u8], row: u64) {
-        let hash = hash_bytes(key);
-        let (keys, rows) = &mut self.shards[shard_of(hash)];
-        let (id, _) = keys.insert(hash, key);
-        if rows.len() <= id as usize {
-            rows.resize(id as usize + 1, 0);
-        }
-        rows[id as usize] = row;
-    }
-
-    fn remove(&mut self, key: &[u8]) {
-        let hash = hash_bytes(key);
-        let (keys, _) = &mut self.shards[shard_of(hash)];
-        if let Some(id) = keys.find(hash, key) {
-            keys.remove(id);
-        }
-    }
-}
-
 impl Tables {
     /// Adds a table whose rows this arrangement holds. They are not indexed yet.
     pub(super) fn add(&mut self, definition: TableDefinition, arrangement: Arc<Arrangement>) {
         let id = definition.id;
-        let keys = definition.keys.iter().map(|_| UniqueIndex::new()).collect();
+        let keys = definition.keys.iter().map(|_| Arc::new(UniqueIndex::new())).collect();
         let table = Table { definition, arrangement, keys, open: HashMap::new(), delta: Vec::new() };
         self.tables.insert(id, table);
     }
@@ -135,13 +95,25 @@ impl Tables {
         self.tables.remove(&id);
     }
 
+    /// The unique keys of a table with their indexes, as they are from the next publication on.
+    pub(super) fn keys(&self, id: RelationId) -> impl Iterator<Item = (&UniqueKey, &Arc<UniqueIndex>)> {
+        let table = self.tables.get(&id);
+        table.into_iter().flat_map(|table| table.definition.keys.iter().zip(&table.keys))
+    }
+
+    /// Which epoch the commits that come next belong to.
+    pub(super) fn open(&mut self, epochs: Epochs) {
+        self.epochs = epochs;
+    }
+
     /// Takes a commit into the open epoch, or refuses it whole.
     pub(super) fn commit(&mut self, changes: Vec<Change>) -> Result<Accepted> {
         let mut undo: Vec<(RelationId, Undo)> = Vec::new();
         let mut skipped = Vec::with_capacity(changes.len());
+        let epochs = self.epochs;
         for change in &changes {
             let applied = match self.tables.get_mut(&change.table) {
-                Some(table) => table.apply(change, &mut |step| undo.push((change.table, step))),
+                Some(table) => table.apply(change, epochs, &mut |step| undo.push((change.table, step))),
                 None => Err(super::not_there(change.table)),
             };
             match applied {
@@ -177,8 +149,8 @@ impl Tables {
             let Some(table) = self.tables.get_mut(&id) else { continue };
             match step {
                 Undo::Row(row, diff) => *table.open.entry(row).or_insert(0) -= diff,
-                Undo::Taken(place, key) => table.keys[place].remove(&key),
-                Undo::Freed(place, key, row) => table.keys[place].insert(&key, row),
+                Undo::Taken(place, key) => table.keys[place].remove(&key, self.epochs),
+                Undo::Freed(place, key, row) => table.keys[place].insert(&key, row, self.epochs),
             }
         }
     }
@@ -261,7 +233,7 @@ impl Table {
     }
 
     /// Applies a change step by step, each told to `note`; the places of the rows left out.
-    fn apply(&mut self, change: &Change, note: &mut dyn FnMut(Undo)) -> Result<Vec<usize>> {
+    fn apply(&mut self, change: &Change, epochs: Epochs, note: &mut dyn FnMut(Undo)) -> Result<Vec<usize>> {
         let (deletes, inserts) = (&change.deletes, &change.inserts);
         if change.definition.keys != self.definition.keys {
             return Err(changed_meanwhile());
@@ -277,7 +249,7 @@ impl Table {
             self.add(bytes, -1, note);
             for (place, keys) in deletes.keys.iter().enumerate() {
                 if let Some(key) = keys.get(row) {
-                    self.keys[place].remove(key);
+                    self.keys[place].remove(key, epochs);
                     note(Undo::Freed(place, key.into(), hash_bytes(bytes)));
                 }
             }
@@ -291,7 +263,7 @@ impl Table {
             self.add(inserts.bytes.row(row), 1, note);
             for (place, keys) in inserts.keys.iter().enumerate() {
                 if let Some(key) = keys.get(row) {
-                    self.keys[place].insert(key, hash_bytes(inserts.bytes.row(row)));
+                    self.keys[place].insert(key, hash_bytes(inserts.bytes.row(row)), epochs);
                     note(Undo::Taken(place, key.into()));
                 }
             }
@@ -323,20 +295,20 @@ impl Table {
 }
 
 /// The indexes of a table's unique keys over its rows.
-fn indexes(definition: &TableDefinition, arrangement: &Arrangement) -> Result<Vec<UniqueIndex>> {
-    let mut keys: Vec<UniqueIndex> = definition.keys.iter().map(|_| UniqueIndex::new()).collect();
+fn indexes(definition: &TableDefinition, arrangement: &Arrangement) -> Result<Vec<Arc<UniqueIndex>>> {
+    let keys: Vec<Arc<UniqueIndex>> = definition.keys.iter().map(|_| Arc::new(UniqueIndex::new())).collect();
     if keys.is_empty() {
         return Ok(keys);
     }
     for shard in 0..SHARDS {
         for batch in arrangement.read_shard(shard, u64::MAX)? {
             let rows = Rows::new(definition, &batch)?;
-            for (place, (index, taken)) in keys.iter_mut().zip(&rows.keys).enumerate() {
+            for (place, (index, taken)) in keys.iter().zip(&rows.keys).enumerate() {
                 for (row, key) in (0..rows.len()).filter_map(|row| Some((row, taken.get(row)?))) {
                     if index.contains(key) {
                         return Err(definition.violation(place, &rows.batch, row));
                     }
-                    index.insert(key, hash_bytes(rows.bytes.row(row)));
+                    index.insert(key, hash_bytes(rows.bytes.row(row)), Epochs::default());
                 }
             }
         }

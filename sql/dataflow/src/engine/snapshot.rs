@@ -42,6 +42,17 @@ impl Snapshot {
     /// The rows of a view, with the given columns of its schema (all if `None`). An error if the
     /// view is not there, is being built (55000) or has errors (theirs, with a hint).
     pub fn scan(&self, view: RelationId, columns: Option<Vec<usize>>) -> Result<Rows> {
+        let reading = self.readable(view)?.clone();
+        let (pin, shard) = (self.pin.clone(), 0..SHARDS);
+        let batches = shard.flat_map(move |shard| match read_shard(&reading, shard, pin.epoch, columns.as_deref()) {
+            Ok(batches) => batches.into_iter().map(Ok).collect::<Vec<_>>(),
+            Err(error) => vec![Err(error)],
+        });
+        Ok(Box::new(batches))
+    }
+
+    /// How a view is read; errors as [`Snapshot::scan`] has them.
+    pub(super) fn readable(&self, view: RelationId) -> Result<&Reading> {
         if let Some(fatal) = &self.published.fatal {
             return Err(fatal.clone());
         }
@@ -54,13 +65,7 @@ impl Snapshot {
         if let Some((error, _, _)) = handle.errors.iter().flat_map(|errors| errors.iter()).next() {
             return Err(error.hint("SELECT * FROM thalweg.view_errors shows the rows that fail."));
         }
-        let reading = handle.reading.clone().ok_or_else(|| being_built(1.0))?;
-        let (pin, shard) = (self.pin.clone(), 0..SHARDS);
-        let batches = shard.flat_map(move |shard| match read_shard(&reading, shard, pin.epoch, columns.as_deref()) {
-            Ok(batches) => batches.into_iter().map(Ok).collect::<Vec<_>>(),
-            Err(error) => vec![Err(error)],
-        });
-        Ok(Box::new(batches))
+        handle.reading.as_ref().ok_or_else(|| being_built(1.0))
     }
 
     /// Which of these rows a table has at this epoch.
@@ -70,7 +75,7 @@ impl Snapshot {
         let holds = |row: usize| {
             let row = bytes.row(row);
             let hash = hash_bytes(row);
-            arrangement.shards[shard_of(hash)].read().groups.was_there(hash, row, self.epoch())
+            arrangement.shards[shard_of(hash)].read().groups.at(hash, |key| key == row, self.epoch()).is_some()
         };
         Ok((0..rows.num_rows()).map(holds).collect())
     }
@@ -109,7 +114,7 @@ impl Snapshot {
         out
     }
 
-    fn handle(&self, view: RelationId) -> Result<&ViewHandle> {
+    pub(super) fn handle(&self, view: RelationId) -> Result<&ViewHandle> {
         let handle = self.published.views.get(&view);
         handle.ok_or_else(|| {
             Error::new(SqlState::UndefinedTable, format!("materialized view {} is not in this snapshot", view.0))

@@ -8,11 +8,11 @@ use std::sync::atomic::Ordering;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::evaluate::{Answer, Relations, evaluate};
-use super::value::{Bag, Type, add, rows_of};
+use super::value::{Bag, Type, Value, add, rows_of};
 use super::world::{Failure, SOURCES, TABLES, World};
 use crate::arrangement::Pin;
 use crate::arrangement::hash::{SHARDS, hash_bytes};
-use crate::coordinator::shared::Published;
+use crate::coordinator::shared::{Published, ViewHandle};
 use crate::delta::Batch;
 use crate::engine::{Build, BuildState};
 use crate::error::{Error, Result, SqlState};
@@ -75,6 +75,9 @@ pub(crate) struct Pinned {
 
 /// Rows of a view beyond which it is dropped.
 const TOO_MANY_ROWS: i64 = 3000;
+
+/// Rows of a batch that are looked up by key.
+const LOOKUPS: usize = 6;
 
 /// Changes from which on an epoch counts as large.
 const LARGE: usize = 1000;
@@ -223,6 +226,7 @@ impl World {
             self.log.comparisons += 1;
             let fails = !handle.errors.is_empty();
             self.compare(id.0, reading, published.epoch, answer)?;
+            self.check_lookups(id.0, handle, published.epoch, answer)?;
             if fails != answer.fails {
                 return Err(self.explained(id.0, &format!("it fails: {fails}, must: {}", answer.fails)));
             }
@@ -258,6 +262,43 @@ impl World {
         Err(self.explained(id, &format!("+ only in the engine, - only in the reference:\n{}", lines.join("\n"))))
     }
 
+    /// Rows found by key are those that a scan gives: for keys that there are now and that there were
+    /// at the epoch.
+    fn check_lookups(&self, id: u32, handle: &ViewHandle, epoch: u64, answer: &Answer) -> Result<(), Failure> {
+        let Some(reading) = handle.reading.as_ref().filter(|_| !answer.fails) else { return Ok(()) };
+        let types = self.types(id);
+        for key in handle.keys.iter() {
+            for at in [epoch, u64::MAX] {
+                let mut delta = Vec::new();
+                for shard in 0..SHARDS {
+                    delta.extend(
+                        reading.arrangement.read_shard(shard, at).map_err(text)?.into_iter().map(Batch::inserted),
+                    );
+                }
+                for batch in reading.mapped(delta).map_err(text)? {
+                    for (place, row) in rows_of(&types, &batch.rows).enumerate().take(LOOKUPS) {
+                        let columns = key.columns();
+                        let values: Vec<_> =
+                            columns.iter().map(|column| batch.rows.column(*column).slice(place, 1)).collect();
+                        let mut found = Bag::new();
+                        let batch = key.find(reading, epoch, &values).map_err(text)?;
+                        rows_of(&types, &batch).for_each(|row| add(&mut found, row, 1));
+                        let same = |other: &&Vec<Value>| {
+                            columns.iter().all(|column| other[*column] == row[*column] && row[*column] != Value::Null)
+                        };
+                        let mut wanted = Bag::new();
+                        answer.rows.keys().filter(same).for_each(|row| add(&mut wanted, row.clone(), 1));
+                        if found != wanted {
+                            let message = format!("by {columns:?} of {row:?} is found {found:?}, must {wanted:?}");
+                            return Err(self.explained(id, &message));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn explained(&self, id: u32, text: &str) -> String {
         let query = self.queries.get(&id).map_or_else(String::new, |query| format!("{query:?}"));
         format!("relation {id} at epoch {}: {text}\n{query}", self.seen.epoch)
@@ -278,6 +319,7 @@ impl World {
             for (id, handle) in pinned.published.views.iter() {
                 let (Some(reading), Some(answer)) = (&handle.reading, pinned.answers.get(&id.0)) else { continue };
                 let compared = self.compare(id.0, reading, pinned.pin.epoch, answer);
+                let compared = compared.and_then(|()| self.check_lookups(id.0, handle, pinned.pin.epoch, answer));
                 compared.map_err(|text| format!("a snapshot of epoch {} that is held: {text}", pinned.pin.epoch))?;
             }
         }

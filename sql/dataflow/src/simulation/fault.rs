@@ -70,6 +70,10 @@ faults! {
     ErrorStays,
     /// Old images are dropped although a reader needs them.
     UndoForgotten,
+    /// A lookup by key finds the row that there is now.
+    LookupOfNow,
+    /// A lookup by key does not know the row that had the key before.
+    FormerRowForgotten,
     /// A checkpoint leaves out some of what changed.
     DirtyForgotten,
     /// A checkpoint takes a new arrangement for the one that was in its place.

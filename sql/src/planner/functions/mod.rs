@@ -179,12 +179,17 @@ pub(crate) fn assign(expr: Expr, from: &PgType, to: &PgType, zone: &str) -> Resu
     Ok(evaluated(function, vec![expr]))
 }
 
+/// Whether a literal in quotes may stand for a moment that the clock decides.
+pub(crate) fn names_a_moment(text: &str) -> bool {
+    matches!(text.trim().to_ascii_lowercase().as_str(), "now" | "today" | "tomorrow" | "yesterday")
+}
+
 /// What a literal in quotes means in a type.
 pub(crate) fn read_literal(ty: &PgType, text: &str, zone: &str, now: i64, view: bool) -> Result<ScalarValue> {
     let zone = Zone::parse(zone)?;
     if matches!(ty, PgType::Timestamptz | PgType::Timestamp | PgType::Date) {
-        let word = text.trim().to_ascii_lowercase();
-        if matches!(word.as_str(), "now" | "today" | "tomorrow" | "yesterday") {
+        if names_a_moment(text) {
+            let word = text.trim().to_ascii_lowercase();
             if view {
                 return Err(Error::unsupported(format!("'{word}' in a materialized view"))
                     .hint("Its value would change without any input changing."));

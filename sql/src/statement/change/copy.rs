@@ -11,7 +11,8 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::table::{MAX_COMMIT_BYTES, OnConflict, TableChange};
 use thalweg_dataflow::types::{ColumnBuilder, PgType, Zone};
 
-use super::copy_format::{Format, Line, Splitter};
+use super::copy_binary::BinaryRows;
+use super::copy_format::{Format, Layout, Line, Splitter};
 use super::evaluate::Evaluation;
 use super::{Target, check, gone, keep};
 use crate::guard::Guard;
@@ -29,10 +30,17 @@ pub struct CopyIn {
     guard: Guard,
     /// The columns that the lines have, as places in the table.
     columns: Vec<usize>,
-    builders: Vec<ColumnBuilder>,
-    splitter: Splitter,
+    data: Data,
     rows: usize,
     bytes: usize,
+}
+
+/// The data, as far as it has come.
+enum Data {
+    /// Lines, and the values in them.
+    Lines(Splitter, Vec<ColumnBuilder>),
+    /// The binary format.
+    Binary(BinaryRows),
 }
 
 impl std::fmt::Debug for CopyIn {
@@ -51,9 +59,18 @@ impl CopyIn {
         let zone = Zone::parse(session.settings.zone())?;
         let builder =
             |place: &usize| ColumnBuilder::new(&target.object.columns[*place].data_type, 0).with_zone(zone.clone());
-        let builders = columns.iter().map(builder).collect();
-        let splitter = Splitter::new(format);
-        Ok(CopyIn { view, guard: guard.clone(), columns, builders, splitter, rows: 0, bytes: 0, target })
+        let data = if format.layout == Layout::Binary {
+            let types = columns.iter().map(|place| target.object.columns[*place].data_type.clone());
+            Data::Binary(BinaryRows::new(types.collect()))
+        } else {
+            Data::Lines(Splitter::new(format), columns.iter().map(builder).collect())
+        };
+        Ok(CopyIn { view, guard: guard.clone(), columns, data, rows: 0, bytes: 0, target })
+    }
+
+    /// Whether the data is to come in the binary format.
+    pub fn is_binary(&self) -> bool {
+        matches!(self.data, Data::Binary(_))
     }
 
     /// How many fields a line has.
@@ -74,12 +91,21 @@ impl CopyIn {
                 .detail(format!("One may have {MAX_COMMIT_BYTES} bytes."))
                 .hint("Copy the rows in several parts."));
         }
-        self.splitter.push(data);
+        match &mut self.data {
+            Data::Lines(splitter, _) => splitter.push(data),
+            Data::Binary(rows) => {
+                let pushed = rows.push(data);
+                self.rows = rows.rows();
+                return pushed.map_err(|error| self.at(error, self.rows + 1, None));
+            }
+        }
         self.take_lines()
     }
 
     fn take_lines(&mut self) -> Result<()> {
-        while let Some(line) = self.splitter.next() {
+        while let Data::Lines(splitter, _) = &mut self.data
+            && let Some(line) = splitter.next()
+        {
             let line = line.map_err(|(number, error)| self.at(error, number, None))?;
             self.take(&line)?;
         }
@@ -96,7 +122,8 @@ impl CopyIn {
             let error = Error::new(SqlState::BadCopyFileFormat, "extra data after last expected column");
             return Err(self.at(error, line.number, Some(format!("\"{}\"", line.shown()))));
         }
-        for (place, (column, builder)) in self.columns.iter().zip(&mut self.builders).enumerate() {
+        let Data::Lines(_, builders) = &mut self.data else { return Ok(()) };
+        for (place, (column, builder)) in self.columns.iter().zip(builders).enumerate() {
             let name = &names[*column].name;
             let appended = match line.fields.get(place) {
                 Some(Some(value)) => builder.append_text(value).map_err(|fault| {
@@ -137,11 +164,17 @@ impl CopyIn {
 
     /// The rows, with the DEFAULT of every column that the lines do not have.
     async fn finished(&mut self, session: &Session) -> Result<RecordBatch> {
-        self.splitter.end();
+        if let Data::Lines(splitter, _) = &mut self.data {
+            splitter.end();
+        }
         self.take_lines()?;
+        let read: Vec<ArrayRef> = match &mut self.data {
+            Data::Lines(_, builders) => builders.iter_mut().map(ColumnBuilder::finish).collect(),
+            Data::Binary(rows) => rows.finish()?,
+        };
         let mut columns: Vec<Option<ArrayRef>> = vec![None; self.target.object.columns.len()];
-        for (place, builder) in self.columns.iter().zip(&mut self.builders) {
-            columns[*place] = Some(builder.finish());
+        for (place, column) in self.columns.iter().zip(read) {
+            columns[*place] = Some(column);
         }
         if columns.iter().any(Option::is_none) {
             let names = Names::of_catalog(&self.view.published, session.settings.search_path());

@@ -10,12 +10,23 @@ use crate::parser::change::CopyOptions;
 /// How the data is written.
 #[derive(Debug, Clone)]
 pub(crate) struct Format {
-    csv: bool,
-    delimiter: u8,
-    quote: u8,
-    escape: u8,
-    null: String,
+    pub(crate) layout: Layout,
+    pub(crate) delimiter: u8,
+    pub(crate) quote: u8,
+    pub(crate) escape: u8,
+    pub(crate) null: String,
     header: Header,
+}
+
+/// What the data looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// Values between tabs, backslashes before what is special.
+    Text,
+    /// Values between commas, in quotes where they must be.
+    Csv,
+    /// Lengths and binary values.
+    Binary,
 }
 
 /// What the first line is.
@@ -45,17 +56,18 @@ pub(crate) struct Line {
 impl Format {
     /// As the options say.
     pub(crate) fn of(options: &CopyOptions) -> Result<Format> {
-        let csv = match options.get("format").map(String::as_str) {
-            None | Some("text") => false,
-            Some("csv") => true,
-            Some("binary") => return Err(Error::unsupported("COPY in binary format")),
+        let layout = match options.get("format").map(String::as_str) {
+            None | Some("text") => Layout::Text,
+            Some("csv") => Layout::Csv,
+            Some("binary") => Layout::Binary,
             Some(other) => {
                 let message = format!("COPY format \"{other}\" not recognized");
                 return Err(Error::new(SqlState::InvalidParameter, message));
             }
         };
+        let csv = layout == Layout::Csv;
         let mut format = Format {
-            csv,
+            layout,
             delimiter: if csv { b',' } else { b'\t' },
             quote: b'"',
             escape: b'"',
@@ -65,6 +77,10 @@ impl Format {
         for (name, value) in options {
             match name.as_str() {
                 "format" | "freeze" => {}
+                "delimiter" | "null" | "header" if layout == Layout::Binary => {
+                    let message = format!("cannot specify {} in BINARY mode", name.to_uppercase());
+                    return Err(Error::new(SqlState::SyntaxError, message));
+                }
                 "encoding" if ["utf8", "utf-8", "unicode"].contains(&value.to_lowercase().as_str()) => {}
                 "encoding" => return Err(Error::unsupported(format!("COPY with the encoding {value}"))),
                 "delimiter" => format.delimiter = one_byte("delimiter", value)?,
@@ -76,7 +92,7 @@ impl Format {
                 }
                 "quote" => format.quote = one_byte("quote", value)?,
                 "escape" => format.escape = one_byte("escape", value)?,
-                "force_quote" | "force_not_null" | "force_null" => {
+                "force_not_null" | "force_null" => {
                     return Err(Error::unsupported(format!("the COPY option {}", name.to_uppercase())));
                 }
                 _ => {
@@ -91,6 +107,16 @@ impl Format {
         format.check()
     }
 
+    /// Whether the data is CSV.
+    pub(crate) fn is_csv(&self) -> bool {
+        self.layout == Layout::Csv
+    }
+
+    /// Whether the first line has the names of the columns.
+    pub(crate) fn has_header(&self) -> bool {
+        self.header != Header::None
+    }
+
     fn check(self) -> Result<Format> {
         if matches!(self.delimiter, b'\n' | b'\r') {
             let message = "COPY delimiter cannot be newline or carriage return";
@@ -100,11 +126,11 @@ impl Format {
             let message = "COPY null representation cannot use newline or carriage return";
             return Err(Error::new(SqlState::InvalidParameter, message));
         }
-        if !self.csv && b"\\.abcdefghijklmnopqrstuvwxyz0123456789".contains(&self.delimiter) {
+        if !self.is_csv() && b"\\.abcdefghijklmnopqrstuvwxyz0123456789".contains(&self.delimiter) {
             let message = format!("COPY delimiter cannot be \"{}\"", char::from(self.delimiter));
             return Err(Error::new(SqlState::InvalidParameter, message));
         }
-        if self.csv && self.delimiter == self.quote {
+        if self.is_csv() && self.delimiter == self.quote {
             return Err(Error::new(SqlState::InvalidParameter, "COPY delimiter and quote must be different"));
         }
         if self.null.as_bytes().contains(&self.delimiter) {
@@ -185,7 +211,7 @@ impl Splitter {
         let (end, after, lines, unterminated) = match self.line() {
             Some(found) => found,
             None if self.ended && self.at < self.rest.len() => {
-                let quoted = self.format.csv && self.is_inside_quotes();
+                let quoted = self.format.is_csv() && self.is_inside_quotes();
                 (self.rest.len(), self.rest.len(), 1, quoted)
             }
             None => return None,
@@ -201,7 +227,7 @@ impl Splitter {
             return None;
         }
         let is_header = self.number == lines && self.format.header != Header::None;
-        let fields = if self.format.csv { self.csv_fields(&raw) } else { self.text_fields(&raw) };
+        let fields = if self.format.is_csv() { self.csv_fields(&raw) } else { self.text_fields(&raw) };
         let matches = self.format.header == Header::Match;
         Some(match fields {
             Ok(fields) => Ok(Line { number: self.number, fields, is_header, matches, raw }),
@@ -240,8 +266,8 @@ impl Splitter {
                     _ => {}
                 },
                 // In text a backslash takes the next byte along, also the end of a line.
-                b'\\' if !self.format.csv => place += 1,
-                _ if self.format.csv
+                b'\\' if !self.format.is_csv() => place += 1,
+                _ if self.format.is_csv()
                     && quoted
                     && byte == self.format.escape
                     && self.format.escape != self.format.quote
@@ -249,7 +275,7 @@ impl Splitter {
                 {
                     place += 1;
                 }
-                _ if self.format.csv && byte == self.format.quote => quoted = !quoted,
+                _ if self.format.is_csv() && byte == self.format.quote => quoted = !quoted,
                 _ => {}
             }
             place += 1;

@@ -121,7 +121,8 @@ impl Evaluation<'_> {
 
     /// All rows of a query.
     pub(super) async fn query(&self, plan: LogicalPlan, schema: SchemaRef) -> Result<RecordBatch> {
-        let bound = Bound { plan, schema: schema.clone(), parameters: self.types.to_vec(), reads: Vec::new() };
+        let parameters = self.types.to_vec();
+        let bound = Bound { plan, schema: schema.clone(), parameters, reads: Vec::new(), reads_clock: true };
         let mut rows = self.session.database.0.batch.execute_in(&bound, self.parameters, self.view).await?;
         let mut batches = Vec::new();
         let mut bytes = 0;

@@ -8,7 +8,8 @@
 pub(crate) mod alter;
 pub(crate) mod check;
 pub(crate) mod copy;
-mod copy_format;
+mod copy_binary;
+pub(crate) mod copy_format;
 mod evaluate;
 mod insert;
 mod modify;

@@ -1,0 +1,95 @@
+//! DECLARE, FETCH, MOVE, CLOSE.
+
+use thalweg_dataflow::error::{Error, Result, SqlState};
+
+use super::ast::{Declare, Direction, Fetch, Kind};
+use super::cursor::Cursor;
+
+/// DECLARE; the word is taken already.
+pub(super) fn declare(cursor: &mut Cursor<'_>) -> Result<Kind> {
+    let name = cursor.identifier()?;
+    let mut scroll = None;
+    loop {
+        if cursor.sees("BINARY") {
+            return Err(cursor.error_here(Error::unsupported("a binary cursor")));
+        }
+        if cursor.takes("NO SCROLL") {
+            scroll = Some(false);
+        } else if cursor.takes("SCROLL") {
+            scroll = Some(true);
+        } else if !cursor.takes("INSENSITIVE") && !cursor.takes("ASENSITIVE") {
+            break;
+        }
+    }
+    cursor.expect("CURSOR")?;
+    let hold = cursor.takes("WITH HOLD");
+    if !hold {
+        cursor.takes("WITHOUT HOLD");
+    }
+    cursor.expect("FOR")?;
+    let start = cursor.place();
+    let query = cursor.query()?;
+    Ok(Kind::Declare(Declare { name, scroll, hold, query, text: cursor.written(start) }))
+}
+
+/// FETCH and MOVE; the word is taken already.
+pub(super) fn fetch(cursor: &mut Cursor<'_>, moves: bool) -> Result<Kind> {
+    let direction = direction(cursor)?;
+    let _ = cursor.takes("FROM") || cursor.takes("IN");
+    Ok(Kind::Fetch(Fetch { name: cursor.identifier()?, direction, moves }))
+}
+
+fn direction(cursor: &mut Cursor<'_>) -> Result<Direction> {
+    const ONE: [(&str, Direction); 4] = [
+        ("NEXT", Direction::Forward(1)),
+        ("PRIOR", Direction::Backward(1)),
+        ("FIRST", Direction::Absolute(1)),
+        ("LAST", Direction::Absolute(-1)),
+    ];
+    // A cursor may be called as a direction is: `FETCH next`.
+    if cursor.place_from_end() == 1 {
+        return Ok(Direction::Forward(1));
+    }
+    if let Some((_, direction)) = ONE.iter().find(|(word, _)| cursor.takes(word)) {
+        return Ok(*direction);
+    }
+    if cursor.takes("ABSOLUTE") {
+        return number(cursor)?.map_or_else(|| cursor.unexpected(), |n| Ok(Direction::Absolute(n)));
+    }
+    if cursor.takes("RELATIVE") {
+        return number(cursor)?.map_or_else(|| cursor.unexpected(), |n| Ok(Direction::Relative(n)));
+    }
+    let backward = !cursor.takes("FORWARD") && cursor.takes("BACKWARD");
+    let count = if cursor.takes("ALL") { i64::MAX } else { number(cursor)?.unwrap_or(1) };
+    Ok(match (backward, count) {
+        (false, 0..) => Direction::Forward(count),
+        (false, _) => Direction::Backward(-count),
+        (true, 0..) => Direction::Backward(count),
+        (true, _) => Direction::Forward(-count),
+    })
+}
+
+fn number(cursor: &mut Cursor<'_>) -> Result<Option<i64>> {
+    if cursor.word().is_some() {
+        return Ok(None);
+    }
+    let place = cursor.position();
+    match cursor.value() {
+        None => Ok(None),
+        Some(value) => match value.parse() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => {
+                let error = Error::new(SqlState::SyntaxError, format!("syntax error at or near \"{value}\""));
+                Err(place.map_or(error.clone(), |place| error.at(place)))
+            }
+        },
+    }
+}
+
+/// CLOSE name | ALL; the word is taken already.
+pub(super) fn close(cursor: &mut Cursor<'_>) -> Result<Kind> {
+    if cursor.takes("ALL") {
+        return Ok(Kind::Close(None));
+    }
+    cursor.identifier().map(Some).map(Kind::Close)
+}

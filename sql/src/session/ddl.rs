@@ -1,0 +1,123 @@
+//! DDL in a transaction block: how its end settles it.
+//!
+//! What a block creates is there at once, for everybody, and goes with ROLLBACK. What it drops is
+//! out of sight at once and gone with COMMIT; ROLLBACK brings it back. ALTER TABLE, CREATE OR
+//! REPLACE and indexes are done at once and stay: ROLLBACK warns of them. After a crash an open
+//! block counts as rolled back: the catalog knows what is not settled.
+
+use thalweg_dataflow::error::{Error, Result, SqlState};
+
+use super::Session;
+use crate::catalog::{Catalog, Object};
+use crate::database::Database;
+
+/// What a block did.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ddl {
+    created: Vec<u32>,
+    dropped: Vec<u32>,
+    /// The tags of statements that stay.
+    lasting: Vec<&'static str>,
+}
+
+impl Ddl {
+    fn is_empty(&self) -> bool {
+        self.created.is_empty() && self.dropped.is_empty()
+    }
+
+    /// What it did since it was `earlier`.
+    fn since(&self, earlier: &Ddl) -> Ddl {
+        Ddl {
+            created: self.created.get(earlier.created.len()..).unwrap_or_default().to_vec(),
+            dropped: self.dropped.get(earlier.dropped.len()..).unwrap_or_default().to_vec(),
+            lasting: self.lasting.get(earlier.lasting.len()..).unwrap_or_default().to_vec(),
+        }
+    }
+}
+
+impl Session {
+    /// Enters an object that this session makes.
+    pub(crate) fn create(&mut self, catalog: &mut Catalog, object: Object) {
+        if let Some(block) = &mut self.block {
+            block.ddl.created.push(object.oid);
+            catalog.put_unsettled(object);
+        } else {
+            catalog.put(object);
+        }
+    }
+
+    /// Whether what a DROP names is only put out of sight until the block ends.
+    pub(crate) fn drops_later(&mut self, oids: &[u32]) -> bool {
+        match &mut self.block {
+            Some(block) => {
+                block.ddl.dropped.extend(oids);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// A statement changed an object, which ROLLBACK does not undo.
+    pub(crate) fn changed_lastingly(&mut self, tag: &'static str) {
+        if let Some(block) = &mut self.block {
+            block.ddl.lasting.push(tag);
+        }
+    }
+
+    /// Settles what a block did with objects.
+    pub(super) async fn settle(&self, ddl: Ddl, committed: bool) -> Result<()> {
+        if !committed && let Some(tag) = ddl.lasting.first() {
+            let text = format!("{tag} is not undone by ROLLBACK");
+            self.warning(Error::new(SqlState::Warning, text));
+        }
+        settle(&self.database, ddl, committed).await
+    }
+
+    /// Settles what was done since a savepoint.
+    pub(super) async fn undo_since(&self, earlier: &Ddl) -> Result<()> {
+        let Some(block) = &self.block else { return Ok(()) };
+        let later = block.ddl.since(earlier);
+        self.settle(later, false).await
+    }
+}
+
+async fn settle(database: &Database, ddl: Ddl, committed: bool) -> Result<()> {
+    if ddl.is_empty() {
+        return Ok(());
+    }
+    let _turn = database.0.ddl.lock().await;
+    let mut next = (*database.published()).clone();
+    let gone: Vec<u32> = if committed {
+        next.catalog.settle(&ddl.created);
+        ddl.dropped.clone()
+    } else {
+        // What it made and dropped again is hidden.
+        let dependants = next.catalog.closure(&ddl.created);
+        ddl.created.into_iter().chain(dependants).collect()
+    };
+    let mut relations = Vec::new();
+    for oid in &gone {
+        relations.extend(next.catalog.forget(*oid).iter().flat_map(Object::relations));
+        next.sources.remove(oid);
+        next.files.remove(oid);
+    }
+    if !committed {
+        ddl.dropped.iter().for_each(|oid| next.catalog.bring_back(*oid));
+    }
+    database.publish(next).await?;
+    database.0.engine.remove(relations).await
+}
+
+/// A client left inside a block.
+impl Drop for Session {
+    fn drop(&mut self) {
+        let Some(block) = self.block.take().filter(|block| !block.ddl.is_empty()) else { return };
+        let database = self.database.clone();
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            if let Err(error) = settle(&database, block.ddl, false).await {
+                tracing::error!(%error, "what an unfinished transaction created could not be taken away");
+            }
+        });
+    }
+}

@@ -1,0 +1,101 @@
+//! Bound queries, kept by their text and by all that gives it its meaning.
+//!
+//! Promises: a plan that is found is the one that binding would give now: the cache is of one state
+//! of the catalog and empties itself when another is asked for. Keeps no plan that depends on the
+//! clock, reads files or system tables, or was bound for a view.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::logical_expr::LogicalPlan;
+use parking_lot::RwLock;
+use thalweg_dataflow::types::PgType;
+
+use crate::database::Published;
+use crate::planner::{Bound, Relation, RelationSource, WorkingTable};
+
+/// Plans kept (`plan_cache.plans`).
+const PLANS: usize = 1024;
+
+/// What a text's meaning depends on besides the catalog.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct PlanKey {
+    /// The statement.
+    pub(crate) text: Arc<str>,
+    /// The parameters' types, as far as they were given.
+    pub(crate) types: Vec<Option<PgType>>,
+    /// The session's zone, search path and user.
+    pub(crate) settings: [String; 3],
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct PlanCache {
+    plans: RwLock<Plans>,
+    clock: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Plans {
+    /// Held weakly, so that no other catalog can have its address.
+    of: Weak<Published>,
+    plans: HashMap<PlanKey, Kept>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    bound: Arc<Bound>,
+    used: AtomicU64,
+}
+
+impl PlanCache {
+    /// The plan of a text under this catalog.
+    pub(crate) fn get(&self, key: &PlanKey, published: &Arc<Published>) -> Option<Arc<Bound>> {
+        let plans = self.plans.read();
+        if plans.of.as_ptr() != Arc::as_ptr(published) {
+            return None;
+        }
+        let kept = plans.plans.get(key)?;
+        kept.used.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        Some(kept.bound.clone())
+    }
+
+    /// Keeps a plan, if it may be kept.
+    pub(crate) fn put(&self, key: PlanKey, published: &Arc<Published>, bound: &Arc<Bound>) {
+        if bound.reads_clock || !is_lasting(&bound.plan) {
+            return;
+        }
+        let mut plans = self.plans.write();
+        if plans.of.as_ptr() != Arc::as_ptr(published) {
+            *plans = Plans { of: Arc::downgrade(published), plans: HashMap::new() };
+        }
+        if plans.plans.len() >= PLANS {
+            // Half of them at once, so that the search for the oldest is rare.
+            let mut used: Vec<u64> = plans.plans.values().map(|kept| kept.used.load(Ordering::Relaxed)).collect();
+            used.sort_unstable();
+            let middle = used[used.len() / 2];
+            plans.plans.retain(|_, kept| *kept.used.get_mut() > middle);
+        }
+        let used = AtomicU64::new(self.clock.fetch_add(1, Ordering::Relaxed));
+        plans.plans.insert(key, Kept { bound: bound.clone(), used });
+    }
+}
+
+/// Whether a plan reads nothing but views, tables and sources.
+fn is_lasting(plan: &LogicalPlan) -> bool {
+    let mut lasting = true;
+    let walked = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            let source = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<RelationSource>();
+            lasting = match source.map(|source| &source.relation) {
+                Some(Relation::View { .. } | Relation::Source { .. }) => true,
+                Some(Relation::Files { .. } | Relation::Virtual(_)) => false,
+                None => WorkingTable::of(scan).is_some(),
+            };
+        }
+        Ok(if lasting { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+    });
+    lasting && walked.is_ok()
+}
