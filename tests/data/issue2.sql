@@ -52,3 +52,6 @@ SELECT max(x), min(x) FROM (VALUES ('31 days'::interval), ('1 month'), ('29 days
 SELECT x, sum(x) OVER (ORDER BY x ROWS BETWEEN 1 PRECEDING AND CURRENT ROW), max(y) OVER (ORDER BY x ROWS BETWEEN 1 PRECEDING AND CURRENT ROW), min(y) OVER (ORDER BY x) FROM (VALUES (1, 2.5::float8), (2, 'NaN'), (3, 1), (4, NULL)) v(x, y) ORDER BY x;
 SELECT upper('ä'), lower('Ä'), initcap('élan vital');
 SELECT x, avg(y) OVER (ORDER BY x ROWS BETWEEN 2 PRECEDING AND 1 FOLLOWING), sum(y) OVER (ORDER BY x ROWS BETWEEN 1 PRECEDING AND 1 PRECEDING), count(*) OVER (), rank() OVER (ORDER BY y) FROM (VALUES (1, 2.50), (2, 1.125), (3, 1), (4, NULL), (5, 7)) v(x, y) ORDER BY x;
+SELECT * FROM brand_funnel WHERE brand = 'xiaomi';
+SELECT viewers, buyers FROM brand_funnel WHERE brand = 'nobody makes this';
+SELECT events FROM event_type_counts WHERE event_type = 'cart' AND events > 0;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::SinkExt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use thalweg_tests::client::{message, number, rows, sorted, value};
+use thalweg_tests::client::{await_value, message, number, rows, sorted, value};
 use thalweg_tests::server::{Options, Server};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -353,4 +353,33 @@ async fn views_and_indexes_survive_kill9() {
         .await
         .expect("free");
     assert_eq!(value(&client, "SELECT max(twice) FROM base").await, "15");
+}
+
+/// A transaction that is open at a `kill -9` never was: what it made is gone, what it dropped is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ddl_of_an_open_transaction_is_taken_back() {
+    let mut server = Server::start(Options::default());
+    let client = server.connect().await;
+    let before = "CREATE TABLE kept (k int PRIMARY KEY); INSERT INTO kept VALUES (1), (2);";
+    client.batch_execute(before).await.expect("a table");
+    client.batch_execute("CREATE MATERIALIZED VIEW kept_view AS SELECT count(*) n FROM kept").await.expect("a view");
+    for ended in ["killed", "gone"] {
+        let open = server.connect().await;
+        open.batch_execute("BEGIN").await.expect("a block");
+        open.batch_execute("DROP TABLE kept CASCADE").await.expect("dropped");
+        open.batch_execute("CREATE TABLE kept (other text)").await.expect("made");
+        open.batch_execute("INSERT INTO kept VALUES ('x')").await.expect("a row");
+        open.batch_execute("CREATE MATERIALIZED VIEW made_view AS SELECT * FROM kept").await.expect("a view");
+        assert_eq!(value(&open, "SELECT other FROM kept").await, "x");
+        if ended == "killed" {
+            server.kill9();
+            server.restart();
+        }
+        drop(open);
+        let client = server.connect().await;
+        await_value(&client, "SELECT count(*) FROM pg_class WHERE relname = 'made_view'", "0", Duration::from_secs(20))
+            .await;
+        assert_eq!(value(&client, "SELECT sum(k) FROM kept").await, "3", "{ended}");
+        assert_eq!(value(&client, "SELECT n FROM kept_view").await, "2", "{ended}");
+    }
 }

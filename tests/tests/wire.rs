@@ -414,3 +414,58 @@ fn random_bytes_do_not_end_the_server() {
     }
     lives(&server);
 }
+
+/// Parse, Bind and Execute of a text without parameters.
+fn extended(raw: &mut Raw, text: &str) {
+    raw.send(b'P', &[b"\0", text.as_bytes(), b"\0\0\0"].concat());
+    raw.send(b'B', b"\0\0\0\0\0\0\0\0");
+    raw.send(b'E', b"\0\0\0\0\0");
+}
+
+#[test]
+fn a_pipeline_is_one_transaction() {
+    let server = Server::start(Options::default());
+    let (mut raw, _) = Raw::session(&server, "thalweg");
+    let psql = |sql: &str| {
+        let output = thalweg_tests::postgres::psql("127.0.0.1", server.port(), "thalweg", sql);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    psql("CREATE TABLE t (k int PRIMARY KEY);");
+    for key in [1, 2, 1] {
+        extended(&mut raw, &format!("INSERT INTO t VALUES ({key})"));
+    }
+    extended(&mut raw, "INSERT INTO t VALUES (3)");
+    raw.send(b'S', b"");
+    let answers = raw.until_ready();
+    assert_eq!(answers.iter().filter(|(kind, _)| *kind == b'E').count(), 1, "{answers:?}");
+    assert!(psql("SELECT 'rows', count(*) FROM t;").contains("rows     |     0"), "an error takes all back");
+    for key in [1, 2] {
+        extended(&mut raw, &format!("INSERT INTO t VALUES ({key})"));
+    }
+    raw.send(b'S', b"");
+    assert!(raw.until_ready().iter().all(|(kind, _)| *kind != b'E'));
+    assert!(psql("SELECT 'rows', count(*) FROM t;").contains("rows     |     2"));
+    // A key that another takes meanwhile is found out at Sync, before ReadyForQuery.
+    extended(&mut raw, "INSERT INTO t VALUES (7)");
+    raw.send(b'H', b"");
+    while raw.next().is_some_and(|(kind, _)| kind != b'C') {}
+    psql("INSERT INTO t VALUES (7);");
+    raw.send(b'S', b"");
+    assert!(raw.until_ready().iter().any(|(kind, body)| *kind == b'E' && body.windows(5).any(|code| code == b"23505")));
+}
+
+#[test]
+fn idle_clients_are_told_and_disconnected() {
+    let server = Server::start(Options::default());
+    for (text, code) in [
+        ("SET idle_session_timeout = '50ms'", b"57P05"),
+        ("SET idle_in_transaction_session_timeout = '50ms'; BEGIN", b"25P03"),
+    ] {
+        let (mut raw, _) = Raw::session(&server, "thalweg");
+        raw.send(b'Q', &[text.as_bytes(), b"\0"].concat());
+        raw.until_ready();
+        let (kind, body) = raw.next().expect("a last word");
+        assert!(kind == b'E' && body.windows(5).any(|found| found == code), "{text}: {body:?}");
+        assert!(raw.next().is_none(), "{text}: the connection ends");
+    }
+}

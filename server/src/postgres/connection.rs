@@ -72,6 +72,8 @@ pub(crate) struct Connection {
     pub(super) portals: HashMap<String, Portal>,
     /// An extended query failed: everything up to Sync is ignored.
     skipping: bool,
+    /// More than one Execute comes before the next Sync: they are one request.
+    pub(super) pipelined: bool,
 }
 
 /// Serves one client until it leaves or the server stops.
@@ -99,7 +101,7 @@ pub(crate) async fn serve(socket: TcpStream, shared: Arc<Shared>) {
     // A session that just began has its receiver; a closed one in its place would only be silent.
     let notices = session.take_notices().unwrap_or_else(|| tokio::sync::mpsc::channel(1).1);
     let wire = Wire { input, output, notices, cancel: session.cancel_handle(), shutdown: shared.shutdown.clone() };
-    let mut connection = Connection { wire, session, portals: HashMap::new(), skipping: false };
+    let mut connection = Connection { wire, session, portals: HashMap::new(), skipping: false, pipelined: false };
     seat.cancel_by(connection.session.cancel_handle());
     connection.welcome(&seat);
     let ended = connection.run().await;
@@ -226,6 +228,11 @@ impl Connection {
             Message::Close(target, name) => self.close(target, &name),
             Message::Sync => {
                 self.skipping = false;
+                match self.end_pipeline().await {
+                    Ok(()) => {}
+                    Err(Stop::Error(error)) => self.wire.output.error(&error),
+                    Err(ended) => return Err(ended),
+                }
                 self.ready();
             }
             Message::FunctionCall => return Err(Error::unsupported("the function call protocol").into()),
@@ -242,6 +249,9 @@ impl Connection {
             self.ready();
         } else {
             self.skipping = true;
+            if std::mem::take(&mut self.pipelined) {
+                self.session.end_request();
+            }
         }
     }
 

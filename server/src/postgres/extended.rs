@@ -110,8 +110,29 @@ impl Connection {
         Ok(())
     }
 
+    /// What comes up to Sync is one request, as in PostgreSQL; one statement alone commits by itself,
+    /// so that it is done again when others changed its rows.
+    fn begin_pipeline(&mut self) {
+        let alone = self.wire.input.next_kind() == Some(b'S');
+        if !self.pipelined && !alone && self.session.transaction_status() == TransactionStatus::Idle {
+            self.session.begin_request();
+            self.pipelined = true;
+        }
+    }
+
+    /// Sync: what the request changed is committed.
+    pub(super) async fn end_pipeline(&mut self) -> Result<(), Stop> {
+        if !std::mem::take(&mut self.pipelined) {
+            return Ok(());
+        }
+        let committed = self.wire.attend(self.session.finish_request()).await;
+        self.session.end_request();
+        Ok(committed??)
+    }
+
     /// Execute.
     pub(super) async fn execute(&mut self, name: &str, limit: usize) -> Result<(), Stop> {
+        self.begin_pipeline();
         let style = self.session.text_style();
         let portal = self.portals.get_mut(name).ok_or_else(|| no_portal(name))?;
         let mut cursor = match std::mem::replace(&mut portal.state, State::Done) {

@@ -61,6 +61,11 @@ impl Input {
         }
     }
 
+    /// The type of the next message, if some of it has arrived.
+    pub(crate) fn next_kind(&self) -> Option<u8> {
+        self.buffer.first().copied()
+    }
+
     /// Resolves when the client is gone; meanwhile what it sends is kept for [`Input::next`].
     pub(crate) async fn gone(&mut self) {
         loop {

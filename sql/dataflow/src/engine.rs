@@ -386,7 +386,7 @@ impl Engine {
         Snapshot { published, shared: self.inner.shared.clone(), pin: Arc::new(pin) }
     }
 
-    /// The state of everything.
+    /// The state of everything. Measures memory, which looks at every group: not for every statement.
     pub fn status(&self) -> Status {
         let published = self.inner.shared.newest();
         let ends = self.inner.shared.ends.lock().clone();
@@ -402,6 +402,12 @@ impl Engine {
             sources: sources.collect(),
             views: views.collect(),
         }
+    }
+
+    /// How far the build of a view is; `None` if the newest published epoch does not have the view.
+    pub fn build_state(&self, view: RelationId) -> Option<BuildState> {
+        let published = self.inner.shared.newest();
+        published.views.get(&view).map(|handle| handle.state.borrow().clone())
     }
 
     /// Waits for the next published epoch after this one; 0 if the engine is gone.

@@ -217,8 +217,8 @@ pub(crate) struct Prepare {
 pub(crate) struct Execute {
     /// The prepared statement.
     pub(crate) name: String,
-    /// Expressions for its parameters, as they were written.
-    pub(crate) values: Vec<String>,
+    /// Expressions for its parameters, as they were written, each with its place in the request.
+    pub(crate) values: Vec<(String, Option<usize>)>,
 }
 
 /// DECLARE.
@@ -267,6 +267,8 @@ pub(crate) struct CopyOut {
     pub(crate) query: Box<ast::Query>,
     /// The query's text.
     pub(crate) text: String,
+    /// It was made from a table's name: places in it are nobody's.
+    pub(crate) of_table: bool,
     /// WITH.
     pub(crate) options: Options,
     /// FORCE_QUOTE: these columns, or all if none is named.

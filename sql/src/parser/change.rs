@@ -346,7 +346,7 @@ pub(crate) fn copy(cursor: &mut Cursor<'_>) -> Result<Kind> {
         let text = cursor.written(start);
         cursor.expect_token(&Token::RParen)?;
         cursor.expect("TO")?;
-        return copy_out(cursor, query, text);
+        return copy_out(cursor, query, text, false);
     }
     let start = cursor.place();
     let at = cursor.position();
@@ -356,11 +356,12 @@ pub(crate) fn copy(cursor: &mut Cursor<'_>) -> Result<Kind> {
     let columns = if cursor.peek().token == Token::LParen { Some(column_list(cursor)?) } else { None };
     if cursor.takes("TO") {
         let shown = match columns {
-            Some(_) => cursor.written_between(list + 1, cursor.place() - 2),
+            // Behind the list are its parenthesis and TO.
+            Some(_) => cursor.written_between(list + 1, cursor.place() - 3),
             None => "*".into(),
         };
         let text = format!("SELECT {shown} FROM {named}");
-        return copy_out(cursor, super::parse_query(&text)?, text);
+        return copy_out(cursor, super::parse_query(&text)?, text, true);
     }
     cursor.expect("FROM")?;
     if !cursor.takes("STDIN") {
@@ -380,14 +381,14 @@ pub(crate) fn copy(cursor: &mut Cursor<'_>) -> Result<Kind> {
 }
 
 /// What follows `COPY ... TO`.
-fn copy_out(cursor: &mut Cursor<'_>, query: Box<ast::Query>, text: String) -> Result<Kind> {
+fn copy_out(cursor: &mut Cursor<'_>, query: Box<ast::Query>, text: String, of_table: bool) -> Result<Kind> {
     if !cursor.takes("STDOUT") {
         return Err(cursor
             .error_here(Error::unsupported("COPY to a file or program"))
             .hint("COPY knows COPY ... TO STDOUT; psql's \\copy writes it to a file."));
     }
     let (options, force_quote) = copy_with(cursor)?;
-    Ok(Kind::CopyOut(CopyOut { query, text, options, force_quote }))
+    Ok(Kind::CopyOut(CopyOut { query, text, of_table, options, force_quote }))
 }
 
 /// The columns of FORCE_QUOTE; none: all.

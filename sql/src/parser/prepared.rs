@@ -42,9 +42,9 @@ pub(super) fn execute(cursor: &mut Cursor<'_>) -> Result<Kind> {
     let mut values = Vec::new();
     if cursor.takes_token(&Token::LParen) {
         loop {
-            let start = cursor.place();
+            let (start, at) = (cursor.place(), cursor.position());
             cursor.expression()?;
-            values.push(cursor.written(start));
+            values.push((cursor.written(start), at));
             if !cursor.takes_token(&Token::Comma) {
                 break;
             }

@@ -13,7 +13,7 @@ use thalweg_dataflow::types::{PgType, TextStyle, TextWriter, normalize, write_bi
 
 use super::change::copy_format::{Format, Layout};
 use crate::guard::Guard;
-use crate::parser::CopyOut as Statement;
+use crate::parser::{self, CopyOut as Statement};
 use crate::session::{Outcome, Prepared, Session};
 
 /// What stands before the rows in binary: the signature, flags and an empty extension.
@@ -56,6 +56,11 @@ enum Column {
     Binary(PgType, ArrayRef),
 }
 
+/// The statement in which the query's places are; none where it was made from a table's name.
+pub(crate) fn placed(copy: &Statement, statement: &parser::Statement) -> parser::Statement {
+    if copy.of_table { parser::Statement::unnamed("") } else { statement.clone() }
+}
+
 /// Runs the query and makes ready.
 pub(crate) async fn run(
     session: &mut Session,
@@ -64,7 +69,8 @@ pub(crate) async fn run(
     parameters: &[ScalarValue],
 ) -> Result<Outcome> {
     let format = Format::of(&statement.options)?;
-    let run = super::query::run(session, &statement.query, &statement.text, prepared, parameters);
+    let prepared = Prepared { statement: placed(statement, &prepared.statement), ..prepared.clone() };
+    let run = super::query::run(session, &statement.query, &statement.text, &prepared, parameters);
     let Outcome::Rows { schema, rows, .. } = run.await? else {
         return Err(Error::internal("a query without rows"));
     };
@@ -77,8 +83,8 @@ pub(crate) async fn run(
         Some(columns) if columns.is_empty() => vec![true; names.len()],
         Some(columns) => {
             if let Some(unknown) = columns.iter().find(|column| !names.contains(&column.as_str())) {
-                let message = format!("FORCE_QUOTE column \"{unknown}\" not referenced by COPY");
-                return Err(Error::new(SqlState::InvalidColumnReference, message));
+                let message = format!("column \"{unknown}\" does not exist");
+                return Err(Error::new(SqlState::UndefinedColumn, message));
             }
             names.iter().map(|name| columns.iter().any(|column| column == name)).collect()
         }

@@ -59,7 +59,8 @@ pub(crate) async fn describe(
         }
         Kind::CopyOut(copy) => {
             let view = session.peek_view();
-            let described = query::describe(session, &view, statement, &copy.query, &copy.text, types).await?;
+            let placed = copy_out::placed(copy, statement);
+            let described = query::describe(session, &view, &placed, &copy.query, &copy.text, types).await?;
             Ok((described.0, None))
         }
         Kind::Execute(execute) => Ok((Vec::new(), session.statements.get(&execute.name)?.columns.clone())),

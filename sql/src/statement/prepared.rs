@@ -32,16 +32,39 @@ pub(crate) async fn executed(session: &mut Session, execute: &Execute) -> Result
 }
 
 /// The values of expressions, in these types.
-async fn values(session: &mut Session, texts: &[String], types: &[PgType]) -> Result<Vec<ScalarValue>> {
-    if texts.is_empty() {
+async fn values(
+    session: &mut Session,
+    values: &[(String, Option<usize>)],
+    types: &[PgType],
+) -> Result<Vec<ScalarValue>> {
+    if values.is_empty() {
         return Ok(Vec::new());
     }
-    let casts = texts.iter().zip(types).map(|(text, ty)| format!("CAST(({text}) AS {})", ty.name()));
-    let select = format!("SELECT {}", casts.collect::<Vec<_>>().join(", "));
-    let query = parser::parse_query(&select)?;
-    let statement = parser::Statement::unnamed(&select);
+    let mut select = String::from("SELECT ");
+    // Where each value begins in the SELECT, in characters from 1.
+    let mut starts = Vec::with_capacity(values.len());
+    for (place, ((text, _), ty)) in values.iter().zip(types).enumerate() {
+        select.push_str(if place == 0 { "CAST((" } else { ", CAST((" });
+        starts.push(select.chars().count() + 1);
+        select.push_str(&format!("{text}) AS {})", ty.name()));
+    }
+    let placed = |error: Error| {
+        let found = error.position().and_then(|at| {
+            let value = starts.iter().rposition(|start| *start <= at)?;
+            Some(values[value].1? + at - starts[value])
+        });
+        found.map_or(error.clone(), |place| error.at(place))
+    };
+    let evaluated = evaluated(session, &select).await;
+    evaluated.map_err(placed)
+}
+
+/// The values of a SELECT without FROM.
+async fn evaluated(session: &mut Session, select: &str) -> Result<Vec<ScalarValue>> {
+    let query = parser::parse_query(select)?;
+    let statement = parser::Statement::unnamed(select);
     let prepared = Prepared { statement, parameters: Vec::new(), columns: None };
-    let Outcome::Rows { rows, .. } = super::query::run(session, &query, &select, &prepared, &[]).await? else {
+    let Outcome::Rows { rows, .. } = super::query::run(session, &query, select, &prepared, &[]).await? else {
         return Err(Error::internal("a query without rows"));
     };
     let batches: Vec<_> = rows.try_collect().await.map_err(Error::from)?;

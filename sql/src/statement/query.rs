@@ -45,7 +45,7 @@ pub(crate) async fn bind(
     let path = session.settings.search_path();
     let published = open_files(&session.database, &view.published, query, &path).await?;
     let system = SystemTables::new(session, &view.snapshot, &published);
-    let names = Names::of_statement(&published, path, session.database.status(), &system);
+    let names = Names::of_statement(&published, path, &session.database.0.engine, &system);
     let bound = Planner.bind(query, &names, &settings, types).map_err(|error| with_near_name(&published, error))?;
     let oids = names.oids();
     Ok((bound, oids))

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Fields, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart, Query, visit_relations};
 use parking_lot::Mutex;
-use thalweg_dataflow::engine::{BuildState, Status};
+use thalweg_dataflow::engine::{BuildState, Engine};
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::source::Column;
 
@@ -25,7 +25,8 @@ use crate::system::SystemTables;
 pub(crate) struct Names<'a> {
     published: &'a Published,
     path: Vec<String>,
-    status: Option<Status>,
+    /// Says how far views are built; `None`: whatever their state.
+    engine: Option<Engine>,
     system: Option<&'a SystemTables>,
     seen: Mutex<BTreeSet<u32>>,
 }
@@ -33,17 +34,17 @@ pub(crate) struct Names<'a> {
 impl<'a> Names<'a> {
     /// The names of users' objects alone, whatever their state: to lower stored views.
     pub(crate) fn of_catalog(published: &'a Published, path: Vec<String>) -> Names<'a> {
-        Names { published, path, status: None, system: None, seen: Mutex::default() }
+        Names { published, path, engine: None, system: None, seen: Mutex::default() }
     }
 
     /// All names, as of now.
     pub(crate) fn of_statement(
         published: &'a Published,
         path: Vec<String>,
-        status: Status,
+        engine: &Engine,
         system: &'a SystemTables,
     ) -> Names<'a> {
-        Names { published, path, status: Some(status), system: Some(system), seen: Mutex::default() }
+        Names { published, path, engine: Some(engine.clone()), system: Some(system), seen: Mutex::default() }
     }
 
     /// The oids of the objects that names meant so far.
@@ -79,10 +80,10 @@ impl<'a> Names<'a> {
 
     /// Refuses a view that is not complete.
     fn complete(&self, object: &Object) -> Result<()> {
-        let Some(status) = &self.status else { return Ok(()) };
-        match status.views.get(&object.relation()).map(|view| &view.state) {
-            Some(BuildState::Building { done, .. }) => Err(being_built(object, *done)),
-            Some(BuildState::Failed(error)) => Err(error.clone()),
+        let Some(engine) = &self.engine else { return Ok(()) };
+        match engine.build_state(object.relation()) {
+            Some(BuildState::Building { done, .. }) => Err(being_built(object, done)),
+            Some(BuildState::Failed(error)) => Err(error),
             Some(BuildState::Live) => Ok(()),
             // Entered a moment ago: the engine has published no epoch since.
             None => Err(being_built(object, 0.0)),
@@ -113,7 +114,7 @@ impl Resolver for Names<'_> {
         Some(Box::new(Names {
             published: self.published,
             path: path.to_vec(),
-            status: self.status.clone(),
+            engine: self.engine.clone(),
             system: self.system,
             seen: Mutex::default(),
         }))

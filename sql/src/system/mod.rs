@@ -18,13 +18,13 @@ pub(crate) mod thalweg;
 
 pub(crate) use queries::asks_catalog;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::Query;
-use thalweg_dataflow::engine::{Snapshot, Status};
+use thalweg_dataflow::engine::{Engine, Snapshot, Status};
 use thalweg_dataflow::error::Result;
 use thalweg_dataflow::types::PgType;
 
@@ -37,7 +37,8 @@ use queries::{CatalogQuery, CatalogTables};
 pub(crate) struct SystemTables {
     snapshot: Arc<Snapshot>,
     published: Arc<Published>,
-    status: Status,
+    engine: Engine,
+    status: OnceLock<Status>,
     file_errors: Arc<FileErrors>,
     server_settings: Vec<(String, String, String)>,
 }
@@ -49,10 +50,16 @@ impl SystemTables {
         SystemTables {
             snapshot: snapshot.clone(),
             published: published.clone(),
-            status: session.database.status(),
+            engine: inner.engine.clone(),
+            status: OnceLock::new(),
             file_errors: inner.file_errors.clone(),
             server_settings: inner.options.settings.clone(),
         }
+    }
+
+    /// The state of everything, as of when it is first asked for.
+    fn status(&self) -> &Status {
+        self.status.get_or_init(|| self.engine.status())
     }
 
     /// The table of this name.

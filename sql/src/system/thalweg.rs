@@ -82,7 +82,7 @@ fn sources(system: &SystemTables) -> Result<Arc<dyn TableProvider>> {
     ]);
     for object in sorted(system, |data| matches!(data, ObjectData::Source(_) | ObjectData::StoredSource(_))) {
         let Some((id, definition)) = object.source() else { continue };
-        let status = system.status.sources.get(&id);
+        let status = system.status().sources.get(&id);
         let known = status.cloned().unwrap_or_default();
         table.row([
             text(&object.name),
@@ -98,7 +98,7 @@ fn sources(system: &SystemTables) -> Result<Arc<dyn TableProvider>> {
             text(offsets(&known.offsets)),
             text(offsets(&known.end)),
             maybe(system.published.sources.get(&object.oid).map(|source| source.describe())),
-            time(Some(system.status.now)),
+            time(Some(system.status().now)),
         ]);
     }
     table.finish()
@@ -133,11 +133,11 @@ fn views(system: &SystemTables) -> Result<Arc<dyn TableProvider>> {
     ]);
     // How long ago the epoch was cut that SELECT reads now. An idle engine cuts no epochs: with
     // nothing left to read, what is shown is fresh as of now.
-    let since = chrono::Utc::now().timestamp_micros().saturating_sub(system.status.now).max(0);
+    let since = chrono::Utc::now().timestamp_micros().saturating_sub(system.status().now).max(0);
     for object in sorted(system, |data| matches!(data, ObjectData::View(_))) {
-        let status = system.status.views.get(&object.relation());
+        let status = system.status().views.get(&object.relation());
         let below = sources_below(system, object.oid);
-        let lags = below.iter().filter_map(|source| system.status.sources.get(source));
+        let lags = below.iter().filter_map(|source| system.status().sources.get(source));
         let behind: u64 = lags.clone().map(lag).sum();
         let stalled = lags.clone().any(|source| source.stalled.is_some());
         let fresh = if behind == 0 && !stalled { 0 } else { since };
@@ -150,7 +150,7 @@ fn views(system: &SystemTables) -> Result<Arc<dyn TableProvider>> {
             interval(fresh),
             time(None),
             count(status.map_or(0, |view| view.memory)),
-            time(Some(system.status.now)),
+            time(Some(system.status().now)),
         ]);
     }
     table.finish()

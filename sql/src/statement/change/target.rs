@@ -105,6 +105,6 @@ pub(crate) async fn with_names<T>(
     let read = read.iter().filter_map(folded).collect();
     let published = open_named_files(&session.database, &view.published, read, &path).await?;
     let system = SystemTables::new(session, &view.snapshot, &published);
-    let names = Names::of_statement(&published, path, session.database.status(), &system);
+    let names = Names::of_statement(&published, path, &session.database.0.engine, &system);
     work(&names).map_err(|error| with_near_name(&published, error))
 }
