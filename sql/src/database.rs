@@ -136,7 +136,9 @@ impl Database {
         let published = self.published();
         let objects = published.catalog.objects();
         let names = |object: &Object| {
+            let earlier = object.table().into_iter().flat_map(|table| &table.earlier);
             let ids = object.source().map(|(id, _)| id).into_iter().chain([object.relation()]);
+            let ids = ids.chain(earlier.map(|form| thalweg_dataflow::plan::RelationId(form.relation)));
             ids.map(|id| (id, object.name.clone())).collect::<Vec<_>>()
         };
         objects.flat_map(names).collect()
@@ -205,7 +207,10 @@ fn definitions(published: &Published) -> Result<Vec<Definition>> {
                     }));
                 }
             }
-            ObjectData::Table(_) => definitions.extend(object.table_definition().map(Definition::Table)),
+            ObjectData::Table(_) => {
+                let all = object.earlier_definitions().into_iter().chain(object.table_definition());
+                definitions.extend(all.map(Definition::Table));
+            }
             ObjectData::Source(_) | ObjectData::NamedQuery(_) | ObjectData::Files(_) => {}
         }
     }
@@ -219,7 +224,7 @@ pub(crate) fn lower_again(published: &Published, body: &ViewBody) -> Result<Plan
     for (name, value) in &body.settings {
         settings.put(name, value);
     }
-    let names = Names::of_catalog(published, settings.search_path());
+    let names = Names::of_stored(published, settings.search_path(), &body.meaning);
     let planning = Settings { zone: settings.zone().into(), view: true, ..Settings::default() };
     let bound = Planner.bind(&query, &names, &planning, &[])?;
     let read: Vec<u32> = names.oids();

@@ -8,7 +8,7 @@ mod pending;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::arrangement::codec::{EncodedRows, RowCodec};
@@ -33,6 +33,18 @@ pub struct TableDefinition {
     pub schema: SchemaRef,
     /// What must be unique.
     pub keys: Vec<UniqueKey>,
+    /// Tables that change when it does.
+    pub followers: Vec<Follower>,
+}
+
+/// A table whose rows are those of another in another form: what the other was before it was
+/// altered, for those who read it so. Nobody else changes it, and it has no keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Follower {
+    /// Its number.
+    pub id: RelationId,
+    /// Where each of its columns is in the other; `None`: it is null.
+    pub columns: Vec<Option<usize>>,
 }
 
 /// Columns whose values no two rows share. A row with a null among them meets no other.
@@ -207,6 +219,16 @@ impl Rows {
         let keys = table.keys.iter().map(|key| Keys::new(table, key, &batch)).collect::<Result<_>>()?;
         let batch = of_columns(&crate::graph::nullable(&table.schema), batch.columns().to_vec(), rows)?;
         Ok(Rows { batch, bytes, keys })
+    }
+
+    /// The same rows as those of a table that follows theirs.
+    pub(crate) fn followed(&self, follower: &Follower, table: &TableDefinition) -> Result<Rows> {
+        let columns = follower.columns.iter().zip(table.schema.fields()).map(|(place, field)| match place {
+            Some(place) => self.batch.column(*place).clone(),
+            None => new_null_array(field.data_type(), self.len()),
+        });
+        let schema = crate::graph::nullable(&table.schema);
+        Rows::new(table, &of_columns(&schema, columns.collect(), self.len())?)
     }
 
     /// How many.

@@ -5,12 +5,14 @@
 //! says which version wrote it. A change makes a new value: readers keep theirs. Does not know
 //! what is open or running.
 
+mod meaning;
 mod names;
 mod object;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use meaning::{Earlier, Meaning, Stored};
 pub(crate) use names::{did_you_mean, nearest};
 pub(crate) use object::{Constraint, Index, NamedQuery, Object, ObjectData, Rule, StoredSource, Table, View, ViewBody};
 
@@ -133,6 +135,7 @@ impl Catalog {
     pub(crate) fn bring_back(&mut self, oid: u32) {
         let Some(mut object) = self.dropped.remove(&oid) else { return };
         if self.is_taken(&object.schema, &object.name) {
+            self.keep_names(&object);
             object.name = format!("{}_{oid}", object.name);
         }
         self.put(object);

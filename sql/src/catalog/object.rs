@@ -1,9 +1,9 @@
 //! One object of the catalog: a source, a table, a view of either kind or an external table.
 //!
 //! Holds definitions only, nothing open. A view's query is stored as it was written together with
-//! the settings it was bound under and the ids that its names meant; since no object it reads can
-//! be renamed, altered or dropped before it, binding the text again gives the same columns for the
-//! same names and `*`.
+//! the settings it was bound under and the ids that its names meant; what it reads is not dropped
+//! before it, and what a table was before it was altered is kept ([`Meaning`]), so that binding the
+//! text again gives the same columns for the same names and `*`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,8 +12,9 @@ use arrow::datatypes::{Fields, Schema};
 use serde::{Deserialize, Serialize};
 use thalweg_dataflow::plan::RelationId;
 use thalweg_dataflow::source::{Column, FileDefinition, SourceDefinition};
-use thalweg_dataflow::table::{TableDefinition, UniqueKey};
+use thalweg_dataflow::table::{Follower, TableDefinition, UniqueKey};
 
+use super::{Earlier, Meaning};
 use crate::parser::ObjectKind;
 
 /// See the module.
@@ -70,6 +71,30 @@ pub(crate) struct Table {
     /// CREATE INDEX.
     #[serde(default)]
     pub(crate) indexes: Vec<Index>,
+    /// The number of each column, for ever; none: the places.
+    #[serde(default)]
+    pub(crate) numbers: Vec<u32>,
+    /// The least number that no column ever had, once there are numbers.
+    #[serde(default)]
+    pub(crate) next_number: u32,
+    /// What it was before ALTER TABLE, for the views that read it so.
+    #[serde(default)]
+    pub(crate) earlier: Vec<Earlier>,
+}
+
+impl Table {
+    /// A table as CREATE TABLE makes it.
+    pub(crate) fn new(defaults: Vec<Option<String>>, constraints: Vec<Constraint>) -> Table {
+        Table {
+            relation: None,
+            defaults,
+            constraints,
+            indexes: Vec::new(),
+            numbers: Vec::new(),
+            next_number: 0,
+            earlier: Vec::new(),
+        }
+    }
 }
 
 /// An index that is no constraint's. Only what it makes unique has an effect.
@@ -134,6 +159,9 @@ pub(crate) struct NamedQuery {
     pub(crate) settings: BTreeMap<String, String>,
     /// The oids it reads.
     pub(crate) reads: Vec<u32>,
+    /// What they were to it, where that has changed.
+    #[serde(default)]
+    pub(crate) meaning: Meaning,
 }
 
 /// A materialized view.
@@ -156,6 +184,9 @@ pub(crate) struct ViewBody {
     pub(crate) settings: BTreeMap<String, String>,
     /// The oids it reads.
     pub(crate) reads: Vec<u32>,
+    /// What they were to it, where that has changed.
+    #[serde(default)]
+    pub(crate) meaning: Meaning,
     /// WITH.
     pub(crate) options: BTreeMap<String, String>,
 }
@@ -203,7 +234,11 @@ impl Object {
                 let replacement = view.replacement.iter().map(|(body, _)| RelationId(body.relation));
                 std::iter::once(RelationId(view.body.relation)).chain(replacement).collect()
             }
-            ObjectData::Source(_) | ObjectData::Table(_) => vec![self.relation()],
+            ObjectData::Source(_) => vec![self.relation()],
+            ObjectData::Table(table) => {
+                let earlier = table.earlier.iter().map(|form| RelationId(form.relation));
+                std::iter::once(self.relation()).chain(earlier).collect()
+            }
             ObjectData::StoredSource(stored) => vec![self.relation(), RelationId(stored.source)],
             ObjectData::NamedQuery(_) | ObjectData::Files(_) => Vec::new(),
         }
@@ -252,12 +287,35 @@ impl Object {
             Rule::Unique { columns, .. } => Some(UniqueKey { name: constraint.name.clone(), columns: columns.clone() }),
             Rule::Check(_) => None,
         });
-        let fields: Fields = self.columns.iter().map(|column| column.data_type.field(&column.name, true)).collect();
+        let numbers = self.numbers();
+        let followers = table.earlier.iter().map(|form| {
+            let place = |wanted: &u32| numbers.iter().position(|number| number == wanted);
+            Follower { id: RelationId(form.relation), columns: form.numbers.iter().map(place).collect() }
+        });
         Some(TableDefinition {
             id: self.relation(),
             name: self.name.clone(),
-            schema: Arc::new(Schema::new(fields)),
+            schema: nullable_schema(&self.columns),
             keys: keys.chain(indexes).collect(),
+            followers: followers.collect(),
         })
     }
+
+    /// What the engine knows of the forms that a table had.
+    pub(crate) fn earlier_definitions(&self) -> Vec<TableDefinition> {
+        let definition = |form: &Earlier| TableDefinition {
+            id: RelationId(form.relation),
+            name: self.name.clone(),
+            schema: nullable_schema(&form.columns),
+            keys: Vec::new(),
+            followers: Vec::new(),
+        };
+        self.table().into_iter().flat_map(|table| &table.earlier).map(definition).collect()
+    }
+}
+
+/// Columns as the engine has a table's.
+fn nullable_schema(columns: &[Column]) -> Arc<Schema> {
+    let fields: Fields = columns.iter().map(|column| column.data_type.field(&column.name, true)).collect();
+    Arc::new(Schema::new(fields))
 }

@@ -14,6 +14,7 @@ fn view(catalog: &mut Catalog, name: &str, reads: &[u32]) -> u32 {
         text: format!("SELECT 1 AS {name}"),
         settings: BTreeMap::new(),
         reads: reads.to_vec(),
+        meaning: Meaning::default(),
         options: BTreeMap::new(),
     };
     let columns = vec![Column { name: "a".into(), data_type: PgType::Numeric(Some((10, 2))), not_null: false }];

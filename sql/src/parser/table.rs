@@ -82,6 +82,8 @@ pub(crate) enum AlterAction {
         if_exists: bool,
         /// Which.
         name: String,
+        /// CASCADE.
+        cascade: bool,
     },
 }
 
@@ -296,6 +298,7 @@ fn drop_column(cursor: &mut Cursor<'_>) -> Result<AlterAction> {
     }
     let if_exists = cursor.takes("IF EXISTS");
     let name = cursor.identifier()?;
-    let _ = cursor.takes("CASCADE") || cursor.takes("RESTRICT");
-    Ok(AlterAction::DropColumn { if_exists, name })
+    let cascade = cursor.takes("CASCADE");
+    let _ = !cascade && cursor.takes("RESTRICT");
+    Ok(AlterAction::DropColumn { if_exists, name, cascade })
 }

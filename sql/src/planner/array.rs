@@ -4,7 +4,7 @@
 //! type. What computes them stands in [`functions::arrays`].
 
 use datafusion::common::ScalarValue;
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::{Case, Expr};
 use datafusion::sql::sqlparser::ast::{self, AccessExpr, BinaryOperator, Subscript};
 use thalweg_dataflow::types::{PgType, Zone};
 use thalweg_dataflow::{Error, Result, SqlState};
@@ -13,7 +13,7 @@ use super::binder::{Binder, Env};
 use super::expr::Cast;
 use super::functions::udf::{Kernel, PgFunction};
 use super::functions::{self, arrays};
-use super::typed::{Typed, common};
+use super::typed::{Typed, common, literal, null};
 
 /// What an argument is to the array's element.
 #[derive(Clone, Copy, PartialEq)]
@@ -206,6 +206,17 @@ impl Binder<'_> {
             }
             Subscript::Slice { .. } => Err(Error::unsupported("a slice with a stride")),
         }
+    }
+
+    /// Two numbers as one value, which is null if one of them is.
+    pub(super) fn whole_pair(&self, pair: Vec<Expr>) -> Result<Expr> {
+        let ty = PgType::Float8.array();
+        let present = pair.iter().cloned().map(Expr::is_not_null).reduce(Expr::and);
+        let present = present.ok_or_else(|| Error::internal("a pair of nothing"))?;
+        let pair = pair.into_iter().map(|value| Typed::new(value, PgType::Float8)).collect();
+        let pair = self.array_call("array", pair, ty.clone(), arrays::CONSTRUCT)?.expr;
+        let otherwise = Some(Box::new(literal(null(&ty), &ty)));
+        Ok(Expr::Case(Case { expr: None, when_then_expr: vec![(present.into(), pair.into())], else_expr: otherwise }))
     }
 
     fn array_call(&self, name: &str, args: Vec<Typed>, result: PgType, kernel: Kernel) -> Result<Typed> {

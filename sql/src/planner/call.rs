@@ -12,10 +12,12 @@ use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::binder::{Binder, Env, name_parts};
+use super::expand::no_sets;
 use super::expr::Cast;
 use super::functions::{self, aggregates, extreme_key};
 use super::query::sort;
 use super::typed::{Typed, base_name};
+use super::within_group;
 
 /// Where an aggregate's own argument is bound: another aggregate there is nested.
 const NESTED: &str = "an aggregate";
@@ -120,7 +122,7 @@ impl Binder<'_> {
             _ => return Err(Error::unsupported(format!("the function name {}", function.name))),
         };
         if !function.within_group.is_empty() {
-            return Err(Error::unsupported(format!("{name} WITHIN GROUP")));
+            return self.within_group(env, name, function);
         }
         if function.null_treatment.is_some() {
             return Err(Error::unsupported("IGNORE NULLS"));
@@ -131,6 +133,7 @@ impl Binder<'_> {
                     .keyword_value(name)?
                     .ok_or_else(|| Error::unsupported(format!("{name} without parentheses")));
             }
+            FunctionArguments::Subquery(query) if name == "array" => return self.array_of_query(env, query),
             FunctionArguments::Subquery(_) => {
                 return Err(Error::unsupported(format!("a query as the argument of {name}")));
             }
@@ -141,6 +144,9 @@ impl Binder<'_> {
         }
         if aggregates::is_aggregate(name) {
             return self.aggregate_call(env, name, function, list);
+        }
+        if let Some(error) = within_group::without_within_group(name, list.args.len()) {
+            return Err(error);
         }
         if aggregates::is_window_only(name) {
             return Err(Error::new(SqlState::GroupingError, format!("window function {name} requires an OVER clause")));
@@ -238,6 +244,7 @@ impl Binder<'_> {
     }
 
     fn coalesce(&self, args: Vec<Typed>) -> Result<Typed> {
+        no_sets(&args.iter().collect::<Vec<_>>(), "COALESCE")?;
         let (args, ty) = self.unify(args, "COALESCE")?;
         let mut exprs: Vec<Expr> = args.into_iter().map(|arg| arg.expr).collect();
         let Some(last) = exprs.pop() else { return Err(Error::internal("coalesce of nothing")) };
@@ -271,17 +278,10 @@ impl Binder<'_> {
         function: &ast::Function,
         list: &ast::FunctionArgumentList,
     ) -> Result<Typed> {
-        let inner = Env { no_aggregates: Some(NESTED), no_windows: Some("aggregate function calls"), ..env.clone() };
+        let inner = self.within_aggregate(env);
         let distinct = list.duplicate_treatment == Some(DuplicateTreatment::Distinct);
         let args = self.aggregate_arguments(&inner, name, list, distinct)?;
-        let filter = match &function.filter {
-            Some(filter) => Some(Box::new(self.condition(
-                &Env { no_aggregates: Some("FILTER"), ..inner.clone() },
-                filter,
-                "FILTER",
-            )?)),
-            None => None,
-        };
+        let filter = self.aggregate_filter(&inner, function)?;
         let order_by = self.inner_order(&inner, &list.clauses)?;
         let (func, mut args, ty) = self.aggregate_function(name, args, distinct)?;
         let keyed = needs_key(name, &ty);
@@ -289,7 +289,25 @@ impl Binder<'_> {
             args = args.into_iter().map(|arg| extreme_key::key(arg, &ty)).collect();
         }
         let call = Expr::AggregateFunction(AggregateFunction::new_udf(func, args, distinct, filter, order_by, None));
-        let (call, query) = self.of_its_query(env, call, &ty)?;
+        let call = self.in_its_query(env, call, &ty)?.expr;
+        Ok(Typed::new(if keyed { extreme_key::value(call, &ty) } else { call }, ty))
+    }
+
+    /// What the arguments of an aggregate see.
+    pub(super) fn within_aggregate<'e>(&self, env: &Env<'e>) -> Env<'e> {
+        Env { no_aggregates: Some(NESTED), no_windows: Some("aggregate function calls"), ..env.clone() }
+    }
+
+    /// The FILTER clause of an aggregate.
+    pub(super) fn aggregate_filter(&self, env: &Env<'_>, function: &ast::Function) -> Result<Option<Box<Expr>>> {
+        let Some(filter) = &function.filter else { return Ok(None) };
+        let env = Env { no_aggregates: Some("FILTER"), ..env.clone() };
+        Ok(Some(Box::new(self.condition(&env, filter, "FILTER")?)))
+    }
+
+    /// An aggregate call where its query wants it.
+    pub(super) fn in_its_query(&self, env: &Env<'_>, call: Expr, ty: &PgType) -> Result<Typed> {
+        let (call, query) = self.of_its_query(env, call, ty)?;
         if let Some(clause) = query.no_aggregates {
             let message = match clause {
                 NESTED => "aggregate function calls cannot be nested".to_string(),
@@ -297,7 +315,7 @@ impl Binder<'_> {
             };
             return Err(Error::new(SqlState::GroupingError, message));
         }
-        Ok(Typed::new(if keyed { extreme_key::value(call, &ty) } else { call }, ty))
+        Ok(Typed::new(call, ty.clone()))
     }
 
     pub(super) fn aggregate_arguments(
@@ -339,6 +357,9 @@ impl Binder<'_> {
             let expr = self.coerce(arg, ty, Cast::Explicit)?.expr;
             // Distinct values are told apart by their bytes.
             exprs.push(if distinct { functions::canonical(expr, ty)? } else { expr });
+        }
+        if name == "regr_count" {
+            exprs = vec![self.whole_pair(exprs)?];
         }
         if exprs.is_empty() {
             exprs.push(datafusion::prelude::lit(1_i64));

@@ -302,6 +302,7 @@ impl Binder<'_> {
             id: target.id,
             name: target.name.to_string(),
             schema: Arc::new(Schema::new(fields.clone())),
+            visible: None,
         };
         fields.push(PgType::Int8.field(self.unique(ROW_NUMBER), false));
         let number = fields.last().map(|field| field.name().clone()).unwrap_or_default();

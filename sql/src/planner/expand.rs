@@ -16,10 +16,14 @@ use datafusion::sql::sqlparser::ast;
 use thalweg_dataflow::plan::{ByText, SetFunction};
 use thalweg_dataflow::{Error, Result, SqlState};
 
-use super::binder::{Binder, BoundQuery, Env, OutputColumn};
+use super::binder::{Binder, BoundQuery, Env, OutputColumn, at};
 use super::expr::Cast;
 use super::functions::sets::{self, SetCall};
+use super::select::replace;
 use super::typed::Typed;
+
+/// What PostgreSQL advises where a set-returning function may not stand.
+const MOVE_IT: &str = "You might be able to move the set-returning function into a LATERAL FROM item.";
 
 /// The rows of the input, each with the rows that a function makes of it.
 #[derive(Debug, Clone)]
@@ -139,13 +143,18 @@ impl Binder<'_> {
     /// A call of a set-returning function in an expression.
     pub(super) fn set_call(&self, env: &Env<'_>, name: &str, args: Vec<Typed>) -> Result<Typed> {
         if let Some(clause) = env.no_windows {
-            let message = match clause {
+            let refused = |message: String| Error::new(SqlState::FeatureNotSupported, message);
+            match clause {
+                "GROUP BY" => {}
                 "aggregate function calls" | "window function calls" => {
-                    format!("{clause} cannot contain set-returning function calls")
+                    let message = format!("{clause} cannot contain set-returning function calls");
+                    return Err(refused(message).hint(MOVE_IT));
                 }
-                _ => format!("set-returning functions are not allowed in {clause}"),
-            };
-            return Err(Error::new(SqlState::FeatureNotSupported, message));
+                "functions in FROM" => {
+                    return Err(refused("set-returning functions must appear at top level of FROM".into()));
+                }
+                _ => return Err(refused(format!("set-returning functions are not allowed in {clause}"))),
+            }
         }
         self.set_function(name, args)
     }
@@ -200,20 +209,31 @@ impl Binder<'_> {
         Ok(BoundQuery { plan, columns })
     }
 
-    /// The plan with the sets that expressions call for, and the column of each.
-    pub(super) fn expanded<'e>(
-        &self,
-        plan: LogicalPlan,
-        exprs: impl Iterator<Item = &'e Expr>,
-    ) -> Result<(LogicalPlan, Vec<(Expr, Column)>)> {
-        let found = sets::set_calls(exprs)?;
-        if found.is_empty() {
-            return Ok((plan, Vec::new()));
+    /// The plan with the sets that expressions call for, and these expressions over it: those in
+    /// arguments of others come first, all that are as deep side by side.
+    pub(super) fn expanded(&self, mut plan: LogicalPlan, mut exprs: Vec<Expr>) -> Result<(LogicalPlan, Vec<Expr>)> {
+        loop {
+            let found = sets::set_calls(exprs.iter())?;
+            if found.is_empty() {
+                return Ok((plan, exprs));
+            }
+            let calls: Vec<SetCall> = found.iter().filter_map(SetCall::of).collect();
+            let column = |_: &Expr| Column::new_unqualified(self.unique("set"));
+            let columns: Vec<Column> = found.iter().map(column).collect();
+            plan = Expand::plan(plan, SetCall::together(calls, false), columns.clone())?;
+            let replacements: Vec<(Expr, Column)> = found.into_iter().zip(columns).collect();
+            exprs = exprs.iter().map(|expr| replace(expr, &replacements)).collect::<Result<_>>()?;
         }
-        let calls: Vec<SetCall> = found.iter().filter_map(SetCall::of).collect();
-        let column = |_: &Expr| Column::new_unqualified(self.unique("set"));
-        let columns: Vec<Column> = found.iter().map(column).collect();
-        let plan = Expand::plan(plan, SetCall::together(calls, false), columns.clone())?;
-        Ok((plan, found.into_iter().zip(columns).collect()))
     }
+}
+
+/// The error for a set-returning function where `construct` does not take one.
+pub(super) fn no_sets(values: &[&Typed], construct: &str) -> Result<()> {
+    for value in values {
+        if sets::holds_set(&value.expr)? {
+            let message = format!("set-returning functions are not allowed in {construct}");
+            return Err(at(Error::new(SqlState::FeatureNotSupported, message).hint(MOVE_IT), value.at));
+        }
+    }
+    Ok(())
 }

@@ -12,6 +12,7 @@ use thalweg_dataflow::types::numeric::Numeric;
 use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::binder::{Binder, Env, at, fold};
+use super::expand::no_sets;
 use super::functions::{self, numeric_constant};
 use super::precedence;
 use super::typed::{Typed, base_name, castable, category, common, implicit, literal, null, same_base};
@@ -43,6 +44,10 @@ impl Binder<'_> {
 
     fn boolean(&self, typed: Typed, clause: &str) -> Result<Expr> {
         let place = typed.at;
+        if functions::sets::holds_set(&typed.expr)? {
+            let message = format!("argument of {clause} must not return a set");
+            return Err(at(Error::new(SqlState::DatatypeMismatch, message), place));
+        }
         match &typed.ty {
             None | Some(PgType::Bool) => Ok(self.coerce(typed, &PgType::Bool, Cast::Implicit)?.expr),
             Some(other) => {
@@ -406,15 +411,18 @@ impl Binder<'_> {
         otherwise: Option<&ast::Expr>,
     ) -> Result<Typed> {
         let operand = operand.map(|operand| self.expr(env, operand)).transpose()?;
+        no_sets(&operand.iter().collect::<Vec<_>>(), "CASE")?;
         let mut whens = Vec::with_capacity(conditions.len());
         let mut results = Vec::with_capacity(conditions.len() + 1);
         for when in conditions {
-            whens.push(match &operand {
+            let place = self.position(when.condition.span());
+            let condition = match &operand {
                 Some(operand) => {
-                    self.compare(&BinaryOperator::Eq, operand.clone(), self.expr(env, &when.condition)?, false)?.expr
+                    self.compare(&BinaryOperator::Eq, operand.clone(), self.expr(env, &when.condition)?, false)?
                 }
-                None => self.condition(env, &when.condition, "CASE/WHEN")?,
-            });
+                None => Typed::new(self.condition(env, &when.condition, "CASE/WHEN")?, PgType::Bool),
+            };
+            whens.push(condition.at(place));
             results.push(self.expr(env, &when.result)?);
         }
         let has_else = otherwise.is_some();
@@ -422,10 +430,14 @@ impl Binder<'_> {
             // PostgreSQL looks at ELSE first when it chooses the type.
             results.insert(0, self.expr(env, otherwise)?);
         }
+        no_sets(&whens.iter().chain(&results).collect::<Vec<_>>(), "CASE")?;
         let (mut results, ty) = self.unify(results, "CASE")?;
         let otherwise = if has_else { Some(Box::new(results.remove(0).expr)) } else { None };
-        let pairs =
-            whens.into_iter().map(Box::new).zip(results.into_iter().map(|result| Box::new(result.expr))).collect();
+        let pairs = whens
+            .into_iter()
+            .map(|when| Box::new(when.expr))
+            .zip(results.into_iter().map(|result| Box::new(result.expr)))
+            .collect();
         Ok(Typed::new(Expr::Case(Case { expr: None, when_then_expr: pairs, else_expr: otherwise }), ty))
     }
 

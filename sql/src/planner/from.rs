@@ -231,6 +231,10 @@ impl Binder<'_> {
     }
 
     fn scan(&self, relation: Relation, own: &str, visible: String) -> Result<From> {
+        let places = match &relation {
+            Relation::View { visible, .. } => visible.clone(),
+            _ => None,
+        };
         let (schema, source): (SchemaRef, Arc<dyn TableSource>) = match &relation {
             Relation::Source { id, schema, .. } | Relation::View { id, schema, .. } => {
                 let mut reads = self.reads.borrow_mut();
@@ -260,12 +264,10 @@ impl Binder<'_> {
             });
             plan = LogicalPlanBuilder::from(plan).project(exprs.collect::<Vec<_>>())?.build()?;
         }
-        let columns = schema.fields().iter().zip(types).map(|(field, ty)| ScopeColumn {
-            table: Some(visible.clone()),
-            name: field.name().clone(),
-            expr: Expr::Column(Column::new(Some(alias.clone()), field.name())),
-            ty,
-            hidden: false,
+        let columns = places.unwrap_or_else(|| (0..types.len()).collect()).into_iter().map(|place| {
+            let name = schema.field(place).name().clone();
+            let expr = Expr::Column(Column::new(Some(alias.clone()), &name));
+            ScopeColumn { table: Some(visible.clone()), name, expr, ty: types[place].clone(), hidden: false }
         });
         Ok(From { plan, scope: Scope { columns: columns.collect(), tables: vec![visible] } })
     }

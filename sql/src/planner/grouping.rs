@@ -15,7 +15,7 @@ use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::binder::{Binder, Env, at, fold};
-use super::functions;
+use super::functions::{self, ordered_set};
 use super::scope::Scope;
 use super::select::{Item, Order, replace};
 use super::subquery::map_subquery;
@@ -199,6 +199,9 @@ impl Binder<'_> {
         if !grouping.present && calls.is_empty() && groupings.is_empty() && having.is_none() {
             return Ok(plan);
         }
+        for call in &calls {
+            self.check_direct_arguments(call, grouping, scope)?;
+        }
         if calls.is_empty() && grouping.sets.iter().any(Vec::is_empty) {
             calls.push(functions::count_star());
         }
@@ -224,7 +227,8 @@ impl Binder<'_> {
             };
             replacements.push((call, Column::new_unqualified(self.unique(&wanted))));
         }
-        let plan = self.aggregation(plan, grouping, &replacements, levels)?;
+        let (plan, groups) = self.expanded(plan, grouping.keys.iter().map(|key| key.expr.clone()).collect())?;
+        let plan = self.aggregation(plan, grouping, &groups, &replacements, levels)?;
         let schema = plan.schema().clone();
         for value in items.iter_mut().map(|item| &mut item.value).chain(orders.iter_mut().map(|order| &mut order.value))
         {
@@ -238,12 +242,35 @@ impl Binder<'_> {
         Ok(plan)
     }
 
+    /// The direct arguments of an ordered-set aggregate are the same for all rows of a group.
+    fn check_direct_arguments(&self, call: &Expr, grouping: &Grouping, scope: &Scope) -> Result<()> {
+        for argument in ordered_set::direct_arguments(call) {
+            let mut stray = None;
+            argument.apply(|inner| {
+                if grouping.keys.iter().any(|key| key.expr == *inner) {
+                    return Ok(TreeNodeRecursion::Jump);
+                }
+                if let Expr::Column(_) = inner {
+                    stray = Some(inner.clone());
+                    return Ok(TreeNodeRecursion::Stop);
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+            if let Some(column) = stray {
+                return Err(ungrouped(scope, &column)
+                    .detail("Direct arguments of an ordered-set aggregate must use only grouped columns."));
+            }
+        }
+        Ok(())
+    }
+
     /// The plan of an aggregation whose columns are the replacements': first `levels` calls of
-    /// grouping(), then the keys, then the calls.
+    /// grouping(), then the keys, then the calls. `groups`: the keys over the plan.
     fn aggregation(
         &self,
         plan: LogicalPlan,
         grouping: &Grouping,
+        groups: &[Expr],
         replacements: &[(Expr, Column)],
         levels: usize,
     ) -> Result<LogicalPlan> {
@@ -252,14 +279,21 @@ impl Binder<'_> {
         let types: Vec<PgType> = grouping.keys.iter().map(|key| key.ty.clone().unwrap_or(PgType::Text)).collect();
         let mut inputs = Vec::with_capacity(grouping.sets.len());
         for set in &grouping.sets {
-            let mut groups = Vec::with_capacity(set.len());
+            let mut own = Vec::with_capacity(set.len());
             for place in set {
-                let ((expr, column), ty) = (&keys[*place], &types[*place]);
-                let canonical = functions::canonical(expr.clone(), ty)?;
-                groups.push(canonical.alias_with_metadata(&column.name, Some(metadata(ty))));
+                let ((_, column), ty) = (&keys[*place], &types[*place]);
+                let canonical = functions::canonical(groups[*place].clone(), ty)?;
+                own.push(canonical.alias_with_metadata(&column.name, Some(metadata(ty))));
             }
-            let computed: Vec<Expr> = calls.iter().map(|(call, column)| call.clone().alias(&column.name)).collect();
-            let aggregate = Aggregate::try_new(plan.clone().into(), groups, computed)?;
+            let left_out: Vec<(Expr, Expr)> = (0..keys.len())
+                .filter(|place| !set.contains(place))
+                .map(|place| (keys[place].0.clone(), literal(null(&types[place]), &types[place])))
+                .collect();
+            let computed = calls
+                .iter()
+                .map(|(call, column)| Ok(ordered_set::where_null(call, &left_out)?.alias(&column.name)))
+                .collect::<Result<Vec<Expr>>>()?;
+            let aggregate = Aggregate::try_new(plan.clone().into(), own, computed)?;
             let input = LogicalPlan::Aggregate(aggregate);
             if grouping.sets.len() == 1 && groupings.is_empty() && set.len() == keys.len() {
                 return Ok(input);
@@ -346,12 +380,16 @@ fn regroup(
         Ok(TreeNodeRecursion::Continue)
     })?;
     if let Some(column) = stray {
-        let name = scope.describe(&column).unwrap_or_else(|| column.to_string());
-        let message =
-            format!("column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function");
-        return Err(Error::new(SqlState::GroupingError, message));
+        return Err(ungrouped(scope, &column));
     }
     regroup_subqueries(binder, replaced, replacements, scope, schema)
+}
+
+/// The error for a column that is neither grouped nor aggregated.
+fn ungrouped(scope: &Scope, column: &Expr) -> Error {
+    let name = scope.describe(column).unwrap_or_else(|| column.to_string());
+    let message = format!("column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function");
+    Error::new(SqlState::GroupingError, message)
 }
 
 /// The same for what subqueries in the expression name of this query.

@@ -9,11 +9,13 @@
 
 mod arrange;
 mod array;
+mod array_query;
 mod assign;
 mod binder;
 mod call;
 pub(crate) mod change;
 pub(crate) mod change_by_key;
+mod columns_read;
 mod deparse;
 mod expand;
 mod explain;
@@ -46,6 +48,7 @@ mod typed;
 mod unnest;
 mod window;
 mod with;
+mod within_group;
 
 use std::fmt;
 use std::sync::Arc;
@@ -94,6 +97,8 @@ pub enum Relation {
         name: String,
         /// Its columns.
         schema: SchemaRef,
+        /// The places of those that a statement sees; none: all of them.
+        visible: Option<Vec<usize>>,
     },
     /// An external table: batch queries only.
     Files {
@@ -127,8 +132,8 @@ pub trait Resolver: Send + Sync {
         Ok(None)
     }
 
-    /// The same catalog under another search path.
-    fn within(&self, _path: &[String]) -> Option<Box<dyn Resolver + '_>> {
+    /// The same catalog as a named query's text sees it.
+    fn within(&self, _named: &NamedQuery) -> Option<Box<dyn Resolver + '_>> {
         None
     }
 }

@@ -14,6 +14,8 @@ use super::{Resolver, Settings};
 /// See the module.
 #[derive(Debug, Clone)]
 pub struct NamedQuery {
+    /// Its oid.
+    pub oid: u32,
     /// Its name.
     pub name: String,
     /// The query.
@@ -29,7 +31,7 @@ pub struct NamedQuery {
 impl Binder<'_> {
     /// The query that a name stands for.
     pub(super) fn named_query(&self, named: &NamedQuery) -> Result<BoundQuery> {
-        let names = self.resolver.within(&named.path);
+        let names = self.resolver.within(named);
         let resolver: &dyn Resolver = names.as_deref().unwrap_or(self.resolver);
         // Places in its text are none of the statement's.
         let literal_zone = Some(named.zone.clone());

@@ -178,14 +178,13 @@ impl Binder<'_> {
     }
 
     fn sets(&self, plan: LogicalPlan, items: &mut [Item], orders: &mut [Order]) -> Result<LogicalPlan> {
-        let (plan, replacements) = self.expanded(
-            plan,
-            items.iter().map(|item| &item.value.expr).chain(orders.iter().map(|order| &order.value.expr)),
-        )?;
-        let items = items.iter_mut().map(|item| &mut item.value.expr);
-        for expr in items.chain(orders.iter_mut().map(|order| &mut order.value.expr)) {
-            *expr = replace(expr, &replacements)?;
-        }
+        let values = |items: &[Item], orders: &[Order]| -> Vec<Expr> {
+            let items = items.iter().map(|item| &item.value.expr);
+            items.chain(orders.iter().map(|order| &order.value.expr)).cloned().collect()
+        };
+        let (plan, exprs) = self.expanded(plan, values(items, orders))?;
+        let places = items.iter_mut().map(|item| &mut item.value.expr);
+        places.chain(orders.iter_mut().map(|order| &mut order.value.expr)).zip(exprs).for_each(|(at, expr)| *at = expr);
         Ok(plan)
     }
 

@@ -18,7 +18,7 @@ use super::functions;
 use super::typed::Typed;
 
 impl Binder<'_> {
-    fn subquery(&self, env: &Env<'_>, query: &ast::Query) -> Result<BoundQuery> {
+    pub(super) fn subquery(&self, env: &Env<'_>, query: &ast::Query) -> Result<BoundQuery> {
         self.nested(|| self.query(query, Some(env), &env.ctes))
     }
 
@@ -164,7 +164,7 @@ impl Binder<'_> {
 }
 
 /// A query as a part of an expression.
-fn wrap(plan: LogicalPlan) -> Subquery {
+pub(super) fn wrap(plan: LogicalPlan) -> Subquery {
     let outer_ref_columns = plan.all_out_ref_exprs();
     Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: Spans::new() }
 }

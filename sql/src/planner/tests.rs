@@ -36,7 +36,7 @@ pub(crate) fn events() -> SchemaRef {
 impl Resolver for Names {
     fn relation(&self, _schema: Option<&str>, name: &str) -> Result<Option<Relation>> {
         Ok(match name {
-            "events" => Some(Relation::View { id: RelationId(1), name: name.into(), schema: events() }),
+            "events" => Some(Relation::View { id: RelationId(1), name: name.into(), schema: events(), visible: None }),
             "brand_funnel" => {
                 let fields = [
                     ("brand", PgType::Text),
@@ -45,7 +45,7 @@ impl Resolver for Names {
                     ("revenue", PgType::Numeric(None)),
                 ];
                 let schema = Arc::new(Schema::new(fields.map(|(name, ty)| ty.field(name, true)).to_vec()));
-                Some(Relation::View { id: RelationId(2), name: name.into(), schema })
+                Some(Relation::View { id: RelationId(2), name: name.into(), schema, visible: None })
             }
             _ => None,
         })

@@ -42,7 +42,7 @@ impl Binder<'_> {
                 false => self.query(&cte.query, outer, &ctes),
             })?;
             bound = self.settled_query(bound)?;
-            rename(&mut bound, name, &cte.alias.columns)?;
+            renamed(&mut bound, name, cte)?;
             let mut longer = (*ctes).clone();
             longer.push((name.clone(), bound));
             ctes = longer.into();
@@ -106,9 +106,19 @@ impl Binder<'_> {
         let source = WorkingTable { name: table.clone(), schema: Arc::new(Schema::new(fields)) };
         let plan = LogicalPlanBuilder::scan(table.as_str(), Arc::new(source), None)?.build()?;
         let mut bound = BoundQuery { plan, columns };
-        rename(&mut bound, name, &cte.alias.columns)?;
+        renamed(&mut bound, name, cte)?;
         Ok((bound, table))
     }
+}
+
+/// Gives the columns of a WITH query the names behind its own.
+fn renamed(bound: &mut BoundQuery, name: &str, cte: &ast::Cte) -> Result<()> {
+    let (there, named) = (bound.columns.len(), cte.alias.columns.len());
+    if named > there {
+        let message = format!("WITH query \"{name}\" has {there} columns available but {named} columns specified");
+        return Err(Error::new(SqlState::InvalidColumnReference, message));
+    }
+    rename(bound, name, &cte.alias.columns)
 }
 
 fn invalid(message: impl Into<String>) -> Error {

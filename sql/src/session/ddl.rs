@@ -101,6 +101,7 @@ async fn settle(database: &Database, ddl: Ddl, committed: bool) -> Result<()> {
         next.sources.remove(oid);
         next.files.remove(oid);
     }
+    relations.extend(next.catalog.release_forms());
     if !committed {
         ddl.dropped.iter().for_each(|oid| next.catalog.bring_back(*oid));
     }

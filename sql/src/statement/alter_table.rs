@@ -1,20 +1,25 @@
 //! ALTER TABLE: RENAME here, ADD and DROP COLUMN by [`super::change::alter`].
 //!
-//! Views keep their queries as they were written, so what a view reads is not altered. A CHECK follows
-//! a column that is renamed; rows are untouched then.
+//! Views keep their queries as they were written, and what the table was to them (`catalog::meaning`).
+//! A CHECK follows a column that is renamed; rows are untouched then.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{self, visit_expressions_mut};
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
-use super::already_exists;
 use super::change::alter;
 use super::definition::quoted;
-use crate::catalog::{Object, ObjectData, Rule};
-use crate::parser::parse_expression;
+use super::resolve::{Names, open_files};
+use super::{already_exists, drop};
+use crate::catalog::{Object, ObjectData, Rule, Stored};
+use crate::database::{Database, Published};
 use crate::parser::table::{AlterAction, AlterTable};
+use crate::parser::{parse_expression, parse_query};
+use crate::planner::{Planner, Settings};
 use crate::session::{Outcome, Session};
+use crate::settings::SessionSettings;
 
 const TAG: &str = "ALTER TABLE";
 
@@ -42,18 +47,12 @@ pub(crate) async fn run(session: &mut Session, alter: &AlterTable) -> Result<Out
     if object.table().is_none() {
         return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a table", object.name)));
     }
-    let dependants = current.catalog.dependants(object.oid);
-    if let Some(dependant) = dependants.first() {
-        return Err(Error::unsupported(format!("altering table \"{}\", which views read,", object.name))
-            .detail(format!("{} {} depends on table {}.", dependant.kind().word(), dependant.name, object.name))
-            .hint("Drop the views first and create them again."));
-    }
     session.refuse_changed(object.relation(), "alter table", &object.name)?;
     session.changed_lastingly(TAG);
     let mut changed = object.clone();
     match &alter.action {
         AlterAction::Rename(to) => {
-            if current.catalog.find(Some(&object.schema), to, &[]).is_some() {
+            if current.catalog.is_taken(&object.schema, to) {
                 return Err(already_exists(to));
             }
             changed.name.clone_from(to);
@@ -65,6 +64,7 @@ pub(crate) async fn run(session: &mut Session, alter: &AlterTable) -> Result<Out
         }
     }
     let mut next = (*current).clone();
+    next.catalog.keep_names(object);
     next.catalog.put(changed);
     database.publish(next).await?;
     Ok(Outcome::Done(TAG.into()))
@@ -83,9 +83,10 @@ async fn alter_columns(session: &mut Session, object: &Object, action: &AlterAct
             }
             session.notice(Error::new(SqlState::DuplicateColumn, format!("{message}, skipping")));
         }
-        AlterAction::DropColumn { if_exists, name } => {
+        AlterAction::DropColumn { if_exists, name, cascade } => {
             if let Some(place) = place_of(name) {
-                return alter::drop_column(session, object, place).await;
+                let gone = readers_of_column(session, object, place, *cascade).await?;
+                return alter::drop_column(session, object, place, &gone).await;
             }
             let message = format!("column \"{name}\" of relation \"{}\" does not exist", object.name);
             if !if_exists {
@@ -96,6 +97,57 @@ async fn alter_columns(session: &mut Session, object: &Object, action: &AlterAct
         AlterAction::Rename(_) | AlterAction::RenameColumn(..) => {}
     }
     Ok(())
+}
+
+/// The views that go with a column: those that read it, and all that depends on these. Error 2BP01
+/// if there are any and they are not to go.
+async fn readers_of_column(session: &mut Session, table: &Object, place: usize, cascade: bool) -> Result<Vec<u32>> {
+    let database = session.database.clone();
+    let current = database.published();
+    let number = table.numbers().get(place).copied();
+    let (mut readers, hidden) = (Vec::new(), current.catalog.hidden_dependants(table.oid));
+    for dependant in current.catalog.dependants(table.oid).into_iter().chain(hidden.iter().copied()) {
+        for stored in dependant.stored() {
+            if columns_of(&database, &current, stored, table).await?.iter().any(|read| Some(*read) == number) {
+                readers.push(dependant.oid);
+            }
+        }
+    }
+    readers.dedup();
+    if let Some(reader) = hidden.iter().find(|hidden| readers.contains(&hidden.oid)) {
+        let text =
+            format!("{} \"{}\" is being dropped by a transaction that is open", reader.kind().word(), reader.name);
+        return Err(Error::new(SqlState::ObjectNotInPrerequisiteState, text));
+    }
+    let column = format!("column {} of table {}", table.columns[place].name, table.name);
+    let falling = drop::falling(&current.catalog, &[(readers, column.clone())]);
+    if falling.is_empty() {
+        return Ok(Vec::new());
+    }
+    if !cascade {
+        return Err(drop::still_needed(format!("cannot drop {column} because other objects depend on it"), &falling));
+    }
+    session.notice(drop::cascades(&current.catalog, &falling));
+    Ok(falling.into_iter().map(|falling| falling.oid).collect())
+}
+
+/// The numbers of the columns of a table that a stored query names.
+async fn columns_of(
+    database: &Database,
+    published: &Arc<Published>,
+    stored: Stored<'_>,
+    table: &Object,
+) -> Result<Vec<u32>> {
+    let query = parse_query(stored.text)?;
+    let mut settings = SessionSettings::new("");
+    stored.settings.iter().for_each(|(name, value)| settings.put(name, value));
+    let published = open_files(database, published, &query, &settings.search_path()).await?;
+    let names = Names::of_stored(&published, settings.search_path(), stored.meaning);
+    let planning = Settings { zone: settings.zone().into(), ..Settings::default() };
+    let read = Planner.columns_read(&query, &names, &planning)?;
+    let form = table.form(stored.meaning.versions.get(&table.oid).copied());
+    let places = read.get(&form.relation).into_iter().flatten();
+    Ok(places.filter_map(|place| form.numbers.get(*place).copied()).collect())
 }
 
 fn rename_column(object: &mut Object, from: &str, to: &str) -> Result<()> {

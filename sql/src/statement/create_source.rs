@@ -20,7 +20,7 @@ pub(crate) async fn run(session: &mut Session, create: &CreateSource) -> Result<
     let name = create.name.name.clone();
     let database = session.database.clone();
     let _turn = database.0.ddl.lock().await;
-    if database.published().catalog.find(Some(&schema), &name, &[]).is_some() {
+    if database.published().catalog.is_taken(&schema, &name) {
         if !create.if_not_exists {
             return Err(already_exists(&name));
         }

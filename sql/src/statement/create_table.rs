@@ -31,7 +31,7 @@ pub(crate) async fn run(session: &mut Session, create: &CreateTable) -> Result<O
     let database = session.database.clone();
     let _turn = database.0.ddl.lock().await;
     let current = database.published();
-    if current.catalog.find(Some(&schema), &name, &[]).is_some() {
+    if current.catalog.is_taken(&schema, &name) {
         if !create.if_not_exists {
             return Err(already_exists(&name));
         }
@@ -48,21 +48,11 @@ pub(crate) async fn run(session: &mut Session, create: &CreateTable) -> Result<O
         schema,
         name,
         columns: create.columns.clone(),
-        data: ObjectData::Table(Table {
-            relation: None,
-            defaults: create.defaults.clone(),
-            constraints: Vec::new(),
-            indexes: Vec::new(),
-        }),
+        data: ObjectData::Table(Table::new(create.defaults.clone(), Vec::new())),
     };
     let constraints = constraints(&create.constraints, Vec::new(), &mut object, &mut next.catalog)?;
     check_expressions(session, &object, &create.defaults, &constraints)?;
-    object.data = ObjectData::Table(Table {
-        relation: None,
-        defaults: create.defaults.clone(),
-        constraints,
-        indexes: Vec::new(),
-    });
+    object.data = ObjectData::Table(Table::new(create.defaults.clone(), constraints));
     let definition = object.table_definition().ok_or_else(|| Error::internal("a table without a definition"))?;
     let relation = object.relation();
     session.create(&mut next.catalog, object);
@@ -112,7 +102,8 @@ pub(super) fn constraints(
         };
         let is_index = matches!(rule, Rule::Unique { .. });
         let taken = |name: &str| {
-            made.iter().any(|known| known.name == name) || (is_index && catalog.is_taken(&object.schema, name))
+            made.iter().any(|known| known.name == name)
+                || (is_index && (object.name == name || catalog.is_taken(&object.schema, name)))
         };
         let name = match &constraint.name {
             Some(name) if made.iter().any(|known| known.name == *name) => {

@@ -17,7 +17,7 @@ use super::create_source::columns_of;
 use super::query::{bind, planning};
 use super::resolve::schema_of;
 use super::{already_exists, creation_schema, skipping};
-use crate::catalog::{Object, ObjectData, View, ViewBody};
+use crate::catalog::{Meaning, Object, ObjectData, View, ViewBody};
 use crate::database::{Database, Published};
 use crate::guard::Guard;
 use crate::parser::{CreateView, ObjectKind};
@@ -53,7 +53,8 @@ pub(crate) async fn run(session: &mut Session, create: &CreateView, text: &str, 
     let mut plan = Planner.lower(&bound)?;
     plan.schema = schema_of(&columns);
     let (text, settings) = (create.text.clone(), meaning(session));
-    let body = ViewBody { relation: 0, text, settings, reads, options: create.options.clone() };
+    let body =
+        ViewBody { relation: 0, text, settings, reads, meaning: Meaning::default(), options: create.options.clone() };
     let (entered, mut build) = enter(session, create, &schema, body, columns, plan, &view.published).await?;
     let mut patience = guard.clone();
     let what = format!("materialized view \"{name}\"");
@@ -238,7 +239,9 @@ pub(super) fn still_there(current: &Published, bound_over: &Published, reads: &[
                 return Err(Error::new(SqlState::ObjectNotInPrerequisiteState, text));
             }
             (Some(before), Some(now))
-                if before.relation() == now.relation() && before.named_query() == now.named_query() => {}
+                if before.relation() == now.relation()
+                    && before.named_query() == now.named_query()
+                    && (&before.name, &before.columns) == (&now.name, &now.columns) => {}
             (Some(before), _) => {
                 return Err(Error::new(
                     SqlState::UndefinedTable,
@@ -302,8 +305,10 @@ async fn complete(database: &Database, oid: u32, relation: RelationId) -> Result
             let replaced = RelationId(std::mem::replace(&mut view.body, body).relation);
             object.columns = columns;
             next.catalog.put(object);
+            let mut gone = next.catalog.release_forms();
+            gone.push(replaced);
             database.publish(next).await?;
-            database.0.engine.remove(vec![replaced]).await
+            database.0.engine.remove(gone).await
         }
         _ => Ok(()),
     }

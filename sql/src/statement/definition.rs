@@ -7,22 +7,23 @@ use std::fmt::Write;
 
 use thalweg_dataflow::source::{Column, Connectors, Meta, SourceDefinition};
 
-use crate::catalog::{Object, ObjectData, Rule, Table};
+use crate::catalog::{Catalog, Object, ObjectData, Rule, Table};
 
 /// See the module.
-pub(crate) fn create_statement(object: &Object, connectors: &dyn Connectors) -> String {
+pub(crate) fn create_statement(catalog: &Catalog, object: &Object, connectors: &dyn Connectors) -> String {
     let name = quoted(&object.name);
+    let query = query_text(catalog, object).unwrap_or_default();
     match &object.data {
         ObjectData::Source(definition) => source("SOURCE", &name, definition, connectors),
         ObjectData::StoredSource(stored) => source("TABLE", &name, &stored.definition, connectors),
-        ObjectData::View(view) => {
+        ObjectData::View(_) => {
             let names: Vec<String> = object.columns.iter().map(|column| quoted(&column.name)).collect();
-            format!("CREATE MATERIALIZED VIEW {name} ({}) AS\n{}", names.join(", "), view.body.text)
+            format!("CREATE MATERIALIZED VIEW {name} ({}) AS\n{query}", names.join(", "))
         }
-        ObjectData::NamedQuery(query) => {
+        ObjectData::NamedQuery(_) => {
             let names: Vec<String> = object.columns.iter().map(|column| quoted(&column.name)).collect();
             let names = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
-            format!("CREATE VIEW {name}{names} AS\n{}", query.text)
+            format!("CREATE VIEW {name}{names} AS\n{query}")
         }
         ObjectData::Table(definition) => table(&name, &object.columns, definition),
         ObjectData::Files(definition) => {
@@ -39,6 +40,33 @@ pub(crate) fn create_statement(object: &Object, connectors: &dyn Connectors) -> 
             text
         }
     }
+}
+
+/// The query of a view, as a text that means the same now: tables that were altered since stand
+/// before it as they were.
+pub(crate) fn query_text(catalog: &Catalog, view: &Object) -> Option<String> {
+    let stored = view.stored().into_iter().next()?;
+    let altered = stored.meaning.tables.iter().filter_map(|(oid, seen)| {
+        let table = catalog.get(*oid)?;
+        let numbers = table.numbers();
+        let now = |number: &u32| numbers.iter().position(|known| known == number).map(|place| &table.columns[place]);
+        let columns = seen.columns.iter().filter_map(|(number, name)| Some((&now(number)?.name, name)));
+        let columns: Vec<(&String, &String)> = columns.collect();
+        if seen.name == table.name
+            && table.columns.iter().map(|column| &column.name).eq(columns.iter().map(|(_, name)| *name))
+        {
+            return None;
+        }
+        let list = |names: Vec<&String>| names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
+        let (own, known): (Vec<&String>, Vec<&String>) = columns.into_iter().unzip();
+        let (name, table) = (quoted(&seen.name), format!("{}.{}", quoted(&table.schema), quoted(&table.name)));
+        Some(format!("{name} ({}) AS (SELECT {} FROM {table})", list(known), list(own)))
+    });
+    let altered: Vec<String> = altered.collect();
+    Some(match altered.is_empty() {
+        true => stored.text.to_string(),
+        false => format!("WITH {}\n({})", altered.join(", "), stored.text),
+    })
 }
 
 fn source(what: &str, name: &str, definition: &SourceDefinition, connectors: &dyn Connectors) -> String {

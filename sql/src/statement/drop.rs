@@ -3,6 +3,8 @@
 //! Promises: all names of one statement go or none; dependants are 2BP01 or, with CASCADE, go too
 //! and are named in a notice. Words as PostgreSQL words them.
 
+use std::collections::HashSet;
+
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use crate::catalog::{Catalog, Object, ObjectData, PUBLIC, did_you_mean};
@@ -28,11 +30,17 @@ pub(crate) async fn run(session: &mut Session, drop: &Drop) -> Result<Outcome> {
         }
     }
     let dependants = current.catalog.closure(&oids);
-    if !dependants.is_empty() && !drop.cascade {
-        return Err(restricted(&current.catalog, &oids, &dependants));
+    let near = |oid: &u32| {
+        let all = current.catalog.dependants(*oid);
+        let others = all.iter().map(|object| object.oid).filter(|oid| dependants.contains(oid));
+        (others.collect(), spoken(&current.catalog, *oid))
+    };
+    let falling = falling(&current.catalog, &oids.iter().map(near).collect::<Vec<_>>());
+    if !falling.is_empty() && !drop.cascade {
+        return Err(restricted(&current.catalog, &oids, &falling));
     }
-    if !dependants.is_empty() {
-        session.notice(cascades(&current.catalog, &dependants));
+    if !falling.is_empty() {
+        session.notice(cascades(&current.catalog, &falling));
     }
     let mut next = (*current).clone();
     let all: Vec<u32> = oids.iter().chain(&dependants).copied().collect();
@@ -48,6 +56,7 @@ pub(crate) async fn run(session: &mut Session, drop: &Drop) -> Result<Outcome> {
         next.files.remove(oid);
     }
     if !oids.is_empty() {
+        relations.extend(next.catalog.release_forms());
         database.publish(next).await?;
         database.0.engine.remove(relations).await?;
     }
@@ -78,27 +87,57 @@ fn spoken(catalog: &Catalog, oid: u32) -> String {
     catalog.get(oid).map_or_else(String::new, |object| format!("{} {}", object.kind().word(), object.name))
 }
 
-fn restricted(catalog: &Catalog, oids: &[u32], dependants: &[u32]) -> Error {
+/// Something that falls with what is dropped, and a line that says why.
+pub(super) struct Falling {
+    pub(super) oid: u32,
+    pub(super) line: String,
+}
+
+/// All that depends on these, each once: `near` depends on what is called `spoken` there. In
+/// PostgreSQL's order: what depends on a thing stands behind it.
+pub(super) fn falling(catalog: &Catalog, near: &[(Vec<u32>, String)]) -> Vec<Falling> {
+    let mut seen: HashSet<u32> = HashSet::new();
+    let mut all = Vec::new();
+    for (dependants, of) in near {
+        // What is on the way, each with what depends on it and was not looked at yet.
+        let mut way: Vec<(Option<Falling>, String, Vec<u32>)> = vec![(None, of.clone(), dependants.clone())];
+        while let Some((_, name, left)) = way.last_mut() {
+            match left.pop() {
+                Some(oid) if seen.insert(oid) => {
+                    let own = spoken(catalog, oid);
+                    let line = format!("{own} depends on {name}");
+                    let next = catalog.dependants(oid).iter().map(|object| object.oid).collect();
+                    way.push((Some(Falling { oid, line }), own, next));
+                }
+                Some(_) => {}
+                None => all.extend(way.pop().and_then(|(falling, ..)| falling)),
+            }
+        }
+    }
+    all.reverse();
+    all
+}
+
+fn restricted(catalog: &Catalog, oids: &[u32], falling: &[Falling]) -> Error {
     let message = match oids {
         [only] => format!("cannot drop {} because other objects depend on it", spoken(catalog, *only)),
         _ => "cannot drop desired object(s) because other objects depend on them".to_string(),
     };
-    let gone: Vec<u32> = oids.iter().chain(dependants).copied().collect();
-    let mut lines = Vec::new();
-    for dependant in dependants {
-        let reads = catalog.get(*dependant).map(Object::reads).unwrap_or_default();
-        for read in reads.iter().filter(|read| gone.contains(read)) {
-            lines.push(format!("{} depends on {}", spoken(catalog, *dependant), spoken(catalog, *read)));
-        }
-    }
+    still_needed(message, falling)
+}
+
+/// The error for what others need.
+pub(super) fn still_needed(message: String, falling: &[Falling]) -> Error {
+    let lines: Vec<&str> = falling.iter().map(|falling| falling.line.as_str()).collect();
     Error::new(SqlState::DependentObjectsStillExist, message)
         .detail(lines.join("\n"))
         .hint("Use DROP ... CASCADE to drop the dependent objects too.")
 }
 
-fn cascades(catalog: &Catalog, dependants: &[u32]) -> Error {
+/// What goes with what is dropped.
+pub(super) fn cascades(catalog: &Catalog, falling: &[Falling]) -> Error {
     let lines: Vec<String> =
-        dependants.iter().map(|oid| format!("drop cascades to {}", spoken(catalog, *oid))).collect();
+        falling.iter().map(|falling| format!("drop cascades to {}", spoken(catalog, falling.oid))).collect();
     match lines.as_slice() {
         [only] => Error::new(SqlState::SuccessfulCompletion, only),
         _ => Error::new(SqlState::SuccessfulCompletion, format!("drop cascades to {} other objects", lines.len()))

@@ -11,7 +11,7 @@ use thalweg_dataflow::plan::{Plan, RelationId};
 
 use super::query::{bind, planning};
 use super::{text_columns, text_rows};
-use crate::catalog::ViewBody;
+use crate::catalog::{Object, ViewBody};
 use crate::database::{Published, lower_again};
 use crate::parser::{Explain, ObjectKind};
 use crate::planner::{Planner, explain_query, explain_view};
@@ -62,9 +62,15 @@ fn of_plan(published: &Published, plan: &Plan, of: Option<&ViewBody>) -> Vec<Str
         }
     }
     let names: std::collections::BTreeMap<RelationId, String> =
-        published.catalog.objects().map(|object| (object.relation(), object.name.clone())).collect();
+        published.catalog.objects().flat_map(|object| named(object)).collect();
     let name = |id: RelationId| names.get(&id).cloned().unwrap_or_else(|| id.0.to_string());
     explain_view(plan, &name, &|node| others.contains(node))
+}
+
+/// The engine's names for an object, and its own.
+fn named(object: &Object) -> Vec<(RelationId, String)> {
+    let all = object.relations().into_iter().chain([object.relation()]);
+    all.map(|relation| (relation, object.name.clone())).collect()
 }
 
 fn collect(plan: Plan, into: &mut HashSet<Plan>) {

@@ -13,7 +13,7 @@ use super::create_source::columns_of;
 use super::create_view::{meaning, still_there};
 use super::query::{bind, planning};
 use super::{already_exists, creation_schema};
-use crate::catalog::{Catalog, NamedQuery, Object, ObjectData};
+use crate::catalog::{Catalog, Meaning, NamedQuery, Object, ObjectData};
 use crate::parser::{CreateNamedQuery, ObjectKind};
 use crate::session::{Outcome, Session};
 use crate::system;
@@ -44,12 +44,18 @@ pub(crate) async fn run(session: &mut Session, create: &CreateNamedQuery, text: 
             replaceable(&current.catalog, existing, &columns, &reads)?;
             existing.oid
         }
+        None if current.catalog.index(&schema, &create.name.name).is_some() => {
+            let name = &create.name.name;
+            let other_kind = || Error::new(SqlState::WrongObjectType, format!("\"{name}\" is not a view"));
+            return Err(if create.or_replace { other_kind() } else { already_exists(name) });
+        }
         None => {
             is_new = true;
             next.catalog.allocate()
         }
     };
-    let data = ObjectData::NamedQuery(NamedQuery { text: create.text.clone(), settings: meaning(session), reads });
+    let (text, settings) = (create.text.clone(), meaning(session));
+    let data = ObjectData::NamedQuery(NamedQuery { text, settings, reads, meaning: Meaning::default() });
     let object = Object { oid, schema, name: create.name.name.clone(), columns, data };
     if is_new {
         session.create(&mut next.catalog, object);

@@ -4,7 +4,7 @@
 //! with its percentage; an unknown name gets the nearest one as a hint. Opens nothing: external
 //! tables are opened before binding, see [`open_files`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{Fields, Schema, SchemaRef};
@@ -14,7 +14,7 @@ use thalweg_dataflow::engine::{BuildState, Engine};
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::source::Column;
 
-use crate::catalog::{Object, ObjectData, PUBLIC, SYSTEM_SCHEMAS, did_you_mean};
+use crate::catalog::{Meaning, Object, ObjectData, PUBLIC, SYSTEM_SCHEMAS, did_you_mean};
 use crate::database::{Database, Published};
 use crate::parser::{ObjectKind, parse_query};
 use crate::planner::{NamedQuery, Relation, Resolver};
@@ -29,12 +29,19 @@ pub(crate) struct Names<'a> {
     engine: Option<Engine>,
     system: Option<&'a SystemTables>,
     seen: Mutex<BTreeSet<u32>>,
+    /// What a stored query's names mean besides, and which forms of tables its dataflow reads.
+    stored: Option<(&'a Meaning, &'a BTreeMap<u32, u32>)>,
 }
 
 impl<'a> Names<'a> {
     /// The names of users' objects alone, whatever their state: to lower stored views.
     pub(crate) fn of_catalog(published: &'a Published, path: Vec<String>) -> Names<'a> {
-        Names { published, path, engine: None, system: None, seen: Mutex::default() }
+        Names { published, path, engine: None, system: None, seen: Mutex::default(), stored: None }
+    }
+
+    /// The names of users' objects as a stored query sees them.
+    pub(crate) fn of_stored(published: &'a Published, path: Vec<String>, meaning: &'a Meaning) -> Names<'a> {
+        Names { stored: Some((meaning, &meaning.versions)), ..Names::of_catalog(published, path) }
     }
 
     /// All names, as of now.
@@ -44,12 +51,46 @@ impl<'a> Names<'a> {
         engine: &Engine,
         system: &'a SystemTables,
     ) -> Names<'a> {
-        Names { published, path, engine: Some(engine.clone()), system: Some(system), seen: Mutex::default() }
+        Names { published, path, engine: Some(engine.clone()), system: Some(system), seen: Mutex::default(), stored: None }
     }
 
     /// The oids of the objects that names meant so far.
     pub(crate) fn oids(&self) -> Vec<u32> {
         self.seen.lock().iter().copied().collect()
+    }
+
+    /// The object of this name; those that had it when a stored query was made come first.
+    fn find(&self, schema: Option<&str>, name: &str) -> Option<&'a Object> {
+        let catalog = &self.published.catalog;
+        let known = self
+            .stored
+            .into_iter()
+            .flat_map(|(meaning, _)| &meaning.tables)
+            .find(|(_, seen)| seen.name == name && schema.is_none_or(|schema| schema == seen.schema));
+        match known {
+            Some((oid, _)) => catalog.get(*oid),
+            None => catalog.find(schema, name, &self.path),
+        }
+    }
+
+    /// A table in the form, and with the columns, that a stored query knows.
+    fn table(&self, object: &Object) -> Relation {
+        let form = object.form(self.stored.and_then(|(_, versions)| versions.get(&object.oid)).copied());
+        let seen = self.stored.and_then(|(meaning, _)| meaning.tables.get(&object.oid));
+        let place = |wanted: &u32| form.numbers.iter().position(|number| number == wanted);
+        let visible: Option<Vec<usize>> =
+            seen.map(|seen| seen.columns.iter().filter_map(|(number, _)| place(number)).collect());
+        let fields = form.columns.iter().zip(&form.numbers).map(|(column, number)| {
+            let known = seen.and_then(|seen| seen.columns.iter().find(|(known, _)| known == number));
+            let name = match (seen, known) {
+                (_, Some((_, name))) => name.clone(),
+                (Some(_), None) => format!("#{number}"),
+                (None, None) => column.name.clone(),
+            };
+            column.data_type.field(&name, true)
+        });
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        Relation::View { id: form.relation, name: object.name.clone(), schema, visible }
     }
 
     fn object(&self, object: &Object) -> Result<Option<Relation>> {
@@ -65,11 +106,10 @@ impl<'a> Names<'a> {
             }),
             ObjectData::View(_) | ObjectData::StoredSource(_) => {
                 self.complete(object)?;
-                Some(Relation::View { id: object.relation(), name, schema: schema_of(&object.columns) })
+                let schema = schema_of(&object.columns);
+                Some(Relation::View { id: object.relation(), name, schema, visible: None })
             }
-            ObjectData::Table(_) => {
-                object.table_definition().map(|table| Relation::View { id: table.id, name, schema: table.schema })
-            }
+            ObjectData::Table(_) => Some(self.table(object)),
             ObjectData::NamedQuery(_) => None,
             ObjectData::Files(_) => match self.published.files.get(&object.oid) {
                 Some(scan) => Some(Relation::Files { name, scan: scan.clone() }),
@@ -96,12 +136,13 @@ impl Resolver for Names<'_> {
         if schema.is_some_and(|schema| schema != PUBLIC) {
             return Ok(None);
         }
-        let Some(object) = self.published.catalog.find(schema, name, &self.path) else { return Ok(None) };
+        let Some(object) = self.find(schema, name) else { return Ok(None) };
         let Some(stored) = object.named_query() else { return Ok(None) };
         self.seen.lock().insert(object.oid);
         let mut settings = SessionSettings::new("");
         stored.settings.iter().for_each(|(name, value)| settings.put(name, value));
         Ok(Some(NamedQuery {
+            oid: object.oid,
             name: object.name.clone(),
             query: parse_query(&stored.text)?,
             columns: object.columns.clone(),
@@ -110,13 +151,17 @@ impl Resolver for Names<'_> {
         }))
     }
 
-    fn within(&self, path: &[String]) -> Option<Box<dyn Resolver + '_>> {
+    fn within(&self, named: &NamedQuery) -> Option<Box<dyn Resolver + '_>> {
+        let query = self.published.catalog.get(named.oid)?.named_query()?;
+        // A named query has no dataflow of its own.
+        let versions = self.stored.map_or(&query.meaning.versions, |(_, versions)| versions);
         Some(Box::new(Names {
             published: self.published,
-            path: path.to_vec(),
+            path: named.path.clone(),
             engine: self.engine.clone(),
             system: self.system,
             seen: Mutex::default(),
+            stored: Some((&query.meaning, versions)),
         }))
     }
 
@@ -125,7 +170,7 @@ impl Resolver for Names<'_> {
         match schema {
             Some(schema) if SYSTEM_SCHEMAS.contains(&schema) => Ok(system(schema)),
             Some(schema) if schema != PUBLIC => Ok(None),
-            _ => match self.published.catalog.find(schema, name, &self.path) {
+            _ => match self.find(schema, name) {
                 Some(object) => self.object(object),
                 None if schema.is_none() => {
                     let path = std::iter::once("pg_catalog").chain(self.path.iter().map(String::as_str));

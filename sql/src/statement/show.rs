@@ -38,7 +38,9 @@ pub(crate) fn run(session: &mut Session, show: &Show) -> Result<Outcome> {
         Show::Create(kind, name) => {
             let published = session.database.published();
             let object = super::drop::find(session, &published.catalog, *kind, name).map_err(without_drop_hint)?;
-            rows.push(vec![object.name.clone(), definition::create_statement(object, &*session.database.0.connectors)]);
+            let connectors = &*session.database.0.connectors;
+            let text = definition::create_statement(&published.catalog, object, connectors);
+            rows.push(vec![object.name.clone(), text]);
         }
         Show::Objects(kind) => rows.extend(objects(session, *kind)),
     }

@@ -18,7 +18,8 @@ use thalweg_dataflow::error::{Error, SqlState};
 
 use super::constraints;
 use super::queries::CatalogTables;
-use crate::catalog::{Object, ObjectData};
+use crate::catalog::Object;
+use crate::statement::definition::query_text;
 
 /// Functions that make a query one about the catalog wherever they occur, and that are no null,
 /// no privilege and no visibility: those are known by [`is_catalog_function`] too.
@@ -136,13 +137,9 @@ pub(crate) fn all(tables: &CatalogTables) -> Vec<ScalarUDF> {
 }
 
 fn view_definitions(tables: &CatalogTables) -> BTreeMap<i32, String> {
-    let text = |object: &Object| match &object.data {
-        ObjectData::View(view) => Some(format!(" {};", view.body.text)),
-        ObjectData::NamedQuery(query) => Some(format!(" {};", query.text)),
-        _ => None,
-    };
-    let objects = tables.published.catalog.objects();
-    objects.filter_map(|object| Some((i32::try_from(object.oid).ok()?, text(object)?))).collect()
+    let catalog = &tables.published.catalog;
+    let text = |object: &Object| Some(format!(" {};", query_text(catalog, object)?));
+    catalog.objects().filter_map(|object| Some((i32::try_from(object.oid).ok()?, text(object)?))).collect()
 }
 
 fn settings(tables: &CatalogTables) -> BTreeMap<String, String> {

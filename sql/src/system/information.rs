@@ -14,6 +14,7 @@ use thalweg_dataflow::types::PgType::{Int4, Text};
 use super::queries::CatalogTables;
 use super::table::{Table, int4, maybe, text};
 use crate::database::DATABASE;
+use crate::statement::definition::query_text;
 
 /// The schemas with their oids.
 pub(crate) const SCHEMAS: [(&str, i32); 4] =
@@ -80,12 +81,14 @@ fn views(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         ("is_insertable_into", Text),
     ]);
     for object in tables.published.catalog.objects() {
-        let Some(query) = object.named_query() else { continue };
+        let Some(query) = object.named_query().and_then(|_| query_text(&tables.published.catalog, object)) else {
+            continue;
+        };
         table.row([
             text(DATABASE),
             text(&object.schema),
             text(&object.name),
-            text(&query.text),
+            text(&query),
             text("NONE"),
             text("NO"),
             text("NO"),

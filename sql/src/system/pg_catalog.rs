@@ -22,7 +22,7 @@ use super::constraints;
 use super::information::{Relation, SCHEMAS};
 use super::queries::CatalogTables;
 use super::table::{Table, bool, int2, int4, maybe, text, time};
-use crate::catalog::ObjectData;
+use crate::statement::definition::query_text;
 
 /// The role that owns everything.
 const OWNER: i32 = 10;
@@ -429,7 +429,9 @@ fn pg_matviews(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         ("definition", Text),
     ]);
     for object in tables.published.catalog.objects() {
-        if let ObjectData::View(view) = &object.data {
+        if object.view().is_some()
+            && let Some(query) = query_text(&tables.published.catalog, object)
+        {
             let none = maybe(None::<String>);
             table.row([
                 text(&object.schema),
@@ -438,7 +440,7 @@ fn pg_matviews(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
                 none,
                 bool(false),
                 bool(true),
-                text(&view.body.text),
+                text(&query),
             ]);
         }
     }
@@ -448,8 +450,10 @@ fn pg_matviews(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
 fn pg_views(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
     let mut table = Table::new(&[("schemaname", Text), ("viewname", Text), ("viewowner", Text), ("definition", Text)]);
     for object in tables.published.catalog.objects() {
-        if let Some(query) = object.named_query() {
-            table.row([text(&object.schema), text(&object.name), text(&tables.user), text(&query.text)]);
+        if object.named_query().is_some()
+            && let Some(query) = query_text(&tables.published.catalog, object)
+        {
+            table.row([text(&object.schema), text(&object.name), text(&tables.user), text(&query)]);
         }
     }
     table.finish()

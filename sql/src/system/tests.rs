@@ -41,6 +41,7 @@ fn tables() -> CatalogTables {
         data: ObjectData::Source(definition),
     });
     let body = ViewBody {
+        meaning: crate::catalog::Meaning::default(),
         relation: view,
         text: "SELECT count(*) AS n, 'x'::varchar(9) AS s FROM events".into(),
         settings: BTreeMap::new(),

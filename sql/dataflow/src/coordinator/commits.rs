@@ -18,7 +18,8 @@ pub(crate) struct Commit {
     pub(crate) reply: oneshot::Sender<Result<Committed>>,
 }
 
-/// A table that takes the place of another with all its rows, and the catalog that says so.
+/// A table that takes the place of another with all its rows, and the catalog that says so. The other
+/// goes, unless it follows from here on.
 pub(crate) struct Replacement {
     pub(crate) old: RelationId,
     pub(crate) new: TableDefinition,
@@ -91,11 +92,16 @@ impl Coordinator {
     /// Puts a table in the place of another: rows and catalog change in one cut.
     pub(super) fn replace_table(&mut self, replacement: Replacement) -> Result<()> {
         let Replacement { old, new, changes, catalog, reply } = replacement;
+        let follows = new.followers.iter().any(|follower| follower.id == old);
         let answer = match self.moved(old, new, changes) {
             Ok(changes) => {
                 self.catalog.clone_from(&catalog);
                 self.run_epoch(Vec::new(), self.hands.clock(), Logging::New { catalog: Some(catalog), changes })?;
-                self.remove(&[old]);
+                if follows {
+                    self.tables.follow(old);
+                } else {
+                    self.remove(&[old]);
+                }
                 self.publish();
                 Ok(())
             }

@@ -109,9 +109,12 @@ impl Coordinator {
         self.dataflow.sweep();
         let (maker, first, entries) = recovered.load(self.storage.store.as_ref(), &mut self.dataflow)?;
         self.dataflow.settled();
+        let followers: Vec<RelationId> =
+            tables.iter().flat_map(|table| table.followers.iter().map(|follower| follower.id)).collect();
         for table in tables {
             self.attach_table(table)?;
         }
+        followers.into_iter().for_each(|id| self.tables.follow(id));
         self.checkpoints.maker = maker;
         *self.shared.errors.lock() = ErrorLog { first, entries };
         for id in self.sources.keys().copied().collect::<Vec<_>>() {

@@ -14,7 +14,7 @@ use crate::engine::{BuildState, Definition, Engine, EngineOptions, ViewDefinitio
 use crate::error::{Result, SqlState};
 use crate::plan::{Call, Function, Op, Plan, RelationId};
 use crate::storage::{MemoryStore, Storage, StoreCutLog};
-use crate::table::{Committed, OnConflict, TableChange, TableDefinition, UniqueKey};
+use crate::table::{Committed, Follower, OnConflict, TableChange, TableDefinition, UniqueKey};
 use crate::types::PgType;
 
 const TABLE: RelationId = RelationId(1);
@@ -26,7 +26,13 @@ fn schema() -> SchemaRef {
 
 fn table(keyed: bool) -> TableDefinition {
     let key = UniqueKey { name: "t_pkey".into(), columns: vec![0] };
-    TableDefinition { id: TABLE, name: "t".into(), schema: schema(), keys: if keyed { vec![key] } else { Vec::new() } }
+    TableDefinition {
+        id: TABLE,
+        name: "t".into(),
+        schema: schema(),
+        keys: if keyed { vec![key] } else { Vec::new() },
+        followers: Vec::new(),
+    }
 }
 
 type Row = (i64, Option<String>);
@@ -235,6 +241,52 @@ async fn a_table_takes_the_place_of_another_with_all_its_rows_or_not_at_all() {
     running.replayed().await.unwrap();
     let there: usize = running.snapshot().scan(new.id, None).unwrap().map(|batch| batch.unwrap().num_rows()).sum();
     assert_eq!(there, 2);
+}
+
+/// The names of a table's rows, in order.
+fn names(engine: &Engine, id: RelationId) -> Vec<Option<String>> {
+    let batches = engine.snapshot().scan(id, None).unwrap();
+    let mut names: Vec<Option<String>> = batches
+        .flat_map(|batch| {
+            let batch = batch.unwrap();
+            let names = batch.columns().last().unwrap().as_string::<i32>().clone();
+            (0..names.len()).map(|row| names.is_valid(row).then(|| names.value(row).to_string())).collect::<Vec<_>>()
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_was_replaced_follows_through_commits_and_a_crash() {
+    let old = table(true);
+    let followers = vec![Follower { id: TABLE, columns: vec![Some(0), None] }];
+    let new = TableDefinition { id: RelationId(7), followers, ..table(true) };
+    let (state, cuts) = (Arc::new(MemoryStore::new()), Arc::new(MemoryStore::new()));
+    let storage = Storage { store: state.clone(), cuts: Arc::new(StoreCutLog::open(cuts.clone()).unwrap()) };
+    let running = engine(storage, vec![]).await;
+    running.add_table(old.clone()).await.unwrap();
+    change(&running, &old, &[], &[row(1, "a"), row(2, "b")], OnConflict::Fail).await.unwrap();
+    let (from, to, on_conflict) = (Arc::new(old.clone()), Arc::new(new.clone()), OnConflict::Fail);
+    let there = batch(&[row(1, "a"), row(2, "b")]);
+    let out = TableChange { table: from, deletes: there.clone(), inserts: batch(&[]), on_conflict };
+    let come = TableChange { table: to, deletes: batch(&[]), inserts: there, on_conflict };
+    running.replace_table(out, come, b"catalog".to_vec()).await.unwrap();
+    assert_eq!(names(&running, TABLE), [None, None], "a column that went is null");
+    change(&running, &new, &[row(1, "a")], &[row(1, "x"), row(3, "c")], OnConflict::Fail).await.unwrap();
+    change(&running, &new, &[], &[row(3, "d")], OnConflict::Skip(None)).await.unwrap();
+    assert_eq!(names(&running, TABLE), [None, None, None], "what is left out is left out of both");
+    change(&running, &old, &[], &[row(9, "z")], OnConflict::Fail).await.unwrap_err();
+    let (state, cuts) = (Arc::new(state.crash()), Arc::new(cuts.crash()));
+    running.stop().await.unwrap();
+    let storage = Storage { store: state, cuts: Arc::new(StoreCutLog::open(cuts).unwrap()) };
+    let behind = TableDefinition { keys: Vec::new(), ..old.clone() };
+    let running = engine(storage, vec![Definition::Table(behind), Definition::Table(new.clone())]).await;
+    running.replayed().await.unwrap();
+    change(&running, &new, &[row(2, "b")], &[], OnConflict::Fail).await.unwrap();
+    assert_eq!(names(&running, TABLE), [None, None]);
+    assert_eq!(names(&running, new.id), [Some("c".into()), Some("x".into())]);
+    change(&running, &old, &[], &[row(9, "z")], OnConflict::Fail).await.unwrap_err();
 }
 
 fn check(engine: &Engine, model: &BTreeMap<i64, Option<String>>) {

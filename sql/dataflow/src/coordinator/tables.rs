@@ -4,7 +4,7 @@
 //! index of every unique key, both derived and never saved. Promises: a commit that fails leaves
 //! no trace; one that is accepted is seen by the next one of the same epoch.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
@@ -41,6 +41,8 @@ struct Table {
     open: HashMap<Box<[u8]>, i64>,
     /// The same as a delta, in the order of the commits.
     delta: Vec<(RecordBatch, i64)>,
+    /// Whether it follows another: no commit changes it by itself.
+    follows: bool,
 }
 
 /// What must be done to take a step of a commit back.
@@ -51,6 +53,13 @@ enum Undo {
     Taken(usize, Box<[u8]>),
     /// The key was freed by the row with this hash.
     Freed(usize, Box<[u8]>, u64),
+}
+
+/// What an accepted commit does to a table.
+struct Done {
+    table: RelationId,
+    deletes: Rows,
+    inserts: Rows,
 }
 
 /// A commit that was accepted.
@@ -68,7 +77,7 @@ impl Tables {
     pub(super) fn add(&mut self, definition: TableDefinition, arrangement: Arc<Arrangement>) {
         let id = definition.id;
         let keys = definition.keys.iter().map(|_| Arc::new(UniqueIndex::new())).collect();
-        let table = Table { definition, arrangement, keys, open: HashMap::new(), delta: Vec::new() };
+        let table = Table { definition, arrangement, keys, open: HashMap::new(), delta: Vec::new(), follows: false };
         self.tables.insert(id, table);
     }
 
@@ -113,8 +122,10 @@ impl Tables {
         let epochs = self.epochs;
         for change in &changes {
             let applied = match self.tables.get_mut(&change.table) {
-                Some(table) => table.apply(change, epochs, &mut |step| undo.push((change.table, step))),
-                None => Err(super::not_there(change.table)),
+                Some(table) if !table.follows => {
+                    table.apply(change, epochs, &mut |step| undo.push((change.table, step)))
+                }
+                _ => Err(super::not_there(change.table)),
             };
             match applied {
                 Ok(left_out) => skipped.push(left_out),
@@ -124,20 +135,60 @@ impl Tables {
                 }
             }
         }
-        let mut accepted = Accepted { skipped, logged: Vec::with_capacity(changes.len()), rows: 0 };
-        for (change, skipped) in changes.into_iter().zip(&accepted.skipped) {
-            let Some(table) = self.tables.get_mut(&change.table) else { continue };
-            let inserts = without(change.inserts, skipped)?;
-            accepted.rows += change.deletes.len() + inserts.len();
-            table.push(change.deletes.batch, -1);
+        let done = match self.with_followers(changes, &skipped) {
+            Ok(done) => done,
+            Err(error) => {
+                self.take_back(undo);
+                return Err(error);
+            }
+        };
+        let mut accepted = Accepted { skipped, logged: Vec::with_capacity(done.len()), rows: 0 };
+        for Done { table: id, deletes, inserts } in done {
+            let Some(table) = self.tables.get_mut(&id) else { continue };
+            accepted.rows += deletes.len() + inserts.len();
+            table.push(deletes.batch, -1);
             table.push(inserts.batch, 1);
-            accepted.logged.push(LoggedChange {
-                table: change.table,
-                deletes: change.deletes.bytes,
-                inserts: inserts.bytes,
-            });
+            accepted.logged.push(LoggedChange { table: id, deletes: deletes.bytes, inserts: inserts.bytes });
         }
         Ok(accepted)
+    }
+
+    /// What changes in the tables, and in those that follow them.
+    fn with_followers(&self, changes: Vec<Change>, skipped: &[Vec<usize>]) -> Result<Vec<Done>> {
+        let mut done = Vec::with_capacity(changes.len());
+        for (change, skipped) in changes.into_iter().zip(skipped) {
+            let inserts = without(change.inserts, skipped)?;
+            done.push(Done { table: change.table, deletes: change.deletes, inserts });
+        }
+        let own = done.len();
+        let mut ids = BTreeSet::new();
+        for place in 0..own {
+            let Some(table) = self.tables.get(&done[place].table) else { continue };
+            for follower in &table.definition.followers {
+                let Some(other) = self.tables.get(&follower.id) else { continue };
+                let deletes = done[place].deletes.followed(follower, &other.definition)?;
+                let inserts = done[place].inserts.followed(follower, &other.definition)?;
+                done.push(Done { table: follower.id, deletes, inserts });
+                ids.insert(follower.id);
+            }
+        }
+        for id in ids {
+            // What a follower loses and gets again is no change.
+            let of_it = || done.iter().filter(|done| done.table == id);
+            let deletes = of_it().flat_map(|done| rows_of(&done.deletes));
+            if deletes.eq(of_it().flat_map(|done| rows_of(&done.inserts))) {
+                done.retain(|done| done.table != id);
+            }
+        }
+        Ok(done)
+    }
+
+    /// Makes a table one that follows another.
+    pub(super) fn follow(&mut self, id: RelationId) {
+        if let Some(table) = self.tables.get_mut(&id) {
+            (table.definition.keys, table.keys, table.definition.followers) = (Vec::new(), Vec::new(), Vec::new());
+            table.follows = true;
+        }
     }
 
     fn take_back(&mut self, undo: Vec<(RelationId, Undo)>) {
@@ -314,6 +365,10 @@ fn indexes(definition: &TableDefinition, arrangement: &Arrangement) -> Result<Ve
         }
     }
     Ok(keys)
+}
+
+fn rows_of(rows: &Rows) -> impl Iterator<Item = &[u8]> {
+    (0..rows.len()).map(|row| rows.bytes.row(row))
 }
 
 pub(super) fn changed_meanwhile() -> Error {

@@ -168,8 +168,13 @@ impl World {
             // The second one has a key: nulls in it meet nothing.
             let keys = vec![UniqueKey { name: "t_key".into(), columns: vec![0, 1] }];
             let keys = if id == TABLES[1] { keys } else { Vec::new() };
-            let definition =
-                TableDefinition { id: RelationId(id), name: format!("t{id}"), schema: schema(&columns()), keys };
+            let definition = TableDefinition {
+                id: RelationId(id),
+                name: format!("t{id}"),
+                schema: schema(&columns()),
+                keys,
+                followers: Vec::new(),
+            };
             Table { definition: Arc::new(definition), rows: Bag::new() }
         };
         World {

@@ -73,6 +73,7 @@ pub(crate) fn is_aggregate(name: &str) -> bool {
                 | "bit_and"
                 | "bit_or"
                 | "bit_xor"
+                | "regr_count"
                 | "regr_slope"
                 | "regr_intercept"
                 | "regr_r2"
@@ -192,6 +193,10 @@ pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Aggregate> {
         }
         "bool_and" | "every" => (pick(&[&[Bool]])?, df::bool_and_or::bool_and_udaf()),
         "bool_or" => (pick(&[&[Bool]])?, df::bool_and_or::bool_or_udaf()),
+        "regr_count" => {
+            let args = float_only(name, args, &types, 2)?;
+            return Ok(Aggregate { function: df::count::count_udaf(), args, result: Int8 });
+        }
         "string_agg" => (pick(&[&[Text, Text]])?, df::string_agg::string_agg_udaf()),
         "bit_and" | "bit_or" | "bit_xor" => {
             let params = pick(&[&[Int2], &[Int4], &[Int8]])?;

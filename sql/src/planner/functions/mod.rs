@@ -12,6 +12,7 @@ pub(crate) mod arrays;
 mod elements;
 pub(crate) mod extreme_key;
 mod math;
+pub(crate) mod ordered_set;
 mod series;
 pub(crate) mod sets;
 mod slices;
@@ -129,7 +130,7 @@ pub(crate) fn no_function(name: &str, args: &[Typed]) -> Error {
         .hint("No function matches the given name and argument types. You might need to add explicit type casts.")
 }
 
-fn ambiguous(name: &str, args: &[Typed]) -> Error {
+pub(crate) fn ambiguous(name: &str, args: &[Typed]) -> Error {
     Error::new(SqlState::AmbiguousFunction, format!("function {name}({}) is not unique", type_names(args)))
         .hint("Could not choose a best candidate function. You might need to add explicit type casts.")
 }

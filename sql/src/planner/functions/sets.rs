@@ -98,33 +98,26 @@ impl SetCall {
     }
 }
 
-/// The calls in expressions, each once. One inside another, or where it may not be reached, is an
-/// error.
+/// The calls in expressions whose arguments hold none, each once.
 pub(crate) fn set_calls<'e>(exprs: impl Iterator<Item = &'e Expr>) -> Result<Vec<Expr>> {
     let mut calls: Vec<Expr> = Vec::new();
-    let mut refused = None;
     for expr in exprs {
         expr.apply(|inner| {
-            let inside = |what: &str| Some(Error::unsupported(format!("a set-returning function in {what}")));
-            match inner {
-                Expr::Case(_) if holds_set(inner)? => refused = inside("CASE or COALESCE"),
-                Expr::ScalarFunction(call) if SetCall::of(inner).is_some() => {
-                    for argument in &call.args {
-                        if holds_set(argument)? {
-                            refused = inside("an argument of another one");
-                        }
-                    }
-                    if !calls.contains(inner) {
-                        calls.push(inner.clone());
-                    }
-                    return Ok(TreeNodeRecursion::Jump);
+            if let Expr::ScalarFunction(call) = inner
+                && SetCall::of(inner).is_some()
+            {
+                let mut nested = false;
+                for argument in &call.args {
+                    nested |= holds_set(argument)?;
                 }
-                _ => {}
+                if !nested && !calls.contains(inner) {
+                    calls.push(inner.clone());
+                }
             }
             Ok(TreeNodeRecursion::Continue)
         })?;
     }
-    refused.map_or(Ok(calls), Err)
+    Ok(calls)
 }
 
 /// Whether an expression holds a call of a set-returning function.

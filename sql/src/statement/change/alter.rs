@@ -10,12 +10,13 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::concat_batches;
 use arrow::datatypes::Schema;
 use thalweg_dataflow::error::{Error, Result, SqlState};
+use thalweg_dataflow::plan::RelationId;
 use thalweg_dataflow::table::{OnConflict, TableChange};
 use thalweg_dataflow::types::PgType;
 
 use super::evaluate::Evaluation;
 use super::{MAX_TRIES, Target, check, concurrent_update};
-use crate::catalog::{Constraint, Object, ObjectData, Rule};
+use crate::catalog::{Catalog, Constraint, Earlier, Object, ObjectData, Rule};
 use crate::database::Published;
 use crate::parser::table::CreateTable;
 use crate::planner::Planner;
@@ -39,13 +40,34 @@ pub(crate) async fn add_column(session: &mut Session, old: &Object, one: &Create
     defaults.extend(one.defaults.iter().cloned());
     check_expressions(session, &object, &defaults, &all)?;
     let new = all[count..].to_vec();
-    let relation = Some(next.catalog.allocate());
-    object.data = ObjectData::Table(crate::catalog::Table { relation, defaults, constraints: all, indexes });
-    replace(session, old, object, next, &Form::Added(new)).await
+    let mut table = table.clone();
+    (table.relation, table.indexes) = (Some(next.catalog.allocate()), indexes);
+    (table.defaults, table.constraints) = (defaults, all);
+    let next_number = next_number(old);
+    (table.numbers, table.next_number) = (old.numbers(), next_number + 1);
+    table.numbers.push(next_number);
+    next.catalog.keep_form(old);
+    table.earlier = earlier(&next.catalog, old);
+    object.data = ObjectData::Table(table);
+    replace(session, old, object, next, &Form::Added(new), &[]).await
 }
 
-/// Drops a column and the constraints that need it; the catalog's turn is held.
-pub(crate) async fn drop_column(session: &mut Session, old: &Object, place: usize) -> Result<()> {
+/// The number of the next column.
+fn next_number(old: &Object) -> u32 {
+    let known = old.numbers().into_iter().max().map_or(0, |number| number + 1);
+    old.table().map_or(known, |table| table.next_number.max(known))
+}
+
+/// The forms that dataflows go on reading, the one that ends too.
+fn earlier(catalog: &Catalog, old: &Object) -> Vec<Earlier> {
+    let read = catalog.forms_read(old.oid);
+    let last = Earlier { relation: old.relation().0, columns: old.columns.clone(), numbers: old.numbers() };
+    let before = old.table().into_iter().flat_map(|table| table.earlier.iter().cloned());
+    before.chain([last]).filter(|form| read.contains(&form.relation)).collect()
+}
+
+/// Drops a column, the constraints that need it and these views; the catalog's turn is held.
+pub(crate) async fn drop_column(session: &mut Session, old: &Object, place: usize, views: &[u32]) -> Result<()> {
     let current = session.database.published();
     let mut next = (*current).clone();
     let mut object = old.clone();
@@ -75,8 +97,14 @@ pub(crate) async fn drop_column(session: &mut Session, old: &Object, place: usiz
     let places = table.indexes.iter_mut().flat_map(|index| &mut index.columns);
     places.filter(|(known, _)| *known > place).for_each(|(known, _)| *known -= 1);
     table.relation = Some(next.catalog.allocate());
+    (table.numbers, table.next_number) = (old.numbers(), next_number(old));
+    table.numbers.remove(place);
+    let gone = views.iter().filter_map(|oid| next.catalog.remove(*oid));
+    let gone: Vec<RelationId> = gone.flat_map(|view| view.relations()).collect();
+    next.catalog.keep_form(old);
+    table.earlier = earlier(&next.catalog, old);
     object.data = ObjectData::Table(table);
-    replace(session, old, object, next, &Form::Dropped(place)).await
+    replace(session, old, object, next, &Form::Dropped(place), &gone).await
 }
 
 /// What becomes of a row.
@@ -87,13 +115,25 @@ enum Form {
     Dropped(usize),
 }
 
-async fn replace(session: &mut Session, old: &Object, new: Object, mut next: Published, form: &Form) -> Result<()> {
+/// Puts the new table in the old one's place; `gone`: what else the engine forgets.
+async fn replace(
+    session: &mut Session,
+    old: &Object,
+    new: Object,
+    mut next: Published,
+    form: &Form,
+    gone: &[RelationId],
+) -> Result<()> {
     let definition = |object: &Object| {
         object.table_definition().map(Arc::new).ok_or_else(|| Error::internal("a table without a definition"))
     };
     let (from, to) = (definition(old)?, definition(&new)?);
     let target = Target::of(new.clone(), to.clone());
+    let mut gone = gone.to_vec();
+    let kept = new.relations();
+    gone.extend(old.relations().into_iter().filter(|form| *form != from.id && !kept.contains(form)));
     next.catalog.put(new);
+    gone.extend(next.catalog.release_forms());
     let database = session.database.clone();
     for _ in 0..MAX_TRIES {
         let view = session.peek_view();
@@ -110,7 +150,7 @@ async fn replace(session: &mut Session, old: &Object, new: Object, mut next: Pub
         match database.0.engine.replace_table(out, come, next.catalog.encode()?).await {
             Ok(()) => {
                 database.install(next);
-                return Ok(());
+                return if gone.is_empty() { Ok(()) } else { database.0.engine.remove(gone).await };
             }
             // Rows came or went meanwhile.
             Err(error) if error.state() == SqlState::SerializationFailure => {}
