@@ -116,7 +116,7 @@ async fn run(session: &mut Session, sql: &str) -> Result<String> {
         last = match session.execute(&prepared, Vec::new()).await? {
             Outcome::Done(tag) => tag,
             Outcome::Empty => String::new(),
-            Outcome::Copy(_) => "COPY".into(),
+            Outcome::Copy(_) | Outcome::CopyOut(_) => "COPY".into(),
             Outcome::Rows { rows, tag, .. } => {
                 let mut lines = Vec::new();
                 let batches: Vec<_> = rows.try_collect().await?;
