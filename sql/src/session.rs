@@ -5,6 +5,7 @@
 //! too; notices arrive while a statement runs. Does not know the wire: the server frames what
 //! comes out of here. Not `Clone`: one session belongs to one connection.
 
+pub(crate) mod asked;
 mod block;
 mod ddl;
 mod outcome;
@@ -139,6 +140,8 @@ pub struct Session {
     /// The prepared statements.
     pub statements: Statements,
     pub(crate) cursors: Cursors,
+    /// What `set_config` asked for.
+    pub(crate) asked: asked::Asked,
 }
 
 impl Session {
@@ -157,6 +160,7 @@ impl Session {
             told: BTreeMap::new(),
             statements: Statements::default(),
             cursors: Cursors::default(),
+            asked: asked::Asked::default(),
         };
         if startup.database != DATABASE && !startup.database.is_empty() {
             let text = format!("database \"{}\" does not exist, connected to \"{DATABASE}\"", startup.database);
@@ -193,6 +197,7 @@ impl Session {
     /// The settings to send as ParameterStatus: those that changed since the last call; at the
     /// first call all.
     pub fn parameter_changes(&mut self) -> Vec<(&'static str, String)> {
+        self.take_asked();
         let mut changes = self.settings.reported();
         changes.retain(|(name, value)| self.told.get(name) != Some(value));
         self.told.extend(changes.iter().cloned());
@@ -234,6 +239,7 @@ impl Session {
 
     /// Runs a statement. Errors of its rows arrive in their stream.
     pub async fn execute(&mut self, prepared: &Prepared, parameters: Vec<ScalarValue>) -> Result<Outcome> {
+        self.take_asked();
         let kind = prepared.statement.kind();
         self.admit(kind).map_err(|error| self.fail(error))?;
         if let Kind::Execute(execute) = kind {

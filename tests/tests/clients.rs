@@ -1,14 +1,18 @@
-//! Drivers against a server: psycopg 3, pgjdbc and lib/pq connect and run every SELECT of issue 2
-//! and of the README, in text and in binary form (each client compares the forms itself).
+//! Real clients against a server, each a program in `tests/clients` that says "ok".
 //!
-//! Promises: a client that is missing is fetched as tests/run does it, into `~/.cache/thalweg`; one
-//! that cannot be had fails its test.
+//! psycopg 3, pgjdbc and lib/pq run every SELECT of issue 2 and of the README, in text and in binary
+//! form (each client compares the forms itself). The others browse the catalog, change rows, cancel:
+//! docs/clients.md has the list. Promises: a client that is missing is fetched as tests/run does it,
+//! into `~/.cache/thalweg` (Debian's packages: by tests/run alone); one that cannot be had fails its
+//! test.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use thalweg_tests::client::await_value;
+use thalweg_tests::postgres::{Postgres, psql};
 use thalweg_tests::server::{Options, Server, binary};
 
 /// The version of pgjdbc that tests/run fetches.
@@ -47,6 +51,147 @@ async fn libpq_go() {
     let mut client = Command::new("go");
     client.current_dir(clients().join("libpq-go")).args(["run", "."]);
     agrees(client.arg(server.port().to_string()).arg(queries), count);
+}
+
+#[test]
+fn psql_prints_of_the_catalog_what_it_prints_over_postgresql() {
+    let (server, postgres) = (browsed(), Postgres::start());
+    let loaded = postgres.psql(&file("catalog.sql"));
+    assert!(loaded.stderr.is_empty(), "PostgreSQL: {}", String::from_utf8_lossy(&loaded.stderr));
+    let printed = |output: std::process::Output| {
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    };
+    let mut different = Vec::new();
+    for command in file("psql/same.psql").lines() {
+        let theirs = printed(postgres.psql(&format!("{command}\n")));
+        let ours = printed(psql("127.0.0.1", server.port(), "thalweg", &format!("{command}\n")));
+        if ours != theirs {
+            different.push(format!("{command}\n--- PostgreSQL\n{theirs}\n--- Thalweg\n{ours}"));
+        }
+    }
+    assert!(different.is_empty(), "{} differ:\n{}", different.len(), different.join("\n\n"));
+}
+
+#[test]
+fn psql_commands_are_all_answered() {
+    let server = browsed();
+    for command in file("psql/commands.psql").lines() {
+        let output = psql("127.0.0.1", server.port(), "thalweg", &format!("{command}\n"));
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(!errors.contains("ERROR") && !errors.contains("FATAL"), "{command}: {errors}");
+    }
+}
+
+#[test]
+fn psql_completes_names() {
+    says_ok(Command::new("python3").arg(clients().join("psql/complete.py")).arg(browsed().port().to_string()));
+}
+
+#[test]
+fn pgjdbc_metadata() {
+    let server = browsed();
+    let mut client = Command::new("java");
+    client.arg("-cp").arg(pgjdbc_jar()).arg(clients().join("jdbc/Metadata.java"));
+    says_ok(client.arg(server.port().to_string()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grafana() {
+    let (server, _, _) = served().await;
+    let mut client = Command::new("go");
+    client.current_dir(clients().join("grafana")).args(["run", "."]);
+    let statements = file("grafana/statements.sql").lines().filter(|line| !line.starts_with("--")).count();
+    agrees(client.arg(server.port().to_string()).arg("statements.sql"), statements);
+}
+
+/// The statements of tools that cannot be started here.
+#[test]
+fn statements_of_metabase_and_tableau() {
+    let server = browsed();
+    for name in ["metabase", "tableau"] {
+        let text = format!("\\set ON_ERROR_STOP 1\n{}\\echo all answered\n", file(&format!("statements/{name}.sql")));
+        let output = psql("127.0.0.1", server.port(), "thalweg", &text);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(String::from_utf8_lossy(&output.stdout).contains("all answered"), "{name}: {errors}");
+    }
+}
+
+#[test]
+fn psycopg2() {
+    python_client("psycopg2");
+}
+
+#[test]
+fn asyncpg() {
+    python_client("asyncpg");
+}
+
+#[test]
+fn sqlalchemy() {
+    python_client("sqlalchemy");
+}
+
+#[test]
+fn adbc() {
+    python_client("adbc");
+}
+
+#[test]
+fn odbc() {
+    python_client("odbc");
+}
+
+#[test]
+fn node_postgres() {
+    let server = browsed();
+    let mut client = Command::new("node");
+    client.env("NODE_PATH", node_modules()).arg(clients().join("node/client.js"));
+    says_ok(client.arg(server.port().to_string()));
+}
+
+#[test]
+fn pgbench() {
+    says_ok(Command::new(clients().join("pgbench/run.sh")).arg(browsed().port().to_string()));
+}
+
+#[test]
+fn postgres_fdw() {
+    let (server, postgres) = (browsed(), Postgres::start());
+    let mut client = Command::new(clients().join("postgres_fdw/run.sh"));
+    says_ok(client.arg(server.port().to_string()).arg(postgres.socket()));
+}
+
+#[test]
+fn pg_dump() {
+    let (server, postgres) = (browsed(), Postgres::start());
+    let mut client = Command::new(clients().join("pg_dump/run.sh"));
+    says_ok(client.arg(server.port().to_string()).arg(postgres.socket()).arg(python()));
+}
+
+/// A server with the objects of catalog.sql.
+fn browsed() -> Server {
+    let server = Server::start(Options::default());
+    let loaded = psql("127.0.0.1", server.port(), "thalweg", &file("catalog.sql"));
+    let errors = String::from_utf8_lossy(&loaded.stderr);
+    assert!(!errors.contains("ERROR"), "{errors}");
+    server
+}
+
+/// `tests/clients/NAME/client.py` is content.
+fn python_client(name: &str) {
+    let server = browsed();
+    says_ok(Command::new(python()).arg(clients().join(name).join("client.py")).arg(server.port().to_string()));
+}
+
+/// The client ends well and says so.
+fn says_ok(client: &mut Command) {
+    let output = ran(client);
+    assert_eq!(output.lines().last(), Some("ok"), "{output}");
+}
+
+/// The text of a file of `tests/clients`.
+fn file(name: &str) -> String {
+    std::fs::read_to_string(clients().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 /// A server with the views of the issue over generated events, an external table, and the file of
@@ -108,12 +253,14 @@ fn cache() -> PathBuf {
     std::env::var_os("THALWEG_CACHE").map_or_else(home, PathBuf::from)
 }
 
-/// A Python that has psycopg.
+/// A Python that has the packages of requirements.txt.
 fn python() -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock();
     if let Some(python) = std::env::var_os("THALWEG_TEST_PYTHON") {
         return python.into();
     }
-    let (list, venv) = (clients().join("psycopg/requirements.txt"), cache().join("venv"));
+    let (list, venv) = (clients().join("requirements.txt"), cache().join("venv"));
     let (python, made_from) = (venv.join("bin/python"), venv.join("requirements.txt"));
     let wanted = std::fs::read(&list).expect("requirements.txt");
     if std::fs::read(&made_from).ok() != Some(wanted) {
@@ -128,6 +275,8 @@ fn python() -> PathBuf {
 
 /// The jar of pgjdbc.
 fn pgjdbc_jar() -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock();
     if let Some(jar) = std::env::var_os("THALWEG_TEST_PGJDBC") {
         return jar.into();
     }
@@ -140,4 +289,19 @@ fn pgjdbc_jar() -> PathBuf {
             .arg(format!("-DoutputDirectory={}", folder.display())));
     }
     jar
+}
+
+/// The folder of node-postgres.
+fn node_modules() -> PathBuf {
+    let folder = cache().join("node");
+    let wanted = file("node/package-lock.json");
+    if std::fs::read_to_string(folder.join("installed.json")).ok().as_ref() != Some(&wanted) {
+        std::fs::create_dir_all(&folder).expect("the cache is writable");
+        for name in ["package.json", "package-lock.json"] {
+            std::fs::copy(clients().join("node").join(name), folder.join(name)).expect("the cache is writable");
+        }
+        ran(Command::new("npm").current_dir(&folder).args(["ci", "--no-audit", "--no-fund", "--silent"]));
+        std::fs::write(folder.join("installed.json"), wanted).expect("the cache is writable");
+    }
+    folder.join("node_modules")
 }

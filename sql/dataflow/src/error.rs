@@ -113,6 +113,10 @@ sql_states! {
     InvalidCursorName = "34000",
     /// A schema of that name does not exist.
     InvalidSchemaName = "3F000",
+    /// More than one character to escape with.
+    InvalidEscapeSequence = "22025",
+    /// What should be a name is none.
+    InvalidName = "42602",
     /// A serialization failure; try again.
     SerializationFailure = "40001",
     /// The text is not a statement.

@@ -47,6 +47,9 @@ pub(crate) struct Catalog {
     /// Those that an open transaction dropped: out of sight, and still there.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     dropped: BTreeMap<u32, Object>,
+    /// COMMENT ON, by oid and column; 0 is the object itself.
+    #[serde(default)]
+    comments: BTreeMap<u32, BTreeMap<u32, String>>,
 }
 
 impl Default for Catalog {
@@ -58,6 +61,7 @@ impl Default for Catalog {
             objects: BTreeMap::new(),
             unsettled: BTreeSet::new(),
             dropped: BTreeMap::new(),
+            comments: BTreeMap::new(),
         }
     }
 }
@@ -109,6 +113,12 @@ impl Catalog {
     /// Adds or replaces an object.
     pub(crate) fn put(&mut self, object: Object) {
         self.version += 1;
+        if let (Some(before), Some(comments)) = (self.objects.get(&object.oid), self.comments.get_mut(&object.oid)) {
+            *comments = std::mem::take(comments)
+                .into_iter()
+                .filter_map(|(place, text)| Some((moved(before, &object, place)?, text)))
+                .collect();
+        }
         self.objects.insert(object.oid, object);
     }
 
@@ -126,8 +136,10 @@ impl Catalog {
 
     /// Puts an object out of sight until its transaction ends.
     pub(crate) fn hide(&mut self, oid: u32) {
+        let comments = self.comments.remove(&oid);
         if let Some(object) = self.remove(oid) {
             self.dropped.insert(oid, object);
+            self.comments.extend(comments.map(|comments| (oid, comments)));
         }
     }
 
@@ -144,12 +156,34 @@ impl Catalog {
     /// Forgets an object for good, in sight or hidden.
     pub(crate) fn forget(&mut self, oid: u32) -> Option<Object> {
         self.unsettled.remove(&oid);
+        self.comments.remove(&oid);
         self.remove(oid).or_else(|| self.dropped.remove(&oid))
+    }
+
+    /// COMMENT ON an object or, by its number from 1, on a column; `None` takes the comment away.
+    pub(crate) fn comment(&mut self, oid: u32, column: u32, text: Option<String>) {
+        self.version += 1;
+        let comments = self.comments.entry(oid).or_default();
+        match text {
+            Some(text) => comments.insert(column, text),
+            None => comments.remove(&column),
+        };
+        if comments.is_empty() {
+            self.comments.remove(&oid);
+        }
+    }
+
+    /// All comments: oid, column (0: the object itself), text.
+    pub(crate) fn comments(&self) -> impl Iterator<Item = (u32, u32, &str)> {
+        self.comments
+            .iter()
+            .flat_map(|(oid, comments)| comments.iter().map(move |(column, text)| (*oid, *column, text.as_str())))
     }
 
     /// Removes an object.
     pub(crate) fn remove(&mut self, oid: u32) -> Option<Object> {
         self.version += 1;
+        self.comments.remove(&oid);
         self.objects.remove(&oid)
     }
 
@@ -204,5 +238,18 @@ impl Catalog {
             at += 1;
         }
         all.split_off(oids.len())
+    }
+}
+
+/// The number of a column after a change of its object; `None` if it is gone. 0 is the object.
+fn moved(before: &Object, after: &Object, place: u32) -> Option<u32> {
+    let Some(index) = place.checked_sub(1) else { return Some(0) };
+    let name = &before.columns.get(index as usize)?.name;
+    let found = after.columns.iter().position(|column| column.name == *name);
+    match found {
+        Some(found) => u32::try_from(found + 1).ok(),
+        // Renamed.
+        None if before.columns.len() == after.columns.len() => Some(place),
+        None => None,
     }
 }

@@ -12,6 +12,7 @@ use thalweg_dataflow::source::{Column, FormatDefinition, Meta};
 use thalweg_dataflow::types::PgType;
 
 use super::change::{Copy, Delete, Insert, Update};
+use super::comment::Comment;
 use super::index::{CreateIndex, DropIndex};
 use super::table::{AlterTable, CreateTable, Truncate};
 
@@ -77,6 +78,8 @@ pub(crate) enum Kind {
     CreateIndex(CreateIndex),
     /// DROP INDEX.
     DropIndex(DropIndex),
+    /// COMMENT ON.
+    Comment(Comment),
     /// ALTER TABLE.
     AlterTable(AlterTable),
     /// INSERT.
@@ -153,6 +156,7 @@ impl Kind {
                 | Kind::CreateIndex(_)
                 | Kind::DropIndex(_)
                 | Kind::AlterTable(_)
+                | Kind::Comment(_)
                 | Kind::Drop(_)
         )
     }

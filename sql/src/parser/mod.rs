@@ -8,6 +8,7 @@
 mod ahead;
 mod ast;
 pub(crate) mod change;
+pub(crate) mod comment;
 mod cursor;
 mod ddl;
 mod empty_select;
@@ -39,7 +40,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use thalweg_dataflow::error::{Error, Result};
 
 use cursor::Cursor;
-pub(crate) use reserved::is_reserved;
+pub(crate) use reserved::{is_reserved, reserved_words};
 use source_text::{Piece, SourceText, too_deep};
 
 /// The deepest nesting (parentheses, subqueries, CASE) that is followed.

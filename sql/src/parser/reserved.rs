@@ -144,6 +144,11 @@ pub(crate) fn is_reserved(word: &str) -> bool {
     RESERVED.binary_search(&word).is_ok()
 }
 
+/// PostgreSQL's reserved words.
+pub(crate) fn reserved_words() -> &'static [&'static str] {
+    RESERVED
+}
+
 fn in_list(list: &[&str], word: &str) -> bool {
     list.binary_search(&word).is_ok()
 }

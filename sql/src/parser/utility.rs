@@ -10,7 +10,7 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use super::ast::{Explain, Kind, ObjectKind, Set, Show};
 use super::cursor::Cursor;
-use super::{change, ddl, prepared, sql_cursor, table, transaction};
+use super::{change, comment, ddl, prepared, sql_cursor, table, transaction};
 
 /// First words of PostgreSQL's other statements, with what to do instead.
 const REFUSED: &[(&str, &str)] = &[
@@ -18,7 +18,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("CALL", ""),
     ("CHECKPOINT", "Checkpoints are made all the time, see --checkpoint-interval."),
     ("CLUSTER", ""),
-    ("COMMENT", ""),
     ("DO", ""),
     ("GRANT", ""),
     ("IMPORT", ""),
@@ -37,7 +36,8 @@ const REFUSED: &[(&str, &str)] = &[
 ];
 
 /// First words of ours that [`transaction`] does not read.
-const WORDS: [&str; 20] = [
+const WORDS: [&str; 21] = [
+    "COMMENT",
     "CREATE",
     "DROP",
     "SHOW",
@@ -76,6 +76,7 @@ pub(crate) fn statement(cursor: &mut Cursor<'_>, request: &Arc<str>) -> Result<K
     }
     cursor.next();
     match word.as_str() {
+        "COMMENT" => comment::comment(cursor),
         "CREATE" => ddl::create(cursor),
         "ALTER" => table::alter(cursor),
         "TRUNCATE" => table::truncate(cursor),

@@ -65,6 +65,7 @@ impl Binder<'_> {
             return self.array_call(name, args, PgType::Array(&PgType::Text), arrays::OF_TEXT).map(Some);
         }
         let Some((params, gives, kernel)) = signature(name, args.len()) else { return Ok(None) };
+        let args = &args.iter().map(|arg| Ok(self.vector(arg.clone())?.0)).collect::<Result<Vec<_>>>()?[..];
         let Some(element) = element_of(params, args)? else {
             return Err(match args.iter().any(|arg| arg.ty.is_some()) {
                 true => functions::no_function(name, args),
@@ -125,6 +126,7 @@ impl Binder<'_> {
 
     /// `value op ANY (array)`, `value op ALL (array)`.
     pub(super) fn quantified_array(&self, op: &BinaryOperator, value: Typed, array: Typed, any: bool) -> Result<Typed> {
+        let (array, _) = self.vector(array)?;
         let word = if any { "any" } else { "all" };
         let symbol = match op {
             BinaryOperator::Eq => "=",
@@ -178,10 +180,18 @@ impl Binder<'_> {
 
     /// `array[n]`, `array[from:to]`.
     pub(super) fn subscripted(&self, env: &Env<'_>, root: &ast::Expr, chain: &[AccessExpr]) -> Result<Typed> {
+        if let Some((whole, rest)) = named_root(root, chain) {
+            return self.subscripted(env, &whole, rest);
+        }
+        if let [AccessExpr::Dot(ast::Expr::Identifier(field))] = chain
+            && let Some(field) = self.pair_field(env, root, field)?
+        {
+            return Ok(field);
+        }
         let [AccessExpr::Subscript(subscript)] = chain else {
             return Err(Error::unsupported("a subscript of several dimensions, or a field of a value"));
         };
-        let array = self.expr(env, root)?;
+        let (array, from_zero) = self.vector(self.expr(env, root)?)?;
         let Some(element) = array.ty.as_ref().and_then(PgType::element) else {
             let message =
                 format!("cannot subscript type {} because it does not support subscripting", array.type_name());
@@ -193,8 +203,12 @@ impl Binder<'_> {
         };
         match subscript {
             Subscript::Index { index } => {
-                let args = vec![array, integer(index)?];
-                self.array_call("subscript", args, element.clone(), arrays::SUBSCRIPT)
+                let mut place = integer(index)?;
+                if from_zero {
+                    let one = Typed::constant(ScalarValue::Int32(Some(1)), PgType::Int4);
+                    place = self.operate(&BinaryOperator::Plus, place, one)?;
+                }
+                self.element(array, place)
             }
             Subscript::Slice { lower_bound, upper_bound, stride: None } => {
                 let bound = |bound: &Option<ast::Expr>, otherwise: i32| match bound {
@@ -217,6 +231,12 @@ impl Binder<'_> {
         let pair = self.array_call("array", pair, ty.clone(), arrays::CONSTRUCT)?.expr;
         let otherwise = Some(Box::new(literal(null(&ty), &ty)));
         Ok(Expr::Case(Case { expr: None, when_then_expr: vec![(present.into(), pair.into())], else_expr: otherwise }))
+    }
+
+    /// `array[place]`.
+    pub(super) fn element(&self, array: Typed, place: Typed) -> Result<Typed> {
+        let element = array.ty.as_ref().and_then(PgType::element).cloned().unwrap_or(PgType::Text);
+        self.array_call("subscript", vec![array, place], element, arrays::SUBSCRIPT)
     }
 
     fn array_call(&self, name: &str, args: Vec<Typed>, result: PgType, kernel: Kernel) -> Result<Typed> {
@@ -246,4 +266,21 @@ fn element_of(params: &[Param], args: &[Typed]) -> Result<Option<PgType>> {
         return Ok(None);
     }
     common(types.iter().map(|ty| (Some(ty), None)), "array and element").map(|ty| Some(ty.base())).or(Ok(None))
+}
+
+/// `table.column[...]`, which the parser takes for a field of `table`: the column, and what is left.
+fn named_root<'e>(root: &ast::Expr, chain: &'e [AccessExpr]) -> Option<(ast::Expr, &'e [AccessExpr])> {
+    let mut parts = match root {
+        ast::Expr::Identifier(part) => vec![part.clone()],
+        ast::Expr::CompoundIdentifier(parts) => parts.clone(),
+        _ => return None,
+    };
+    let fields = chain.iter().map_while(|access| match access {
+        AccessExpr::Dot(ast::Expr::Identifier(field)) => Some(field.clone()),
+        _ => None,
+    });
+    let before = parts.len();
+    parts.extend(fields);
+    let rest = &chain[parts.len() - before..];
+    (parts.len() > before && !rest.is_empty()).then_some((ast::Expr::CompoundIdentifier(parts), rest))
 }

@@ -113,6 +113,7 @@ impl Binder<'_> {
         let name = match parts.as_slice() {
             [name] => name.as_str(),
             [schema, name] if schema == "pg_catalog" => name.as_str(),
+            [schema, name] if schema == "information_schema" && name == "_pg_expandarray" => name.as_str(),
             [schema, name] => {
                 return Err(Error::new(
                     SqlState::UndefinedFunction,
@@ -229,10 +230,18 @@ impl Binder<'_> {
                 let pi = ScalarValue::Float64(Some(std::f64::consts::PI));
                 return Ok(Typed::new(super::typed::literal(pi, &PgType::Float8), PgType::Float8));
             }
+            // TimescaleDB's: buckets count from a Monday.
+            ("time_bucket", 2) => {
+                let origin = Typed::unknown(Some("2000-01-03 00:00:00+00".into()));
+                return self.call_by_name("date_bin", args.into_iter().chain([origin]).collect());
+            }
             ("pg_typeof", 1) => return Ok(text(&args[0].type_name())),
             _ => {}
         }
         if let Some(result) = self.array_function(name, &args)? {
+            return Ok(result);
+        }
+        if let Some(result) = self.system_call(name, &args)? {
             return Ok(result);
         }
         let overload = functions::resolve(name, &args)?;
@@ -290,7 +299,12 @@ impl Binder<'_> {
         }
         let call = Expr::AggregateFunction(AggregateFunction::new_udf(func, args, distinct, filter, order_by, None));
         let call = self.in_its_query(env, call, &ty)?.expr;
-        Ok(Typed::new(if keyed { extreme_key::value(call, &ty) } else { call }, ty))
+        let value = match name {
+            _ if keyed => extreme_key::value(call, &ty),
+            "string_agg" => functions::as_text(call),
+            _ => call,
+        };
+        Ok(Typed::new(value, ty))
     }
 
     /// What the arguments of an aggregate see.
@@ -401,12 +415,16 @@ impl Binder<'_> {
             D::Custom(name, modifiers) => {
                 let own = name_parts(name)?.pop().unwrap_or_default();
                 match own.as_str() {
-                    "name" | "bpchar" => Some(PgType::Text),
-                    "regclass" | "regtype" | "regproc" => Some(PgType::Oid),
+                    "name" | "bpchar" | "char" | "regprocedure" | "regoper" | "regoperator" | "regconfig"
+                    | "regdictionary" | "regcollation" | "sql_identifier" | "character_data" | "yes_or_no"
+                    | "pg_node_tree" => Some(PgType::Text),
+                    "cardinal_number" => Some(PgType::Int4),
+                    "xid" => Some(PgType::Oid),
                     _ if modifiers.is_empty() => PgType::parse(&own),
                     _ => PgType::parse(&format!("{own}({})", modifiers.join(","))),
                 }
             }
+            D::Array(ast::ArrayElemTypeDef::SquareBracket(element, _)) => Some(self.data_type(element)?.array()),
             other => PgType::parse(&other.to_string()),
         };
         known.ok_or_else(|| {

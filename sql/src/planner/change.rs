@@ -316,7 +316,8 @@ impl Binder<'_> {
             ty: column.data_type.clone(),
             hidden: false,
         });
-        let mut scope = Scope { columns: columns.collect(), tables: vec![target.visible.to_string()] };
+        let mut scope =
+            Scope { columns: columns.collect(), tables: vec![target.visible.to_string()], table_oids: Vec::new() };
         if !others.is_empty() {
             let others = self.from(others, None, &self.before)?;
             plan = LogicalPlanBuilder::from(plan).cross_join(others.plan)?.build()?;

@@ -160,6 +160,15 @@ impl Binder<'_> {
     }
 
     fn set_function(&self, name: &str, args: Vec<Typed>) -> Result<Typed> {
+        let mut vector = false;
+        let mut own = Vec::with_capacity(args.len());
+        for arg in args {
+            let (arg, is_vector) = self.vector(arg)?;
+            vector |= is_vector;
+            own.push(arg);
+        }
+        let args = own;
+        let name = if vector && name == "generate_subscripts" { sets::SUBSCRIPTS_FROM_ZERO } else { name };
         let (types, result) = sets::resolve(name, &args)?;
         let mut exprs = Vec::with_capacity(args.len());
         for (arg, ty) in args.into_iter().zip(&types) {
@@ -171,9 +180,6 @@ impl Binder<'_> {
     /// A function in FROM: its rows. `env` is what its arguments see.
     pub(super) fn table_function(&self, env: &Env<'_>, function: &TableFunction<'_>) -> Result<BoundQuery> {
         let name = function.name.as_str();
-        if !sets::is_set_returning(name) {
-            return Err(Error::unsupported(format!("the function {name} in FROM")));
-        }
         let mut args = Vec::with_capacity(function.args.len());
         for arg in &function.args {
             match *arg {
@@ -183,6 +189,12 @@ impl Binder<'_> {
                 }
                 Argument::Written(_) => return Err(Error::unsupported("a named argument")),
             }
+        }
+        if !sets::is_set_returning(name) {
+            if function.ordinality {
+                return Err(Error::unsupported(format!("the function {name} in FROM WITH ORDINALITY")));
+            }
+            return self.one_row(name, args);
         }
         // Several arrays are unnested side by side.
         let each: Vec<Vec<Typed>> = match name {

@@ -15,6 +15,7 @@ use super::binder::{Binder, Env, at, fold};
 use super::expand::no_sets;
 use super::functions::{self, numeric_constant};
 use super::precedence;
+use super::system;
 use super::typed::{Typed, base_name, castable, category, common, implicit, literal, null, same_base};
 
 /// How a value may change its type.
@@ -66,11 +67,15 @@ impl Binder<'_> {
             E::Value(value) => self.value(&value.value),
             E::Prefixed { .. } => Err(Error::unsupported("a literal with a character set")),
             E::TypedString(typed) => {
-                let target = self.data_type(&typed.data_type)?;
+                let reg = system::reg_type(&typed.data_type);
+                let target = if reg.is_some() { PgType::Oid } else { self.data_type(&typed.data_type)? };
                 let text = typed.value.value.clone().into_string().ok_or_else(|| {
                     Error::new(SqlState::SyntaxError, "a type name before a literal needs a literal in quotes")
                 })?;
-                self.coerce(Typed::unknown(Some(text)), &target, Cast::Explicit)
+                match reg {
+                    Some(name) => self.reg_cast(Typed::unknown(Some(text)), name),
+                    None => self.coerce(Typed::unknown(Some(text)), &target, Cast::Explicit),
+                }
             }
             E::Interval(interval) => self.interval(interval),
             E::Cast {
@@ -80,6 +85,9 @@ impl Binder<'_> {
                 kind: ast::CastKind::Cast | ast::CastKind::DoubleColon,
                 ..
             } => {
+                if let Some(name) = system::reg_type(data_type) {
+                    return self.reg_cast(self.expr(env, inner)?, name);
+                }
                 let target = self.data_type(data_type)?;
                 self.written_cast(env, inner, &target)
             }
@@ -135,6 +143,7 @@ impl Binder<'_> {
             ast::Expr::Array(array) if target.element().is_some() => self.array(env, array, Some(target))?,
             _ => self.expr(env, inner)?,
         };
+        let (inner, _) = if target.element().is_some() { self.vector(inner)? } else { (inner, false) };
         self.coerce(inner, target, Cast::Explicit)
     }
 
@@ -156,6 +165,11 @@ impl Binder<'_> {
                 return Ok(Typed::new(surrounding.scope.outward(&column.expr)?, column.ty.clone()));
             }
             outer = surrounding.outer;
+        }
+        if name == "tableoid"
+            && let Some(oid) = env.scope.table_oid(table)
+        {
+            return Ok(Typed::constant(ScalarValue::UInt32(Some(oid)), PgType::Oid));
         }
         if table.is_none()
             && let Some(known) = self.keyword_value(name)?
@@ -212,6 +226,11 @@ impl Binder<'_> {
         let Some(from) = typed.ty.clone() else {
             return self.resolve_unknown(typed, target).map_err(|error| at(error, place));
         };
+        if matches!(target, PgType::Oid | PgType::Int4 | PgType::Int8)
+            && let Some(number) = system::reg_number(&typed)
+        {
+            return self.coerce(number, target, Cast::Explicit);
+        }
         if from == *target
             || (cast == Cast::Implicit && same_base(&from, target) && matches!(target, PgType::Varchar(None)))
         {

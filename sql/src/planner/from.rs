@@ -161,6 +161,11 @@ impl Binder<'_> {
                 let within = surroundings(&scope, beside.or(outer), ctes);
                 let env = Env { no_aggregates: clause, no_windows: clause, ..within };
                 let (function, alias) = called(factor)?;
+                if super::system::is_called_table(&function.name) {
+                    let name =
+                        ast::ObjectName::from(vec![ast::Ident::new("pg_catalog"), ast::Ident::new(&function.name)]);
+                    return self.table(&name, alias, ctes);
+                }
                 let mut bound = self.table_function(&env, &function).map_err(|error| unseen(error, beside))?;
                 let visible = alias.map_or_else(|| function.name.clone(), |alias| fold(&alias.name));
                 if let Some(alias) = alias {
@@ -215,7 +220,12 @@ impl Binder<'_> {
             let full = parts.join(".");
             Error::new(SqlState::UndefinedTable, format!("relation \"{full}\" does not exist"))
         })?;
+        let oid = match &relation {
+            Relation::Virtual(_) => crate::system::class_oid(own).and_then(|oid| u32::try_from(oid).ok()),
+            _ => None,
+        };
         let mut from = self.scan(relation, own, visible(own))?;
+        from.scope.table_oids.extend(oid.map(|oid| (visible(own), oid)));
         if columns.len() > from.scope.columns.len() {
             let message = format!(
                 "table \"{own}\" has {} columns available but {} columns specified",
@@ -269,7 +279,7 @@ impl Binder<'_> {
             let expr = Expr::Column(Column::new(Some(alias.clone()), &name));
             ScopeColumn { table: Some(visible.clone()), name, expr, ty: types[place].clone(), hidden: false }
         });
-        Ok(From { plan, scope: Scope { columns: columns.collect(), tables: vec![visible] } })
+        Ok(From { plan, scope: Scope { columns: columns.collect(), tables: vec![visible], table_oids: Vec::new() } })
     }
 
     fn derived(&self, mut bound: BoundQuery, visible: String, names: &[ast::TableAliasColumnDef]) -> Result<From> {
@@ -283,7 +293,7 @@ impl Binder<'_> {
             ty: column.ty.unwrap_or(PgType::Text),
             hidden: false,
         });
-        Ok(From { plan, scope: Scope { columns: columns.collect(), tables: vec![visible] } })
+        Ok(From { plan, scope: Scope { columns: columns.collect(), tables: vec![visible], table_oids: Vec::new() } })
     }
 
     fn join(
@@ -377,7 +387,7 @@ impl Binder<'_> {
                 column.hidden = true;
             }
         }
-        let mut scope = Scope { columns: merged, tables: Vec::new() };
+        let mut scope = Scope { columns: merged, tables: Vec::new(), table_oids: Vec::new() };
         scope.extend(left)?;
         scope.extend(right)?;
         Ok((conditions, scope))

@@ -41,6 +41,7 @@ mod recursive_query;
 mod scope;
 mod select;
 mod subquery;
+mod system;
 #[cfg(test)]
 mod tests;
 mod top_n;
@@ -66,10 +67,11 @@ use thalweg_dataflow::{Error, Result, SqlState};
 pub(crate) use expand::Expand;
 pub use explain::{explain_query, explain_view};
 pub(crate) use from::RelationSource;
+pub(crate) use functions::identifiers::parts as identifier_parts;
 pub(crate) use guard::{can_fail, guard};
 pub use named_query::NamedQuery;
-pub(crate) use names::output_name;
 pub(crate) use recursive_query::{RecursiveQuery, WorkingTable};
+pub use system::SystemFunction;
 pub(crate) use typed::literal;
 pub(crate) use unnest::unnest;
 
@@ -130,6 +132,11 @@ pub trait Resolver: Send + Sync {
     /// The query that this name stands for, if it is that of a view that is not materialized.
     fn named_query(&self, _schema: Option<&str>, _name: &str) -> Result<Option<NamedQuery>> {
         Ok(None)
+    }
+
+    /// The function of the catalog of this name (`pg_get_viewdef`, ...), if there is one.
+    fn system_function(&self, _name: &str) -> Option<SystemFunction> {
+        None
     }
 
     /// The same catalog as a named query's text sees it.

@@ -52,7 +52,13 @@ fn figure(expr: &Expr) -> Option<(String, bool)> {
             _ => "btrim",
         }),
         Expr::Array(_) => strong("array"),
-        Expr::CompoundFieldAccess { root, .. } => figure(root),
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            let field = access_chain.iter().rev().find_map(|access| match access {
+                ast::AccessExpr::Dot(Expr::Identifier(field)) => Some((fold(field), true)),
+                _ => None,
+            });
+            field.or_else(|| figure(root))
+        }
         _ => None,
     }
 }

@@ -84,6 +84,7 @@ impl Binder<'_> {
             (BinaryOperator::Gt, _) => Operator::Gt,
             _ => Operator::GtEq,
         };
+        let (left, right) = self.reg_operands(left, right)?;
         if let Some((left, right)) = decimal_fast_path(&left, &right) {
             return Ok(Typed::new(binary(left, operator, right), PgType::Bool));
         }
@@ -186,10 +187,12 @@ impl Binder<'_> {
         negated: bool,
         any_case: bool,
     ) -> Result<Typed> {
-        if escape.is_some_and(|escape| escape.value.clone().into_string().as_deref() != Some("\\")) {
-            return Err(Error::unsupported("LIKE with an ESCAPE other than the backslash"));
+        let (left, mut right) = (self.expr(env, inner)?, self.expr(env, pattern)?);
+        if let Some(escape) = escape.and_then(|escape| escape.value.clone().into_string())
+            && escape != "\\"
+        {
+            right = self.call_by_name("like_escape", vec![right, Typed::unknown(Some(escape))])?;
         }
-        let (left, right) = (self.expr(env, inner)?, self.expr(env, pattern)?);
         self.like_typed(left, right, negated, any_case)
     }
 
@@ -260,6 +263,12 @@ fn named_operator(name: &str) -> Option<BinaryOperator> {
         "!~*" => B::PGRegexNotIMatch,
         "~~" => B::PGLikeMatch,
         "!~~" => B::PGNotLikeMatch,
+        "~~*" => B::PGILikeMatch,
+        "!~~*" => B::PGNotILikeMatch,
+        "@>" => B::AtArrow,
+        "<@" => B::ArrowAt,
+        "&&" => B::PGOverlap,
+        "^@" => B::PGStartsWith,
         _ => return None,
     })
 }

@@ -32,6 +32,8 @@ pub(crate) struct Scope {
     pub(crate) columns: Vec<ScopeColumn>,
     /// The names of the tables, for errors and `t.*`.
     pub(crate) tables: Vec<String>,
+    /// `tableoid` of the tables of the catalog among them, by the name.
+    pub(crate) table_oids: Vec<(String, u32)>,
 }
 
 impl Scope {
@@ -96,8 +98,18 @@ impl Scope {
             }
         }
         self.tables.extend(other.tables);
+        self.table_oids.extend(other.table_oids);
         self.columns.extend(other.columns);
         Ok(())
+    }
+
+    /// The system column `tableoid` of a table; without a name, of the only table.
+    pub(crate) fn table_oid(&self, table: Option<&str>) -> Option<u32> {
+        match (table, self.table_oids.as_slice()) {
+            (Some(table), known) => known.iter().find(|(name, _)| name == table).map(|(_, oid)| *oid),
+            (None, [(_, only)]) => Some(*only),
+            (None, _) => None,
+        }
     }
 
     /// The error for a name that nothing has.

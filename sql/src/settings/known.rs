@@ -60,7 +60,7 @@ pub(crate) struct Setting {
     /// Whether the client is told of it at start and when it changes.
     pub(super) reported: bool,
     /// What it does here; empty if nothing.
-    pub(super) about: &'static str,
+    pub(crate) about: &'static str,
     /// `bool`, `integer`, `real`, `string` or `enum`.
     pub(crate) value_type: &'static str,
     /// PostgreSQL's word for `context`.

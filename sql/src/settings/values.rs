@@ -1,5 +1,7 @@
 //! The spellings of booleans, time zones and date styles.
 
+use thalweg_dataflow::types::Zone;
+
 /// `on` or `off`, if the text means one of them.
 pub(super) fn boolean(value: &str) -> Option<&'static str> {
     match value.to_ascii_lowercase().as_str() {
@@ -21,7 +23,8 @@ pub(super) fn zone(value: &str) -> Option<String> {
     }
     let known = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
     let mut found = known.filter(|name| name.eq_ignore_ascii_case(value));
-    found.next().map(str::to_string)
+    // Else a POSIX one, as drivers send for a zone of hours: `GMT+08:00`.
+    found.next().or_else(|| Zone::parse(value).ok().map(|_| value)).map(str::to_string)
 }
 
 /// `None`: not a style. `Some(None)`: a style we cannot print or read.

@@ -16,7 +16,6 @@ use crate::database::{Published, lower_again};
 use crate::parser::{Explain, ObjectKind};
 use crate::planner::{Planner, explain_query, explain_view};
 use crate::session::{Outcome, RowsTag, Session};
-use crate::system;
 
 /// The one column.
 pub(crate) fn columns() -> SchemaRef {
@@ -45,10 +44,6 @@ pub(crate) async fn run(session: &mut Session, explain: &Explain, text: &str) ->
 }
 
 async fn of_query(session: &Session, view: &crate::session::View, query: &Query, text: &str) -> Result<Vec<String>> {
-    let path = session.settings.search_path();
-    if system::asks_catalog(query, &view.published, &path) {
-        return Ok(vec!["Catalog query".into()]);
-    }
     let (bound, _) = bind(session, view, query, &[], planning(session, text, false)).await?;
     Ok(explain_query(&bound))
 }

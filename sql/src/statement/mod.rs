@@ -4,6 +4,7 @@
 
 pub(crate) mod alter_table;
 pub(crate) mod change;
+mod comment;
 pub(crate) mod copy_out;
 pub(crate) mod create_source;
 pub(crate) mod create_table;
@@ -91,6 +92,7 @@ pub(crate) async fn execute(
         Kind::CreateStoredSource(create) => stored_source::run(session, create, guard).await,
         Kind::CreateIndex(create) => index::create(session, create).await,
         Kind::DropIndex(drop) => index::drop(session, drop).await,
+        Kind::Comment(comment) => comment::run(session, comment).await,
         Kind::AlterTable(alter) => alter_table::run(session, alter).await,
         Kind::Insert(_) | Kind::Update(_) | Kind::Delete(_) => change::run(session, prepared, &parameters, guard).await,
         Kind::Truncate(truncate) => change::truncate(session, truncate, guard).await,

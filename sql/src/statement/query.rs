@@ -1,8 +1,7 @@
 //! SELECT, VALUES, TABLE, WITH.
 //!
-//! Queries over users' relations and `thalweg.*` go through the planner and the batch engine;
-//! queries about the catalog alone (psql's `\d`, drivers) through [`crate::system`]. A statement
-//! reads one snapshot; in a block all statements read the same.
+//! All queries go through the planner and the batch engine, those about the catalog (psql's `\d`,
+//! drivers) too. A statement reads one snapshot; in a block all statements read the same.
 
 use std::sync::Arc;
 
@@ -17,7 +16,7 @@ use super::resolve::{Names, open_files, with_near_name};
 use crate::parser::Statement;
 use crate::planner::{Bound, Planner, Settings};
 use crate::session::{Outcome, Prepared, RowsTag, Session, View};
-use crate::system::{self, SystemTables};
+use crate::system::SystemTables;
 
 /// What the planner is told of the session; `text` is what places in errors are counted from.
 pub(crate) fn planning(session: &Session, text: &str, view: bool) -> Settings {
@@ -51,28 +50,25 @@ pub(crate) async fn bind(
     Ok((bound, oids))
 }
 
-/// The bound query of a statement: from the cache, or bound now. `None`: it asks the catalog.
+/// The bound query of a statement: from the cache, or bound now.
 async fn planned(
     session: &Session,
     view: &View,
     statement: &Statement,
     (query, text): (&Query, &str),
     types: &[Option<PgType>],
-) -> Result<Option<Arc<Bound>>> {
+) -> Result<Arc<Bound>> {
     let path = session.settings.search_path();
     let settings = [session.settings.zone().to_string(), path.join("\0"), session.user.clone()];
     let key = PlanKey { text: text.into(), types: types.to_vec(), settings };
     let plans = &session.database.0.plans;
     if let Some(bound) = plans.get(&key, &view.published) {
-        return Ok(Some(bound));
-    }
-    if system::asks_catalog(query, &view.published, &path) {
-        return Ok(None);
+        return Ok(bound);
     }
     let (bound, _) = bind(session, view, query, types, planning(session, statement.request(), false)).await?;
     let bound = Arc::new(bound);
     plans.put(key, &view.published, &bound);
-    Ok(Some(bound))
+    Ok(bound)
 }
 
 /// The parameters' types and the columns of a query with this text.
@@ -84,10 +80,8 @@ pub(crate) async fn describe(
     text: &str,
     types: &[Option<PgType>],
 ) -> Result<(Vec<PgType>, SchemaRef)> {
-    match planned(session, view, statement, (query, text), types).await? {
-        Some(bound) => Ok((bound.parameters.clone(), bound.schema.clone())),
-        None => system::describe(session, view, query, types).await,
-    }
+    let bound = planned(session, view, statement, (query, text), types).await?;
+    Ok((bound.parameters.clone(), bound.schema.clone()))
 }
 
 /// Runs a query with this text, which `prepared` is or has in it.
@@ -100,9 +94,7 @@ pub(crate) async fn run(
 ) -> Result<Outcome> {
     let view = session.view();
     let types: Vec<Option<PgType>> = prepared.parameters.iter().cloned().map(Some).collect();
-    let Some(bound) = planned(session, &view, &prepared.statement, (query, text), &types).await? else {
-        return system::run(session, &view, query, prepared, parameters).await;
-    };
+    let bound = planned(session, &view, &prepared.statement, (query, text), &types).await?;
     let rows = session.database.0.batch.execute_in(&bound, parameters, &view).await?;
     Ok(Outcome::Rows { schema: bound.schema.clone(), rows, tag: RowsTag::Select })
 }

@@ -17,7 +17,7 @@ use thalweg_dataflow::source::Column;
 use crate::catalog::{Meaning, Object, ObjectData, PUBLIC, SYSTEM_SCHEMAS, did_you_mean};
 use crate::database::{Database, Published};
 use crate::parser::{ObjectKind, parse_query};
-use crate::planner::{NamedQuery, Relation, Resolver};
+use crate::planner::{NamedQuery, Relation, Resolver, SystemFunction};
 use crate::settings::SessionSettings;
 use crate::system::SystemTables;
 
@@ -51,7 +51,14 @@ impl<'a> Names<'a> {
         engine: &Engine,
         system: &'a SystemTables,
     ) -> Names<'a> {
-        Names { published, path, engine: Some(engine.clone()), system: Some(system), seen: Mutex::default(), stored: None }
+        Names {
+            published,
+            path,
+            engine: Some(engine.clone()),
+            system: Some(system),
+            seen: Mutex::default(),
+            stored: None,
+        }
     }
 
     /// The oids of the objects that names meant so far.
@@ -149,6 +156,10 @@ impl Resolver for Names<'_> {
             path: settings.search_path(),
             zone: settings.zone().into(),
         }))
+    }
+
+    fn system_function(&self, name: &str) -> Option<SystemFunction> {
+        self.system?.function(name)
     }
 
     fn within(&self, named: &NamedQuery) -> Option<Box<dyn Resolver + '_>> {

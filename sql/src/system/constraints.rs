@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
+use datafusion::scalar::ScalarValue;
 use thalweg_dataflow::error::Result;
 use thalweg_dataflow::types::PgType;
-use thalweg_dataflow::types::PgType::{Bool, Int2, Int4, Text};
+use thalweg_dataflow::types::PgType::{Array, Bool, Int2, Int4, Oid, Text};
 
 use super::information::Relation;
 use super::queries::CatalogTables;
-use super::table::{Table, bool, int2, int4, maybe, text};
+use super::table::{Table, array, bool, int2, int4, maybe, text};
 use crate::catalog::{Constraint, Object, Rule};
 use crate::database::DATABASE;
 use crate::statement::definition::{quoted, rule};
@@ -95,8 +96,8 @@ pub(super) fn indexes(tables: &CatalogTables) -> Vec<Relation> {
 /// `pg_index`.
 pub(super) fn pg_index(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
     let mut table = Table::new(&[
-        ("indexrelid", Int4),
-        ("indrelid", Int4),
+        ("indexrelid", Oid),
+        ("indrelid", Oid),
         ("indnatts", Int2),
         ("indnkeyatts", Int2),
         ("indisunique", Bool),
@@ -111,12 +112,23 @@ pub(super) fn pg_index(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>>
         ("indislive", Bool),
         ("indisreplident", Bool),
         ("indkey", Text),
+        ("indcollation", Text),
+        ("indclass", Text),
+        ("indoption", Text),
         ("indexprs", Text),
         ("indpred", Text),
     ]);
     for index in all_indexes(tables) {
         let width = int2(i16::try_from(index.columns.len()).unwrap_or(i16::MAX));
         let places: Vec<String> = index.columns.iter().map(|(place, _)| (place + 1).to_string()).collect();
+        let options: Vec<String> = index.columns.iter().map(|(_, order)| option(order).to_string()).collect();
+        let is_text = |place: usize| {
+            let column = index.table.columns.get(place).map(|column| &column.data_type);
+            matches!(column, Some(PgType::Text | PgType::Varchar(_)))
+        };
+        let each = |of: &dyn Fn(usize) -> i32| {
+            index.columns.iter().map(|(place, _)| of(*place).to_string()).collect::<Vec<_>>().join(" ")
+        };
         table.row([
             int4(number(index.oid)),
             int4(number(index.table.oid)),
@@ -134,11 +146,34 @@ pub(super) fn pg_index(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>>
             bool(true),
             bool(false),
             text(places.join(" ")),
+            text(each(&|place| if is_text(place) { 100 } else { 0 })),
+            text(each(&|_| 0)),
+            text(options.join(" ")),
             maybe(None::<String>),
             maybe(None::<String>),
         ]);
     }
     table.finish()
+}
+
+/// `indoption`: 1 for DESC, 2 for NULLS FIRST.
+fn option(order: &str) -> i32 {
+    let descending = order.contains("DESC");
+    let first = order.contains("NULLS FIRST") || (descending && !order.contains("NULLS LAST"));
+    i32::from(descending) + 2 * i32::from(first)
+}
+
+/// `pg_get_indexdef(oid, column, ...)`, by oid and number of the column.
+pub(super) fn index_columns(tables: &CatalogTables) -> BTreeMap<(i32, i32), String> {
+    let mut found = BTreeMap::new();
+    for index in all_indexes(tables) {
+        for (place, (column, _)) in (1..).zip(&index.columns) {
+            if let Some(column) = index.table.columns.get(*column) {
+                found.insert((number(index.oid), place), quoted(&column.name));
+            }
+        }
+    }
+    found
 }
 
 /// `pg_indexes`.
@@ -165,30 +200,30 @@ pub(super) fn pg_indexes(tables: &CatalogTables) -> Result<Arc<dyn TableProvider
 /// `pg_constraint`.
 pub(super) fn pg_constraint(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
     let mut table = Table::new(&[
-        ("oid", Int4),
+        ("oid", Oid),
         ("conname", Text),
-        ("connamespace", Int4),
+        ("connamespace", Oid),
         ("contype", Text),
         ("condeferrable", Bool),
         ("condeferred", Bool),
         ("convalidated", Bool),
-        ("conrelid", Int4),
-        ("contypid", Int4),
-        ("conindid", Int4),
-        ("conparentid", Int4),
-        ("confrelid", Int4),
+        ("conrelid", Oid),
+        ("contypid", Oid),
+        ("conindid", Oid),
+        ("conparentid", Oid),
+        ("confrelid", Oid),
         ("confupdtype", Text),
         ("confdeltype", Text),
         ("confmatchtype", Text),
         ("conislocal", Bool),
         ("coninhcount", Int4),
         ("connoinherit", Bool),
-        ("conkey", Text),
-        ("confkey", Text),
-        ("conpfeqop", Text),
-        ("conppeqop", Text),
-        ("conffeqop", Text),
-        ("conexclop", Text),
+        ("conkey", Array(&Int2)),
+        ("confkey", Array(&Int2)),
+        ("conpfeqop", Array(&Oid)),
+        ("conppeqop", Array(&Oid)),
+        ("conffeqop", Array(&Oid)),
+        ("conexclop", Array(&Oid)),
         ("conbin", Text),
     ]);
     for (object, constraint) in all(tables) {
@@ -196,7 +231,8 @@ pub(super) fn pg_constraint(tables: &CatalogTables) -> Result<Arc<dyn TableProvi
             Rule::Unique { primary, index, .. } => (if *primary { "p" } else { "u" }, number(*index), None),
             Rule::Check(expression) => ("c", 0, Some(expression.clone())),
         };
-        let none = || maybe(None::<String>);
+        let none = || ScalarValue::Binary(None);
+        let key = constrained(object, &constraint.rule);
         let zero = || int4(0);
         table.row([
             int4(number(constraint.oid)),
@@ -217,7 +253,7 @@ pub(super) fn pg_constraint(tables: &CatalogTables) -> Result<Arc<dyn TableProvi
             bool(true),
             zero(),
             bool(kind != "c"),
-            none(),
+            key,
             none(),
             none(),
             none(),
@@ -229,9 +265,24 @@ pub(super) fn pg_constraint(tables: &CatalogTables) -> Result<Arc<dyn TableProvi
     table.finish()
 }
 
+/// The numbers of the columns that a constraint is about.
+fn constrained(object: &Object, rule: &Rule) -> ScalarValue {
+    let numbers = match rule {
+        Rule::Unique { columns, .. } => columns.clone(),
+        // Every column whose name the expression has as a word: more than PostgreSQL would list at worst.
+        Rule::Check(expression) => {
+            let words: Vec<&str> = expression.split(|c: char| !(c.is_alphanumeric() || c == '_')).collect();
+            let named = |place: &usize| words.contains(&object.columns[*place].name.as_str());
+            (0..object.columns.len()).filter(named).collect()
+        }
+    };
+    let number = |place: usize| ScalarValue::Int16(i16::try_from(place + 1).ok());
+    array(&Int2, numbers.into_iter().map(number).collect())
+}
+
 /// `pg_attrdef`. The oids of defaults are made up from those of their columns.
 pub(super) fn pg_attrdef(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
-    let mut table = Table::new(&[("oid", Int4), ("adrelid", Int4), ("adnum", Int2), ("adbin", Text)]);
+    let mut table = Table::new(&[("oid", Oid), ("adrelid", Oid), ("adnum", Int2), ("adbin", Text)]);
     for ((relation, place), shown) in defaults(tables) {
         table.row([
             int4(relation.wrapping_mul(2000).wrapping_add(place)),

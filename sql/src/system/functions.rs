@@ -1,66 +1,80 @@
-//! The functions of `pg_catalog` that clients' catalog queries call.
+//! The functions of `pg_catalog` that ask the catalog.
 //!
 //! Each answers what is true of Thalweg: there is one owner, who may everything; there are no
-//! comments and no triggers. Used by those queries only, never by views.
+//! triggers, rules, partitions. For queries: a view, whose answer would change without any of its
+//! inputs changing, is refused them. What only works on its arguments stands in
+//! `crate::planner::functions`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, StringArray};
+use arrow::array::{ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, StringArray, UInt32Array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int32Type, Int64Type};
+use arrow::datatypes::{DataType, FieldRef, Int32Type, Int64Type};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 use datafusion::scalar::ScalarValue;
-use thalweg_dataflow::error::{Error, SqlState};
+use thalweg_dataflow::error::{Error, Result, SqlState};
+use thalweg_dataflow::types::PgType;
 
-use super::constraints;
+use super::names::{self, Named};
 use super::queries::CatalogTables;
-use crate::catalog::Object;
+use super::table::array;
+use super::{constraints, routines};
+use crate::catalog::{Object, PUBLIC};
+use crate::planner::SystemFunction;
+use crate::session::asked::Asked;
+use crate::settings::SessionSettings;
 use crate::statement::definition::query_text;
 
-/// Functions that make a query one about the catalog wherever they occur, and that are no null,
-/// no privilege and no visibility: those are known by [`is_catalog_function`] too.
+/// Functions with an answer of their own.
 const OTHERS: &[&str] = &[
+    "col_description",
+    "current_schemas",
     "current_setting",
     "format_type",
-    "pg_backend_pid",
-    "pg_encoding_to_char",
+    "getdatabaseencoding",
+    "obj_description",
     "pg_char_to_encoding",
+    "pg_client_encoding",
+    "pg_encoding_to_char",
     "pg_get_constraintdef",
     "pg_get_expr",
-    "pg_get_indexdef",
-    "pg_get_keywords",
-    COLUMN_DEFAULT,
-    "pg_get_userbyid",
-    "pg_get_viewdef",
-    "pg_is_in_recovery",
-    "pg_relation_is_publishable",
-    "pg_size_pretty",
-    "quote_ident",
-    "current_schemas",
-    "to_regclass",
-    "pg_postmaster_start_time",
-];
-
-/// What [`super::rewrite`] puts in the place of a subquery that reads a column's DEFAULT.
-pub(super) const COLUMN_DEFAULT: &str = "thalweg_column_default";
-
-/// Functions whose answer is null: there is nothing of the kind.
-const NULLS: &[&str] = &[
-    "col_description",
-    "obj_description",
     "pg_get_function_arguments",
     "pg_get_function_identity_arguments",
     "pg_get_function_result",
+    "pg_get_indexdef",
+    "pg_get_userbyid",
+    "pg_get_viewdef",
+    "pg_size_pretty",
+    "pg_table_is_visible",
+    "set_config",
+    "to_regclass",
+    "to_regtype",
+];
+
+/// What casts to `reg...` types call ([`crate::planner`]).
+const REG: &[(&str, Named)] = &[
+    ("regclass", Named::Relation),
+    ("regtype", Named::Type),
+    ("regnamespace", Named::Schema),
+    ("regrole", Named::Role),
+    ("regproc", Named::Routine),
+];
+
+/// Functions whose answer is null: there is nothing of the kind.
+const NULLS: &[&str] = &[
+    "pg_collation_for",
     "pg_get_function_sqlbody",
     "pg_get_partkeydef",
     "pg_get_ruledef",
     "pg_get_serial_sequence",
     "pg_get_statisticsobjdef_columns",
     "pg_get_triggerdef",
+    "pg_get_partition_constraintdef",
+    "pg_get_statisticsobjdef",
     "pg_tablespace_location",
     "shobj_description",
     "inet_server_addr",
@@ -70,6 +84,10 @@ const NULLS: &[&str] = &[
 /// Functions whose answer is true.
 const TRUES: &[&str] = &[
     "has_any_column_privilege",
+    "has_foreign_data_wrapper_privilege",
+    "has_language_privilege",
+    "has_server_privilege",
+    "has_tablespace_privilege",
     "has_column_privilege",
     "has_database_privilege",
     "has_function_privilege",
@@ -102,38 +120,88 @@ const SIZES: &[&str] = &[
     "pg_tablespace_size",
 ];
 
-/// Whether a function is one that only catalog queries call.
-pub(crate) fn is_catalog_function(name: &str) -> bool {
-    [OTHERS, NULLS, TRUES, SIZES].iter().any(|list| list.contains(&name)) || name == "pg_table_is_visible"
+/// Functions whose answer is false.
+const FALSES: &[&str] =
+    &["pg_is_in_recovery", "pg_is_other_temp_schema", "pg_relation_is_publishable", "row_security_active"];
+
+/// Functions whose answer is the oid 0: there is nothing of the kind.
+const NO_OIDS: &[&str] = &["pg_my_temp_schema"];
+
+/// Functions whose answer is an access list that nobody wrote: null.
+const NULL_ARRAYS: &[&str] = &["acldefault"];
+
+/// Whether a function asks the catalog.
+pub(crate) fn is_known(name: &str) -> bool {
+    [OTHERS, NULLS, TRUES, FALSES, SIZES, NO_OIDS, NULL_ARRAYS].iter().any(|list| list.contains(&name))
 }
 
-/// All functions, for one query.
-pub(crate) fn all(tables: &CatalogTables) -> Vec<ScalarUDF> {
+/// The function of this name.
+pub(crate) fn find(tables: &CatalogTables, name: &str) -> Option<SystemFunction> {
+    let answer = answer(tables, name)?;
+    let result = answer.result();
+    // A call that changes something is no constant.
+    let volatility = if name == "set_config" { Volatility::Volatile } else { Volatility::Stable };
+    let signature = Signature::one_of(vec![TypeSignature::Nullary, TypeSignature::VariadicAny], volatility);
+    let function = CatalogFunction { name: name.into(), signature, answer, result: result.clone() };
+    Some(SystemFunction { function: Arc::new(ScalarUDF::new_from_impl(function)), result })
+}
+
+fn answer(tables: &CatalogTables, name: &str) -> Option<Answer> {
     let text = |value: &str| Answer::Text(Some(value.to_string()));
-    let mut functions = vec![
-        function("pg_get_userbyid", text(&tables.user)),
-        function("session_user", text(&tables.user)),
-        function("current_user", text(&tables.user)),
-        function("current_database", text(crate::database::DATABASE)),
-        function("current_schema", text(crate::catalog::PUBLIC)),
-        function("version", text(crate::settings::VERSION)),
-        function("pg_encoding_to_char", text("UTF8")),
-        function("pg_char_to_encoding", Answer::Encoding),
-        function("pg_relation_is_publishable", Answer::Bool(false)),
-        function("pg_is_in_recovery", Answer::Bool(false)),
-        function("pg_table_is_visible", Answer::Visible),
-        function("pg_size_pretty", Answer::SizePretty),
-        function("pg_get_viewdef", Answer::ByOid(view_definitions(tables))),
-        function("pg_get_constraintdef", Answer::ByOid(constraints::constraint_definitions(tables))),
-        function("pg_get_indexdef", Answer::ByOid(constraints::index_definitions(tables))),
-        function("pg_get_expr", Answer::First),
-        function(COLUMN_DEFAULT, Answer::Default(constraints::defaults(tables))),
-        function("current_setting", Answer::Setting(settings(tables))),
-    ];
-    functions.extend(NULLS.iter().map(|name| function(name, Answer::Text(None))));
-    functions.extend(TRUES.iter().map(|name| function(name, Answer::Bool(true))));
-    functions.extend(SIZES.iter().map(|name| function(name, Answer::Zero)));
-    functions
+    Some(match name {
+        "pg_get_userbyid" => text(&tables.user),
+        "pg_encoding_to_char" | "getdatabaseencoding" | "pg_client_encoding" => text("UTF8"),
+        "pg_char_to_encoding" => Answer::Encoding,
+        "pg_table_is_visible" => Answer::Visible,
+        "pg_size_pretty" => Answer::SizePretty,
+        "pg_get_viewdef" => Answer::ViewDefinition(view_definitions(tables), relation_numbers(tables)),
+        "pg_get_constraintdef" => Answer::ByOid(constraints::constraint_definitions(tables)),
+        "pg_get_indexdef" => Answer::Index(constraints::index_definitions(tables), constraints::index_columns(tables)),
+        "pg_get_expr" => Answer::First,
+        "set_config" => Answer::Set(tables.asked.clone(), numbers(tables)),
+        "current_setting" => Answer::Setting(settings(tables)),
+        "current_schemas" => Answer::Schemas(tables.path.clone()),
+        "format_type" => Answer::FormatType,
+        "obj_description" => Answer::Comment(comments(tables), false),
+        "col_description" => Answer::Comment(comments(tables), true),
+        "pg_get_function_arguments" | "pg_get_function_identity_arguments" => Answer::ByOid(routines::arguments()),
+        "pg_get_function_result" => Answer::ByOid(routines::results()),
+        "to_regclass" => Answer::Number(Named::Relation, true, numbers(tables)),
+        "to_regtype" => Answer::Number(Named::Type, true, numbers(tables)),
+        name if NULLS.contains(&name) => Answer::Text(None),
+        name if TRUES.contains(&name) => Answer::Bool(true),
+        name if FALSES.contains(&name) => Answer::Bool(false),
+        name if SIZES.contains(&name) => Answer::Zero,
+        name if NO_OIDS.contains(&name) => Answer::NoOid,
+        name if NULL_ARRAYS.contains(&name) => Answer::NoArray,
+        name => {
+            let (own, number) = match (name.strip_suffix(" in"), name.strip_suffix(" out")) {
+                (Some(own), _) => (own, true),
+                (_, Some(own)) => (own, false),
+                _ => return None,
+            };
+            let (_, named) = REG.iter().find(|(known, _)| *known == own)?;
+            match number {
+                true => Answer::Number(*named, false, numbers(tables)),
+                false => Answer::Name(*named, numbers(tables)),
+            }
+        }
+    })
+}
+
+fn numbers(tables: &CatalogTables) -> Looked {
+    Looked(Arc::new(tables.clone()))
+}
+
+fn relation_numbers(tables: &CatalogTables) -> BTreeMap<String, i32> {
+    tables.relations().into_iter().filter(|one| one.schema == PUBLIC).map(|one| (one.name, one.oid)).collect()
+}
+
+/// All comments, by the object's oid and the column's number (0: the object itself).
+fn comments(tables: &CatalogTables) -> BTreeMap<(i32, i32), String> {
+    let number = |oid: u32| i32::try_from(oid).unwrap_or(i32::MAX);
+    let all = tables.published.catalog.comments();
+    all.map(|(oid, column, text)| ((number(oid), number(column)), text.to_string())).collect()
 }
 
 fn view_definitions(tables: &CatalogTables) -> BTreeMap<i32, String> {
@@ -146,9 +214,22 @@ fn settings(tables: &CatalogTables) -> BTreeMap<String, String> {
     tables.settings.iter().map(|(name, value, _)| (name.to_lowercase(), value.clone())).collect()
 }
 
-fn function(name: &str, answer: Answer) -> ScalarUDF {
-    let signature = Signature::one_of(vec![TypeSignature::Nullary, TypeSignature::VariadicAny], Volatility::Stable);
-    ScalarUDF::new_from_impl(CatalogFunction { name: name.into(), signature, answer })
+/// The catalog in a function's value: equal to itself alone.
+#[derive(Debug, Clone)]
+struct Looked(Arc<CatalogTables>);
+
+impl PartialEq for Looked {
+    fn eq(&self, other: &Looked) -> bool {
+        Arc::ptr_eq(&self.0.published, &other.0.published)
+    }
+}
+
+impl Eq for Looked {}
+
+impl std::hash::Hash for Looked {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0.published).hash(state);
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -162,11 +243,39 @@ enum Answer {
     Visible,
     SizePretty,
     ByOid(BTreeMap<i32, String>),
+    /// By oid or, in the old form, by name.
+    ViewDefinition(BTreeMap<i32, String>, BTreeMap<String, i32>),
+    /// The whole statement or, with a second argument, the name of a column.
+    Index(BTreeMap<i32, String>, BTreeMap<(i32, i32), String>),
     Setting(BTreeMap<String, String>),
     /// The first argument: expressions are kept as text.
     First,
-    /// The DEFAULT of a column, by its table's oid and its number.
-    Default(BTreeMap<(i32, i32), String>),
+    /// `set_config`.
+    Set(Asked, Looked),
+    /// The search path, with `pg_catalog` if the argument is true.
+    Schemas(Vec<String>),
+    FormatType,
+    /// By oid, and by column too if the flag is set.
+    Comment(BTreeMap<(i32, i32), String>, bool),
+    /// The number behind a name; null instead of an error if the flag is set.
+    Number(Named, bool, Looked),
+    /// The name of a number.
+    Name(Named, Looked),
+    NoArray,
+    NoOid,
+}
+
+impl Answer {
+    fn result(&self) -> PgType {
+        match self {
+            Answer::Bool(_) | Answer::Visible => PgType::Bool,
+            Answer::Zero => PgType::Int8,
+            Answer::Encoding => PgType::Int4,
+            Answer::Number(..) | Answer::NoOid => PgType::Oid,
+            Answer::Schemas(_) | Answer::NoArray => PgType::Array(&PgType::Text),
+            _ => PgType::Text,
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -174,6 +283,157 @@ struct CatalogFunction {
     name: String,
     signature: Signature,
     answer: Answer,
+    result: PgType,
+}
+
+/// The arguments of one call.
+struct Call<'a> {
+    name: &'a str,
+    args: &'a [ColumnarValue],
+    rows: usize,
+}
+
+impl Call<'_> {
+    fn argument(&self, place: usize, layout: &DataType) -> Result<ArrayRef> {
+        match self.args.get(place) {
+            Some(value) => Ok(cast(&value.to_array(self.rows)?, layout)?),
+            None => Err(Error::new(SqlState::UndefinedFunction, format!("function {}() does not exist", self.name))
+                .hint(
+                    "No function matches the given name and argument types. You might need to add explicit type casts.",
+                )),
+        }
+    }
+
+    /// An argument as numbers; null what is none.
+    fn numbers(&self, place: usize) -> Result<Vec<Option<i32>>> {
+        Ok(self.argument(place, &DataType::Int32)?.as_primitive::<Int32Type>().iter().collect())
+    }
+
+    fn texts(&self, place: usize) -> Result<Vec<Option<String>>> {
+        let texts = self.argument(place, &DataType::Utf8)?;
+        Ok(texts.as_string::<i32>().iter().map(|text| text.map(str::to_string)).collect())
+    }
+}
+
+/// A text for each row.
+fn texts(values: impl Iterator<Item = Option<String>>) -> ArrayRef {
+    Arc::new(values.collect::<StringArray>())
+}
+
+impl Answer {
+    fn give(&self, call: &Call<'_>) -> Result<ArrayRef> {
+        let scalar = |value: ScalarValue| Ok(value.to_array_of_size(call.rows)?);
+        match self {
+            Answer::Text(text) => scalar(ScalarValue::Utf8(text.clone())),
+            Answer::Bool(value) => scalar(ScalarValue::Boolean(Some(*value))),
+            Answer::Zero => Ok(Arc::new(Int64Array::from(vec![0; call.rows]))),
+            Answer::Encoding => scalar(ScalarValue::Int32(Some(6))),
+            Answer::NoOid => scalar(ScalarValue::UInt32(Some(0))),
+            Answer::NoArray => scalar(ScalarValue::Binary(None)),
+            Answer::First => call.argument(0, &DataType::Utf8),
+            Answer::Set(asked, tables) => set_config(call, asked, &tables.0.current),
+            Answer::Schemas(path) => schemas(call, path),
+            Answer::Setting(settings) => setting(call, settings),
+            Answer::Number(named, missing_ok, tables) => numbered(call, *named, *missing_ok, &tables.0),
+            _ => self.of_numbers(call),
+        }
+    }
+
+    /// The answers that follow an oid.
+    fn of_numbers(&self, call: &Call<'_>) -> Result<ArrayRef> {
+        if let Answer::SizePretty = self {
+            let sizes = call.argument(0, &DataType::Int64)?;
+            return Ok(texts(sizes.as_primitive::<Int64Type>().iter().map(|size| size.map(pretty))));
+        }
+        let oids = match self {
+            Answer::ViewDefinition(_, names) => named_or_numbered(call, names)?,
+            _ => call.numbers(0)?,
+        };
+        let oids = oids.into_iter();
+        Ok(match self {
+            Answer::Visible => {
+                let visible = |oid: i32| !(super::information::THALWEG_OID..16384).contains(&oid);
+                Arc::new(oids.map(|oid| oid.map(visible)).collect::<BooleanArray>())
+            }
+            Answer::ByOid(known) | Answer::ViewDefinition(known, _) => texts(oids.map(|oid| known.get(&oid?).cloned())),
+            Answer::Index(whole, columns) => {
+                let places = if call.args.len() > 1 { call.numbers(1)? } else { vec![Some(0); call.rows] };
+                texts(oids.zip(places).map(|(oid, place)| match (oid?, place?) {
+                    (oid, 0) => whole.get(&oid).cloned(),
+                    (oid, place) => Some(columns.get(&(oid, place)).cloned().unwrap_or_default()),
+                }))
+            }
+            Answer::FormatType => {
+                let modifiers = call.numbers(1)?;
+                texts(oids.zip(modifiers).map(|(oid, modifier)| Some(names::type_name(oid?, modifier.unwrap_or(-1)))))
+            }
+            Answer::Comment(known, false) if call.args.len() > 1 => {
+                let classes = call.texts(1)?;
+                let own = names::descriptions();
+                texts(oids.zip(classes).map(|(oid, class)| match class?.as_str() {
+                    "pg_class" => known.get(&(oid?, 0)).cloned(),
+                    class => own.get(&(names::class_oid(class)?, oid?)).cloned(),
+                }))
+            }
+            Answer::Comment(known, of_column) => {
+                let places = if *of_column { call.numbers(1)? } else { vec![Some(0); call.rows] };
+                texts(oids.zip(places).map(|(oid, place)| known.get(&(oid?, place?)).cloned()))
+            }
+            Answer::Name(named, tables) => texts(oids.map(|oid| Some(named.name(&tables.0, oid?)))),
+            _ => return Err(Error::internal(format!("{} has no answer", call.name))),
+        })
+    }
+}
+
+/// The first argument as oids; a text that is no number is the name of a relation.
+fn named_or_numbered(call: &Call<'_>, names: &BTreeMap<String, i32>) -> Result<Vec<Option<i32>>> {
+    let number = |text: Option<String>| text.and_then(|text| text.parse().ok().or_else(|| names.get(&text).copied()));
+    Ok(call.texts(0)?.into_iter().map(number).collect())
+}
+
+fn schemas(call: &Call<'_>, path: &[String]) -> Result<ArrayRef> {
+    let all = call.argument(0, &DataType::Boolean)?;
+    let list = |all: Option<bool>| {
+        let catalog = all?.then(|| "pg_catalog".to_string());
+        let names = catalog.into_iter().chain(path.iter().filter(|name| *name != "pg_catalog").cloned());
+        match array(&PgType::Text, names.map(|name| ScalarValue::Utf8(Some(name))).collect()) {
+            ScalarValue::Binary(bytes) => bytes,
+            _ => None,
+        }
+    };
+    Ok(Arc::new(all.as_boolean().iter().map(list).collect::<BinaryArray>()))
+}
+
+fn setting(call: &Call<'_>, settings: &BTreeMap<String, String>) -> Result<ArrayRef> {
+    let missing_ok = call.args.len() > 1;
+    let answer = |name: Option<String>| match name.map(|name| (settings.get(&name.to_lowercase()).cloned(), name)) {
+        Some((None, name)) if !missing_ok => {
+            Err(Error::new(SqlState::UndefinedObject, format!("unrecognized configuration parameter \"{name}\"")))
+        }
+        Some((value, _)) => Ok(value),
+        None => Ok(None),
+    };
+    Ok(Arc::new(call.texts(0)?.into_iter().map(answer).collect::<Result<StringArray>>()?))
+}
+
+/// A value of null is the default.
+fn set_config(call: &Call<'_>, asked: &Asked, settings: &SessionSettings) -> Result<ArrayRef> {
+    let local = call.argument(2, &DataType::Boolean)?;
+    let wishes = call.texts(0)?.into_iter().zip(call.texts(1)?).zip(local.as_boolean());
+    let answer = |((name, value), local): ((Option<String>, Option<String>), Option<bool>)| {
+        let missing = || Error::new(SqlState::NullValueNotAllowed, "SET requires parameter name");
+        asked.ask(settings, &name.ok_or_else(missing)?, value.as_deref(), local == Some(true)).map(Some)
+    };
+    Ok(Arc::new(wishes.map(answer).collect::<Result<StringArray>>()?))
+}
+
+fn numbered(call: &Call<'_>, named: Named, missing_ok: bool, tables: &CatalogTables) -> Result<ArrayRef> {
+    let answer = |text: Option<String>| match text.map(|text| named.number(tables, &text)) {
+        Some(Ok(number)) => Ok(Some(u32::try_from(number).unwrap_or(0))),
+        Some(Err(error)) if !missing_ok => Err(error),
+        Some(Err(_)) | None => Ok(None),
+    };
+    Ok(Arc::new(call.texts(0)?.into_iter().map(answer).collect::<Result<UInt32Array>>()?))
 }
 
 impl ScalarUDFImpl for CatalogFunction {
@@ -186,77 +446,22 @@ impl ScalarUDFImpl for CatalogFunction {
     }
 
     fn return_type(&self, _arguments: &[DataType]) -> DataFusionResult<DataType> {
-        Ok(match self.answer {
-            Answer::Text(_)
-            | Answer::SizePretty
-            | Answer::ByOid(_)
-            | Answer::Setting(_)
-            | Answer::First
-            | Answer::Default(_) => DataType::Utf8,
-            Answer::Bool(_) | Answer::Visible => DataType::Boolean,
-            Answer::Zero => DataType::Int64,
-            Answer::Encoding => DataType::Int32,
-        })
+        Ok(self.result.arrow())
+    }
+
+    fn return_field_from_args(&self, _arguments: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
+        Ok(Arc::new(self.result.field(&self.name, true)))
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
-        let first = || match arguments.args.first() {
-            Some(value) => value.to_array(arguments.number_rows),
-            None => Err(datafusion::error::DataFusionError::Plan(format!("{} needs an argument", self.name))),
-        };
-        let scalar = |value| Ok(ColumnarValue::Scalar(value));
-        match &self.answer {
-            Answer::Text(text) => scalar(ScalarValue::Utf8(text.clone())),
-            Answer::Bool(value) => scalar(ScalarValue::Boolean(Some(*value))),
-            Answer::Zero => scalar(ScalarValue::Int64(Some(0))),
-            Answer::Encoding => scalar(ScalarValue::Int32(Some(6))),
-            Answer::Visible => {
-                let oids = cast(&first()?, &DataType::Int32)?;
-                let visible =
-                    |oid: Option<i32>| oid.map(|oid| !(super::information::THALWEG_OID..16384).contains(&oid));
-                let answers: BooleanArray = oids.as_primitive::<Int32Type>().iter().map(visible).collect();
-                Ok(ColumnarValue::Array(Arc::new(answers)))
-            }
-            Answer::SizePretty => {
-                let sizes = cast(&first()?, &DataType::Int64)?;
-                let answers: StringArray =
-                    sizes.as_primitive::<Int64Type>().iter().map(|size| size.map(pretty)).collect();
-                Ok(ColumnarValue::Array(Arc::new(answers)))
-            }
-            Answer::ByOid(by_oid) => {
-                let oids: ArrayRef = cast(&first()?, &DataType::Int32)?;
-                let answer = |oid: Option<i32>| oid.and_then(|oid| by_oid.get(&oid)).map(String::as_str);
-                let answers: StringArray = oids.as_primitive::<Int32Type>().iter().map(answer).collect();
-                Ok(ColumnarValue::Array(Arc::new(answers)))
-            }
-            Answer::First => Ok(ColumnarValue::Array(cast(&first()?, &DataType::Utf8)?)),
-            Answer::Default(defaults) => {
-                let oids = cast(&first()?, &DataType::Int32)?;
-                let places = match arguments.args.get(1) {
-                    Some(places) => cast(&places.to_array(arguments.number_rows)?, &DataType::Int32)?,
-                    None => oids.clone(),
-                };
-                let pairs = oids.as_primitive::<Int32Type>().iter().zip(places.as_primitive::<Int32Type>());
-                let answers: StringArray =
-                    pairs.map(|(oid, place)| defaults.get(&(oid?, place?)).map(String::as_str)).collect();
-                Ok(ColumnarValue::Array(Arc::new(answers)))
-            }
-            Answer::Setting(settings) => {
-                let names = cast(&first()?, &DataType::Utf8)?;
-                let missing_ok = arguments.args.len() > 1;
-                let answer = |name: Option<&str>| match name.map(|name| (name, settings.get(&name.to_lowercase()))) {
-                    Some((_, Some(value))) => Ok(Some(value.clone())),
-                    Some((name, None)) if !missing_ok => Err(Error::new(
-                        SqlState::UndefinedObject,
-                        format!("unrecognized configuration parameter \"{name}\""),
-                    )
-                    .into_datafusion()),
-                    Some((_, None)) | None => Ok(None),
-                };
-                let answers: StringArray =
-                    names.as_string::<i32>().iter().map(answer).collect::<DataFusionResult<_>>()?;
-                Ok(ColumnarValue::Array(Arc::new(answers)))
-            }
+        let constant = arguments.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
+        let constant = constant && arguments.number_rows > 0;
+        let rows = if constant { 1 } else { arguments.number_rows };
+        let call = Call { name: &self.name, args: &arguments.args, rows };
+        let answers = self.answer.give(&call).map_err(Error::into_datafusion)?;
+        match constant {
+            true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&answers, 0)?)),
+            false => Ok(ColumnarValue::Array(answers)),
         }
     }
 }

@@ -144,6 +144,13 @@ fn columns(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         ("udt_catalog", Text),
         ("udt_schema", Text),
         ("udt_name", Text),
+        ("is_identity", Text),
+        ("identity_generation", Text),
+        ("is_generated", Text),
+        ("generation_expression", Text),
+        ("is_self_referencing", Text),
+        ("collation_name", Text),
+        ("domain_name", Text),
         ("is_updatable", Text),
     ]);
     let defaults = super::constraints::defaults(tables);
@@ -166,7 +173,11 @@ fn columns(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
                 int4(place),
                 maybe(defaults.get(&(relation.oid, place)).cloned()),
                 text(if column.not_null { "NO" } else { "YES" }),
-                text(full.split('(').next().unwrap_or(&full)),
+                text(if column.data_type.element().is_some() {
+                    "ARRAY"
+                } else {
+                    full.split('(').next().unwrap_or(&full)
+                }),
                 datafusion::scalar::ScalarValue::Int32(length),
                 datafusion::scalar::ScalarValue::Int32(precision),
                 datafusion::scalar::ScalarValue::Int32(scale),
@@ -174,6 +185,13 @@ fn columns(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
                 text(DATABASE),
                 text("pg_catalog"),
                 text(column.data_type.short_name()),
+                text("NO"),
+                maybe(None::<String>),
+                text("NEVER"),
+                maybe(None::<String>),
+                text("NO"),
+                maybe(None::<String>),
+                maybe(None::<String>),
                 text(updatable),
             ]);
         }

@@ -1,37 +1,38 @@
 //! What is known of everything, as tables: `thalweg.*`, `information_schema.*`, `pg_catalog.*`.
 //!
-//! Promises: built from one snapshot of data and catalog. `thalweg.*` goes through the planner like
-//! any relation; queries about `pg_catalog` and `information_schema` are run by DataFusion alone
-//! ([`asks_catalog`]), because clients ask them with constructs that views never need.
+//! Promises: built from one snapshot of data and catalog. All of them go through the planner like any
+//! relation, and so do the functions of `pg_catalog` ([`functions`]): a query may ask for both and for
+//! users' rows beside them.
 
 mod constraints;
 pub(crate) mod file_errors;
 mod functions;
 mod information;
+mod names;
 mod pg_catalog;
 mod queries;
-mod rewrite;
+mod routines;
 mod table;
 #[cfg(test)]
 mod tests;
 pub(crate) mod thalweg;
 
+pub(crate) use names::class_oid;
 pub(crate) use queries::asks_catalog;
 
 use std::sync::{Arc, OnceLock};
 
-use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
-use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::ast::Query;
 use thalweg_dataflow::engine::{Engine, Snapshot, Status};
 use thalweg_dataflow::error::Result;
-use thalweg_dataflow::types::PgType;
 
 use crate::database::Published;
-use crate::session::{Outcome, Prepared, RowsTag, Session, View};
+use crate::planner::SystemFunction;
+use crate::session::Session;
+use crate::session::asked::Asked;
+use crate::settings::SessionSettings;
 use file_errors::FileErrors;
-use queries::{CatalogQuery, CatalogTables};
+use queries::CatalogTables;
 
 /// What the system tables are made from.
 pub(crate) struct SystemTables {
@@ -41,6 +42,10 @@ pub(crate) struct SystemTables {
     status: OnceLock<Status>,
     file_errors: Arc<FileErrors>,
     server_settings: Vec<(String, String, String)>,
+    user: String,
+    settings: SessionSettings,
+    asked: Asked,
+    catalog: OnceLock<CatalogTables>,
 }
 
 impl SystemTables {
@@ -54,6 +59,10 @@ impl SystemTables {
             status: OnceLock::new(),
             file_errors: inner.file_errors.clone(),
             server_settings: inner.options.settings.clone(),
+            user: session.user.clone(),
+            settings: session.settings.clone(),
+            asked: session.asked.clone(),
+            catalog: OnceLock::new(),
         }
     }
 
@@ -64,8 +73,10 @@ impl SystemTables {
 
     /// The table of this name.
     pub(crate) fn table(&self, schema: &str, name: &str) -> Option<Arc<dyn TableProvider>> {
-        let made = match schema {
+        let made: Result<Arc<dyn TableProvider>> = match schema {
             "thalweg" => thalweg::table(self, name)?,
+            "pg_catalog" => pg_catalog::table(self.catalog(), name)?,
+            "information_schema" => information::table(self.catalog(), name)?,
             _ => return None,
         };
         match made {
@@ -76,42 +87,25 @@ impl SystemTables {
             }
         }
     }
-}
 
-/// What catalog queries of this session see.
-fn catalog_tables(session: &Session, view: &View) -> CatalogTables {
-    let system = SystemTables::new(session, &view.snapshot, &view.published);
-    let thalweg =
-        thalweg::TABLES.iter().filter_map(|name| Some((*name, system.table("thalweg", name)?.schema()))).collect();
-    CatalogTables {
-        published: view.published.clone(),
-        user: session.user.clone(),
-        settings: session.settings.all(),
-        thalweg,
+    /// The function of `pg_catalog` of this name, if it is one that asks the catalog.
+    pub(crate) fn function(&self, name: &str) -> Option<SystemFunction> {
+        functions::find(self.catalog(), name)
     }
-}
 
-/// The parameters' types and the columns of a query about the catalog.
-pub(crate) async fn describe(
-    session: &Session,
-    view: &View,
-    query: &Query,
-    types: &[Option<PgType>],
-) -> Result<(Vec<PgType>, SchemaRef)> {
-    let planned = CatalogQuery::plan(catalog_tables(session, view), query, types).await?;
-    Ok((planned.parameters, planned.schema))
-}
-
-/// Runs a query about the catalog.
-pub(crate) async fn run(
-    session: &Session,
-    view: &View,
-    query: &Query,
-    prepared: &Prepared,
-    parameters: &[ScalarValue],
-) -> Result<Outcome> {
-    let types: Vec<Option<PgType>> = prepared.parameters.iter().cloned().map(Some).collect();
-    let planned = CatalogQuery::plan(catalog_tables(session, view), query, &types).await?;
-    let schema = planned.schema.clone();
-    Ok(Outcome::Rows { schema, rows: planned.run(parameters).await?, tag: RowsTag::Select })
+    fn catalog(&self) -> &CatalogTables {
+        self.catalog.get_or_init(|| CatalogTables {
+            published: self.published.clone(),
+            user: self.user.clone(),
+            path: self.settings.search_path(),
+            settings: self.settings.all(),
+            current: self.settings.clone(),
+            asked: self.asked.clone(),
+            listed: self.settings.listed().map(|(one, value, reset)| (one, value.into(), reset.into())).collect(),
+            thalweg: thalweg::TABLES
+                .iter()
+                .filter_map(|name| Some((*name, self.table("thalweg", name)?.schema())))
+                .collect(),
+        })
+    }
 }

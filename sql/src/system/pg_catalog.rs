@@ -3,32 +3,33 @@
 //! What describes users' objects is made from the catalog; what describes PostgreSQL itself (types,
 //! functions, operators) is `datafusion-pg-catalog`'s; what Thalweg has none of (triggers, rules,
 //! policies, ...) is there and empty. Sources and external tables are relkind `r`, views `v`,
-//! materialized views `m`. Oids are int4, as that crate has them.
+//! materialized views `m`.
 
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::new_null_array;
+use arrow::array::{Array, ArrayRef, AsArray, new_empty_array, new_null_array};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
+use datafusion::scalar::ScalarValue;
 use datafusion_pg_catalog::pg_catalog::{ArrowTable, PgCatalogStaticTables};
 use thalweg_dataflow::error::Result;
 use thalweg_dataflow::source::Column;
-use thalweg_dataflow::types::PgType;
-use thalweg_dataflow::types::PgType::{Bool, Float4, Int2, Int4, Text, Timestamptz};
+use thalweg_dataflow::types::PgType::{Array as ArrayOf, Bool, Float4, Int2, Int4, Oid, Text, Timestamptz};
+use thalweg_dataflow::types::{PgType, Zone, parse_text};
 
 use super::constraints;
 use super::information::{Relation, SCHEMAS};
 use super::queries::CatalogTables;
-use super::table::{Table, bool, int2, int4, maybe, text, time};
+use super::table::{Table, array, bool, int2, int4, maybe, text, time};
 use crate::statement::definition::query_text;
 
 /// The role that owns everything.
-const OWNER: i32 = 10;
+pub(super) const OWNER: i32 = 10;
 
 /// The oid of the one database.
-const DATABASE_OID: i32 = 5;
+pub(super) const DATABASE_OID: i32 = 5;
 
 /// The table of this name.
 pub(crate) fn table(tables: &CatalogTables, name: &str) -> Option<Result<Arc<dyn TableProvider>>> {
@@ -50,45 +51,85 @@ pub(crate) fn table(tables: &CatalogTables, name: &str) -> Option<Result<Arc<dyn
             Table::new(&[("datname", Text), ("pid", Int4), ("usename", Text), ("state", Text), ("query", Text)])
                 .finish()
         }
+        "pg_description" => pg_description(tables),
+        "pg_stat_user_tables" | "pg_stat_all_tables" => pg_stat_tables(tables),
+        "pg_get_keywords" => pg_get_keywords(),
         _ => return fixed(name),
     })
 }
 
 /// A table of PostgreSQL's own, full or empty.
 fn fixed(name: &str) -> Option<Result<Arc<dyn TableProvider>>> {
+    if let Some((_, columns)) = EMPTY.iter().find(|(known, _)| *known == name) {
+        return Some(Table::new(columns).finish());
+    }
     static TABLES: OnceLock<Option<PgCatalogStaticTables>> = OnceLock::new();
     let tables = TABLES.get_or_init(|| PgCatalogStaticTables::try_new().ok()).as_ref()?;
     if let Some(full) = full(tables, name) {
-        return Some(with_arrays(full.schema(), full.data()));
+        return Some(with_types(full.schema(), full.data()));
     }
-    Some(with_arrays(empty(tables, name)?.schema(), &[]))
+    Some(with_types(empty(tables, name)?.schema(), &[]))
 }
 
-/// Columns of arrays, which that crate has as text or leaves null, as null arrays.
-fn with_arrays(schema: SchemaRef, batches: &[RecordBatch]) -> Result<Arc<dyn TableProvider>> {
-    let element = |name: &str| match name {
-        name if name.ends_with("acl") || name.ends_with("options") || name.ends_with("config") => Some(DataType::Utf8),
-        "evttags" => Some(DataType::Utf8),
-        "polroles" => Some(DataType::Int32),
-        _ => None,
-    };
-    let field = |field: &Arc<Field>| match element(field.name()) {
-        Some(element) => Arc::new(Field::new(field.name(), DataType::new_list(element, true), true)),
-        None => field.clone(),
-    };
-    let changed: SchemaRef = Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Fields>()));
+/// Columns with the types that PostgreSQL gives them: that crate has oids as integers, and arrays as
+/// text of its own or left null.
+fn with_types(schema: SchemaRef, batches: &[RecordBatch]) -> Result<Arc<dyn TableProvider>> {
+    let fields: Vec<PgType> = schema.fields().iter().map(|field| type_of(field)).collect();
+    // As PostgreSQL 16 calls it.
+    let name = |field: &Field| if field.name() == "colllocale" { "colliculocale" } else { field.name() }.to_string();
+    let named = schema.fields().iter().zip(&fields).map(|(field, ty)| ty.field(name(field), true));
+    let changed: SchemaRef = Arc::new(Schema::new(named.collect::<Fields>()));
     let mut made = Vec::with_capacity(batches.len());
     for batch in batches {
-        let columns = batch.columns().iter().zip(changed.fields()).map(|(column, field)| {
-            if column.data_type() == field.data_type() {
-                column.clone()
-            } else {
-                new_null_array(field.data_type(), batch.num_rows())
-            }
+        let columns = batch.columns().iter().zip(&fields).map(|(column, ty)| {
+            Ok(match ty {
+                PgType::Array(element) if column.data_type() == &DataType::Utf8 => arrays(element, column)?,
+                PgType::Array(_) => new_null_array(&ty.arrow(), batch.num_rows()),
+                _ if *column.data_type() == ty.arrow() => column.clone(),
+                _ => arrow::compute::cast(column, &ty.arrow())?,
+            })
         });
-        made.push(RecordBatch::try_new(changed.clone(), columns.collect())?);
+        made.push(RecordBatch::try_new(changed.clone(), columns.collect::<Result<Vec<_>>>()?)?);
     }
     Ok(Arc::new(MemTable::try_new(changed, vec![made])?))
+}
+
+/// The type of a column of that crate's.
+fn type_of(field: &Field) -> PgType {
+    match field.name().as_str() {
+        "evttags" | "stxkind" | "subpublications" | "proargmodes" | "proargnames" | "protrftypes" => {
+            PgType::Array(&PgType::Text)
+        }
+        "proallargtypes" | "polroles" => PgType::Array(&PgType::Oid),
+        name if name.ends_with("acl") || name.ends_with("options") || name.ends_with("config") => {
+            PgType::Array(&PgType::Text)
+        }
+        "typtypmod" | "typndims" | "collencoding" | "conforencoding" | "contoencoding" | "aggtransspace"
+        | "aggmtransspace" | "objsubid" | "refobjsubid" | "refobjversion" | "inhseqno" => {
+            PgType::of_arrow(field.data_type())
+        }
+        _ if *field.data_type() == DataType::Int32 => PgType::Oid,
+        _ => PgType::of_arrow(field.data_type()),
+    }
+}
+
+/// Lists as that crate writes them.
+fn arrays(element: &'static PgType, column: &ArrayRef) -> Result<ArrayRef> {
+    let texts = column.as_string::<i32>();
+    let mut made: Vec<ScalarValue> = Vec::with_capacity(texts.len());
+    for text in texts {
+        let Some(text) = text else {
+            made.push(ScalarValue::Binary(None));
+            continue;
+        };
+        let items = super::routines::list(text);
+        let items = items.iter().map(|item| parse_text(element, item, &Zone::default())).collect::<Result<Vec<_>>>()?;
+        made.push(super::table::array(element, items));
+    }
+    match made.is_empty() {
+        true => Ok(new_empty_array(&DataType::Binary)),
+        false => Ok(ScalarValue::iter_to_array(made)?),
+    }
 }
 
 fn full<'a>(tables: &'a PgCatalogStaticTables, name: &str) -> Option<&'a ArrowTable> {
@@ -112,57 +153,129 @@ fn full<'a>(tables: &'a PgCatalogStaticTables, name: &str) -> Option<&'a ArrowTa
     })
 }
 
-/// Tables that have no row here, whether they can be read or only joined ([`super::rewrite`]).
-pub(crate) const EMPTY: &[&str] = &[
-    "pg_auth_members",
-    "pg_cursors",
-    "pg_db_role_setting",
-    "pg_default_acl",
-    "pg_depend",
-    "pg_description",
-    "pg_enum",
-    "pg_event_trigger",
-    "pg_extension",
-    "pg_foreign_data_wrapper",
-    "pg_foreign_server",
-    "pg_foreign_table",
-    "pg_inherits",
-    "pg_init_privs",
-    "pg_largeobject",
-    "pg_largeobject_metadata",
-    "pg_parameter_acl",
-    "pg_partitioned_table",
-    "pg_policies",
-    "pg_policy",
-    "pg_prepared_statements",
-    "pg_prepared_xacts",
-    "pg_publication",
-    "pg_publication_namespace",
-    "pg_publication_rel",
-    "pg_publication_tables",
-    "pg_replication_slots",
-    "pg_rewrite",
-    "pg_rules",
-    "pg_seclabel",
-    "pg_sequence",
-    "pg_sequences",
-    "pg_shdepend",
-    "pg_shdescription",
-    "pg_shseclabel",
-    "pg_stat_replication",
-    "pg_statistic",
-    "pg_statistic_ext",
-    "pg_statistic_ext_data",
-    "pg_subscription",
-    "pg_subscription_rel",
-    "pg_transform",
-    "pg_trigger",
-    "pg_ts_config",
-    "pg_ts_config_map",
-    "pg_ts_dict",
-    "pg_ts_parser",
-    "pg_ts_template",
-    "pg_user_mapping",
+/// Tables without rows that that crate has not, or not all columns of.
+const EMPTY: &[(&str, &[(&str, PgType)])] = &[
+    ("aclexplode", &[("grantor", Oid), ("grantee", Oid), ("privilege_type", Text), ("is_grantable", Bool)]),
+    (
+        "pg_available_extensions",
+        &[("name", Text), ("default_version", Text), ("installed_version", Text), ("comment", Text)],
+    ),
+    (
+        "pg_cursors",
+        &[
+            ("name", Text),
+            ("statement", Text),
+            ("is_holdable", Bool),
+            ("is_binary", Bool),
+            ("is_scrollable", Bool),
+            ("creation_time", Timestamptz),
+        ],
+    ),
+    (
+        "pg_init_privs",
+        &[("objoid", Oid), ("classoid", Oid), ("objsubid", Int4), ("privtype", Text), ("initprivs", ArrayOf(&Text))],
+    ),
+    ("pg_largeobject", &[("loid", Oid), ("pageno", Int4)]),
+    ("pg_largeobject_metadata", &[("oid", Oid), ("lomowner", Oid), ("lomacl", ArrayOf(&Text))]),
+    ("pg_listening_channels", &[("pg_listening_channels", Text)]),
+    (
+        "pg_locks",
+        &[("locktype", Text), ("database", Oid), ("relation", Oid), ("pid", Int4), ("mode", Text), ("granted", Bool)],
+    ),
+    ("pg_options_to_table", &[("option_name", Text), ("option_value", Text)]),
+    ("pg_parameter_acl", &[("oid", Oid), ("parname", Text), ("paracl", ArrayOf(&Text))]),
+    (
+        "pg_policies",
+        &[
+            ("schemaname", Text),
+            ("tablename", Text),
+            ("policyname", Text),
+            ("permissive", Text),
+            ("roles", ArrayOf(&Text)),
+            ("cmd", Text),
+            ("qual", Text),
+            ("with_check", Text),
+        ],
+    ),
+    (
+        "pg_prepared_statements",
+        &[("name", Text), ("statement", Text), ("prepare_time", Timestamptz), ("from_sql", Bool)],
+    ),
+    ("pg_prepared_xacts", &[("gid", Text), ("prepared", Timestamptz), ("owner", Text), ("database", Text)]),
+    ("pg_publication_tables", &[("pubname", Text), ("schemaname", Text), ("tablename", Text)]),
+    ("pg_replication_slots", &[("slot_name", Text), ("slot_type", Text), ("active", Bool), ("restart_lsn", Text)]),
+    ("pg_rules", &[("schemaname", Text), ("tablename", Text), ("rulename", Text), ("definition", Text)]),
+    ("pg_seclabel", &[("objoid", Oid), ("classoid", Oid), ("objsubid", Int4), ("provider", Text), ("label", Text)]),
+    (
+        "pg_seclabels",
+        &[
+            ("objoid", Oid),
+            ("classoid", Oid),
+            ("objsubid", Int4),
+            ("objtype", Text),
+            ("provider", Text),
+            ("label", Text),
+        ],
+    ),
+    ("pg_sequences", &[("schemaname", Text), ("sequencename", Text), ("sequenceowner", Text)]),
+    (
+        "pg_shdepend",
+        &[
+            ("dbid", Oid),
+            ("classid", Oid),
+            ("objid", Oid),
+            ("objsubid", Int4),
+            ("refclassid", Oid),
+            ("refobjid", Oid),
+            ("deptype", Text),
+        ],
+    ),
+    ("pg_shseclabel", &[("objoid", Oid), ("classoid", Oid), ("provider", Text), ("label", Text)]),
+    ("pg_stat_replication", &[("pid", Int4), ("usename", Text), ("state", Text)]),
+    ("pg_statistic_ext_data", &[("stxoid", Oid), ("stxdndistinct", Text), ("stxddependencies", Text)]),
+    ("pg_subscription_rel", &[("srsubid", Oid), ("srrelid", Oid), ("srsubstate", Text)]),
+    ("pg_transform", &[("oid", Oid), ("trftype", Oid), ("trflang", Oid), ("trffromsql", Text), ("trftosql", Text)]),
+    ("pg_ts_config", &[("oid", Oid), ("cfgname", Text), ("cfgnamespace", Oid), ("cfgowner", Oid), ("cfgparser", Oid)]),
+    ("pg_ts_config_map", &[("mapcfg", Oid), ("maptokentype", Int4), ("mapseqno", Int4), ("mapdict", Oid)]),
+    (
+        "pg_ts_dict",
+        &[
+            ("oid", Oid),
+            ("dictname", Text),
+            ("dictnamespace", Oid),
+            ("dictowner", Oid),
+            ("dicttemplate", Oid),
+            ("dictinitoption", Text),
+        ],
+    ),
+    (
+        "pg_ts_parser",
+        &[
+            ("oid", Oid),
+            ("prsname", Text),
+            ("prsnamespace", Oid),
+            ("prsstart", Text),
+            ("prstoken", Text),
+            ("prsend", Text),
+            ("prsheadline", Text),
+            ("prslextype", Text),
+        ],
+    ),
+    (
+        "pg_ts_template",
+        &[("oid", Oid), ("tmplname", Text), ("tmplnamespace", Oid), ("tmplinit", Text), ("tmpllexize", Text)],
+    ),
+    (
+        "pg_user_mappings",
+        &[
+            ("umid", Oid),
+            ("srvid", Oid),
+            ("srvname", Text),
+            ("umuser", Oid),
+            ("usename", Text),
+            ("umoptions", ArrayOf(&Text)),
+        ],
+    ),
 ];
 
 fn empty<'a>(tables: &'a PgCatalogStaticTables, name: &str) -> Option<&'a ArrowTable> {
@@ -171,7 +284,6 @@ fn empty<'a>(tables: &'a PgCatalogStaticTables, name: &str) -> Option<&'a ArrowT
         "pg_db_role_setting" => &tables.pg_db_role_setting,
         "pg_default_acl" => &tables.pg_default_acl,
         "pg_depend" => &tables.pg_depend,
-        "pg_description" => &tables.pg_description,
         "pg_enum" => &tables.pg_enum,
         "pg_event_trigger" => &tables.pg_event_trigger,
         "pg_extension" => &tables.pg_extension,
@@ -198,19 +310,19 @@ fn empty<'a>(tables: &'a PgCatalogStaticTables, name: &str) -> Option<&'a ArrowT
 
 fn pg_class(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
     let mut table = Table::new(&[
-        ("oid", Int4),
+        ("oid", Oid),
         ("relname", Text),
-        ("relnamespace", Int4),
-        ("reltype", Int4),
-        ("reloftype", Int4),
-        ("relowner", Int4),
-        ("relam", Int4),
-        ("relfilenode", Int4),
-        ("reltablespace", Int4),
+        ("relnamespace", Oid),
+        ("reltype", Oid),
+        ("reloftype", Oid),
+        ("relowner", Oid),
+        ("relam", Oid),
+        ("relfilenode", Oid),
+        ("reltablespace", Oid),
         ("relpages", Int4),
         ("reltuples", Float4),
         ("relallvisible", Int4),
-        ("reltoastrelid", Int4),
+        ("reltoastrelid", Oid),
         ("relhasindex", Bool),
         ("relisshared", Bool),
         ("relpersistence", Text),
@@ -225,12 +337,18 @@ fn pg_class(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         ("relispopulated", Bool),
         ("relreplident", Text),
         ("relispartition", Bool),
-        ("relrewrite", Int4),
+        ("relrewrite", Oid),
         ("relpartbound", Text),
     ])
     .with_text_arrays(&["relacl", "reloptions"]);
     for relation in tables.relations().into_iter().chain(constraints::indexes(tables)) {
         let zero = || int4(0);
+        // heap, btree.
+        let method = match relation.kind {
+            "r" | "m" => 2,
+            "i" => 403,
+            _ => 0,
+        };
         table.row([
             int4(relation.oid),
             text(&relation.name),
@@ -238,11 +356,11 @@ fn pg_class(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
             zero(),
             zero(),
             int4(OWNER),
-            zero(),
+            int4(method),
             int4(relation.oid),
             zero(),
             zero(),
-            datafusion::scalar::ScalarValue::Float32(Some(-1.0)),
+            ScalarValue::Float32(Some(-1.0)),
             zero(),
             zero(),
             bool(relation.indexed),
@@ -268,9 +386,9 @@ fn pg_class(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
 
 fn pg_attribute(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
     let mut table = Table::new(&[
-        ("attrelid", Int4),
+        ("attrelid", Oid),
         ("attname", Text),
-        ("atttypid", Int4),
+        ("atttypid", Oid),
         ("attstattarget", Int4),
         ("attlen", Int2),
         ("attnum", Int2),
@@ -287,7 +405,7 @@ fn pg_attribute(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         ("attisdropped", Bool),
         ("attislocal", Bool),
         ("attinhcount", Int4),
-        ("attcollation", Int4),
+        ("attcollation", Oid),
     ])
     .with_text_arrays(&["attacl", "attoptions", "attfdwoptions"]);
     let defaults = constraints::defaults(tables);
@@ -334,8 +452,58 @@ fn storage(column: &Column) -> &'static str {
     }
 }
 
+/// No statistics are kept of tables: the counts are null.
+fn pg_stat_tables(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
+    const COUNTS: [&str; 8] =
+        ["seq_scan", "seq_tup_read", "idx_scan", "idx_tup_fetch", "n_tup_ins", "n_tup_upd", "n_tup_del", "n_live_tup"];
+    let mut columns = vec![("relid", Oid), ("schemaname", Text), ("relname", Text)];
+    columns.extend(COUNTS.map(|name| (name, PgType::Int8)));
+    let mut table = Table::new(&columns);
+    for relation in tables.relations().iter().filter(|relation| matches!(relation.kind, "r" | "m")) {
+        let none = || ScalarValue::Int64(None);
+        table.row([
+            int4(relation.oid),
+            text(&relation.schema),
+            text(&relation.name),
+            none(),
+            none(),
+            none(),
+            none(),
+            none(),
+            none(),
+            none(),
+            none(),
+        ]);
+    }
+    table.finish()
+}
+
+/// COMMENT ON, and what PostgreSQL says of its own types, functions and operators.
+fn pg_description(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
+    let own = super::names::descriptions();
+    let mut table = Table::new(&[("objoid", Oid), ("classoid", Oid), ("objsubid", Int4), ("description", Text)]);
+    let class = super::names::class_oid("pg_class").unwrap_or(0);
+    for (oid, column, comment) in tables.published.catalog.comments() {
+        let number = |oid: u32| int4(i32::try_from(oid).unwrap_or(i32::MAX));
+        table.row([number(oid), int4(class), number(column), text(comment)]);
+    }
+    for ((class, oid), described) in own {
+        table.row([int4(*oid), int4(*class), int4(0), text(described)]);
+    }
+    table.finish()
+}
+
+/// The words that a name must be quoted to be, and those that it need not be.
+fn pg_get_keywords() -> Result<Arc<dyn TableProvider>> {
+    let mut table = Table::new(&[("word", Text), ("catcode", Text), ("catdesc", Text)]);
+    for word in crate::parser::reserved_words() {
+        table.row([text(*word), text("R"), text("reserved")]);
+    }
+    table.finish()
+}
+
 fn pg_namespace() -> Result<Arc<dyn TableProvider>> {
-    let mut table = Table::new(&[("oid", Int4), ("nspname", Text), ("nspowner", Int4)]).with_text_arrays(&["nspacl"]);
+    let mut table = Table::new(&[("oid", Oid), ("nspname", Text), ("nspowner", Oid)]).with_text_arrays(&["nspacl"]);
     for (name, oid) in SCHEMAS {
         table.row([int4(oid), text(name), int4(OWNER)]);
     }
@@ -344,15 +512,15 @@ fn pg_namespace() -> Result<Arc<dyn TableProvider>> {
 
 fn pg_database() -> Result<Arc<dyn TableProvider>> {
     let mut table = Table::new(&[
-        ("oid", Int4),
+        ("oid", Oid),
         ("datname", Text),
-        ("datdba", Int4),
+        ("datdba", Oid),
         ("encoding", Int4),
         ("datlocprovider", Text),
         ("datistemplate", Bool),
         ("datallowconn", Bool),
         ("datconnlimit", Int4),
-        ("dattablespace", Int4),
+        ("dattablespace", Oid),
         ("datcollate", Text),
         ("datctype", Text),
         ("daticulocale", Text),
@@ -381,10 +549,10 @@ fn pg_database() -> Result<Arc<dyn TableProvider>> {
 
 fn pg_roles(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
     let mut table = Table::new(&[
-        ("oid", Int4),
+        ("oid", Oid),
         ("rolname", Text),
         ("usename", Text),
-        ("usesysid", Int4),
+        ("usesysid", Oid),
         ("rolsuper", Bool),
         ("usesuper", Bool),
         ("rolinherit", Bool),
@@ -493,33 +661,39 @@ fn pg_settings(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         ("unit", Text),
         ("category", Text),
         ("short_desc", Text),
+        ("extra_desc", Text),
         ("context", Text),
         ("vartype", Text),
         ("source", Text),
-        ("boot_val", Text),
-        ("reset_val", Text),
         ("min_val", Text),
         ("max_val", Text),
-        ("extra_desc", Text),
+        ("enumvals", ArrayOf(&Text)),
+        ("boot_val", Text),
+        ("reset_val", Text),
+        ("sourcefile", Text),
+        ("sourceline", Int4),
         ("pending_restart", Bool),
-    ])
-    .with_text_arrays(&["enumvals"]);
-    for (name, value, about) in &tables.settings {
-        let none = || maybe(None::<String>);
+    ]);
+    let some = |text: &str| maybe(Some(text).filter(|text| !text.is_empty()));
+    for (setting, value, reset) in &tables.listed {
+        let words = setting.words.iter().map(|word| text(*word)).collect();
         table.row([
-            text(name),
+            text(setting.name),
             text(value),
-            none(),
+            some(setting.unit),
             text("Thalweg"),
-            text(*about),
-            text("user"),
-            text("string"),
-            text("session"),
-            text(value),
-            text(value),
-            none(),
-            none(),
-            none(),
+            text(setting.about),
+            maybe(None::<String>),
+            text(setting.context_word),
+            text(setting.value_type),
+            text(if value == reset { "default" } else { "session" }),
+            some(setting.low),
+            some(setting.high),
+            if setting.words.is_empty() { ScalarValue::Binary(None) } else { array(&Text, words) },
+            text(reset),
+            text(reset),
+            maybe(None::<String>),
+            ScalarValue::Int32(None),
             bool(false),
         ]);
     }

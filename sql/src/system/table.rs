@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, new_empty_array, new_null_array};
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
@@ -56,17 +56,22 @@ impl Table {
             } else {
                 ScalarValue::iter_to_array(column)?
             };
+            // Oids are written as integers.
+            let array = match (array.data_type(), field.data_type()) {
+                (DataType::Int32, DataType::UInt32) => arrow::compute::cast(&array, field.data_type())?,
+                _ => array,
+            };
             if array.data_type() != field.data_type() {
                 return Err(Error::internal(format!("system column {} holds {}", field.name(), array.data_type())));
             }
             arrays.push(array);
         }
         let rows = arrays.first().map_or(0, |array| array.len());
-        let list = DataType::new_list(DataType::Utf8, true);
+        let texts = PgType::Array(&PgType::Text);
         let mut fields = self.schema.fields().to_vec();
         for name in self.text_arrays {
-            fields.push(Arc::new(Field::new(name, list.clone(), true)));
-            arrays.push(new_null_array(&list, rows));
+            fields.push(Arc::new(texts.field(name, true)));
+            arrays.push(new_null_array(&texts.arrow(), rows));
         }
         let batch = RecordBatch::try_new_with_options(
             Arc::new(Schema::new(fields)),
@@ -85,6 +90,23 @@ pub(crate) fn provider(batch: RecordBatch) -> Result<Arc<dyn TableProvider>> {
 /// Text.
 pub(crate) fn text(value: impl Into<String>) -> ScalarValue {
     ScalarValue::Utf8(Some(value.into()))
+}
+
+/// An array of these elements.
+pub(crate) fn array(element: &'static PgType, elements: Vec<ScalarValue>) -> ScalarValue {
+    let made = || {
+        let items = match elements.is_empty() {
+            true => Vec::new(),
+            false => thalweg_dataflow::types::array::element_bytes(
+                element,
+                &ScalarValue::iter_to_array(elements).ok()?,
+                false,
+            )
+            .ok()?,
+        };
+        Some(thalweg_dataflow::types::array::of_items(items.iter().map(Vec::as_slice)))
+    };
+    ScalarValue::Binary(made())
 }
 
 /// Text, or null.

@@ -10,10 +10,12 @@ use thalweg_dataflow::Error;
 use thalweg_dataflow::source::{Column, SourceDefinition};
 use thalweg_dataflow::types::PgType;
 
-use super::queries::{CatalogQuery, CatalogTables, asks_catalog};
+use super::queries::{CatalogTables, asks_catalog};
+use crate::batch::{Batch, BatchOptions};
 use crate::catalog::{Object, ObjectData, PUBLIC, View, ViewBody};
 use crate::database::Published;
 use crate::parser;
+use crate::planner::{Planner, Relation, Resolver, Settings, SystemFunction};
 use crate::settings::SessionSettings;
 
 fn column(name: &str, data_type: PgType) -> Column {
@@ -54,21 +56,44 @@ fn tables() -> CatalogTables {
     CatalogTables {
         published: Arc::new(published),
         user: "ann".into(),
+        path: vec![PUBLIC.into()],
         settings: SessionSettings::new("ann").all(),
+        listed: Vec::new(),
+        current: SessionSettings::new("ann"),
+        asked: Default::default(),
         thalweg: Vec::new(),
+    }
+}
+
+/// What a test reads: the catalog alone.
+struct Catalog(CatalogTables);
+
+impl Resolver for Catalog {
+    fn relation(&self, schema: Option<&str>, name: &str) -> Result<Option<Relation>, Error> {
+        let made = match schema {
+            None | Some("pg_catalog") => super::pg_catalog::table(&self.0, name),
+            Some(_) => super::information::table(&self.0, name),
+        };
+        Ok(made.transpose()?.map(Relation::Virtual))
+    }
+
+    fn system_function(&self, name: &str) -> Option<SystemFunction> {
+        super::functions::find(&self.0, name)
     }
 }
 
 /// The rows, fields by `|`, nulls empty; the names first.
 async fn ask(sql: &str) -> Result<Vec<String>, String> {
-    let query = parser::parse_query(sql).map_err(|error| error.message().to_string())?;
+    let said = |error: Error| format!("{} {}", error.message(), error.detail_text().unwrap_or_default());
+    let query = parser::parse_query(sql).map_err(said)?;
     let tables = tables();
     assert!(asks_catalog(&query, &tables.published, &[PUBLIC.to_string()]), "{sql}");
-    let said = |error: Error| format!("{} {}", error.message(), error.detail_text().unwrap_or_default());
-    let planned = CatalogQuery::plan(tables, &query, &[]).await.map_err(said)?;
-    let names: Vec<String> = planned.schema.fields().iter().map(|field| field.name().clone()).collect();
-    let batches: Vec<_> =
-        planned.run(&[]).await.map_err(said)?.try_collect().await.map_err(|error| error.to_string())?;
+    let bound = Planner.bind(&query, &Catalog(tables), &Settings::default(), &[]).map_err(said)?;
+    let names: Vec<String> = bound.schema.fields().iter().map(|field| field.name().clone()).collect();
+    let spill = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let options = BatchOptions { workers: 1, memory: 1 << 26, spill: spill.path().into() };
+    let rows = Batch::new(options).map_err(said)?.run(&bound, &[], None).await.map_err(said)?;
+    let batches: Vec<_> = rows.try_collect().await.map_err(|error| error.to_string())?;
     let mut rows = vec![names.join("|")];
     for batch in &batches {
         for row in 0..batch.num_rows() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int32Array, RecordBatch};
 use arrow::datatypes::Int32Type;
 use thalweg_dataflow::Result;
 use thalweg_dataflow::plan::{Expanded, SetFunction, Text};
@@ -14,20 +14,39 @@ use super::slices::sliced;
 #[derive(Debug)]
 pub(super) struct Elements {
     pub(super) element: &'static PgType,
-    /// The places instead of the values.
-    pub(super) subscripts: bool,
+    pub(super) gives: Gives,
+}
+
+/// What it gives of each element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gives {
+    /// The value.
+    Values,
+    /// The place, counted from this.
+    Places(i32),
+    /// Value and place, from 1, as an array of the two: `_pg_expandarray` of integers.
+    Pairs,
 }
 
 impl Text for Elements {
     fn text(&self) -> String {
-        let name = if self.subscripts { "generate_subscripts" } else { "unnest" };
+        let name = match self.gives {
+            Gives::Values => "unnest",
+            Gives::Places(0) => "generate_subscripts from 0",
+            Gives::Places(_) => "generate_subscripts",
+            Gives::Pairs => "_pg_expandarray",
+        };
         format!("{name} of {}[]", self.element.name())
     }
 }
 
 impl SetFunction for Elements {
     fn columns(&self) -> Vec<PgType> {
-        vec![if self.subscripts { PgType::Int4 } else { self.element.clone() }]
+        vec![match self.gives {
+            Gives::Values => self.element.clone(),
+            Gives::Places(_) => PgType::Int4,
+            Gives::Pairs => PgType::Array(&PgType::Int4),
+        }]
     }
 
     fn expand(&self, arguments: RecordBatch) -> Box<dyn Iterator<Item = Result<Expanded>> + Send> {
@@ -45,16 +64,34 @@ impl SetFunction for Elements {
             }
             array::items(element, arrays.value(row)).map(<[u8]>::to_vec).collect()
         };
-        if self.subscripts {
+        if let Gives::Places(first) = self.gives {
             let places = move |row: usize| {
                 let count = items(row).len() as i32;
-                Ok(Box::new((1..=count).map(Ok)) as Box<dyn Iterator<Item = Result<i32>> + Send>)
+                Ok(Box::new((first..first + count).map(Ok)) as Box<dyn Iterator<Item = Result<i32>> + Send>)
             };
             return sliced(rows, places, |places| Ok(Arc::new(Int32Array::from(places)) as ArrayRef));
+        }
+        if self.gives == Gives::Pairs {
+            let pairs = move |row: usize| {
+                let pairs = (1..).zip(items(row)).map(move |(place, item)| pair(element, &item, place));
+                Ok(Box::new(pairs) as Box<dyn Iterator<Item = Result<Vec<u8>>> + Send>)
+            };
+            let column = |pairs: Vec<Vec<u8>>| Ok(Arc::new(BinaryArray::from_iter_values(pairs)) as ArrayRef);
+            return sliced(rows, pairs, column);
         }
         let values = move |row: usize| {
             Ok(Box::new(items(row).into_iter().map(Ok)) as Box<dyn Iterator<Item = Result<Vec<u8>>> + Send>)
         };
         sliced(rows, values, move |items: Vec<Vec<u8>>| array::element_values(element, items.iter().map(Vec::as_slice)))
     }
+}
+
+/// `{value, place}`.
+fn pair(element: &PgType, item: &[u8], place: i32) -> Result<Vec<u8>> {
+    let value = array::element_values(element, [item])?;
+    let value = arrow::compute::cast(&value, &arrow::datatypes::DataType::Int32)?;
+    let value = value.as_primitive::<Int32Type>();
+    let pair: ArrayRef = Arc::new(Int32Array::from(vec![value.is_valid(0).then(|| value.value(0)), Some(place)]));
+    let items = array::element_bytes(&PgType::Int4, &pair, false)?;
+    Ok(array::of_items(items.iter().map(Vec::as_slice)))
 }

@@ -11,6 +11,7 @@ mod array_agg;
 pub(crate) mod arrays;
 mod elements;
 pub(crate) mod extreme_key;
+pub(crate) mod identifiers;
 mod math;
 pub(crate) mod ordered_set;
 mod series;
@@ -63,7 +64,7 @@ pub(crate) struct Overload {
 
 /// The overload for these arguments. Errors 42883 if there is none, 42725 if several fit.
 pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Overload> {
-    let all = [math::FUNCTIONS, text::FUNCTIONS, time::FUNCTIONS, arithmetic::FUNCTIONS];
+    let all = [math::FUNCTIONS, text::FUNCTIONS, identifiers::FUNCTIONS, time::FUNCTIONS, arithmetic::FUNCTIONS];
     let named: Vec<&'static Definition> =
         all.into_iter().flatten().filter(|definition| definition.name == name).collect();
     if let Some(definition) = named.iter().find(|definition| definition.variadic && args.len() >= definition.args.len())
@@ -271,6 +272,12 @@ pub(crate) fn grouping_calls(exprs: &[&Expr]) -> Result<Vec<Expr>> {
 pub(crate) fn nullable(expr: Expr, ty: &PgType) -> Expr {
     let kernel: Kernel = |input| input.array(0);
     evaluated(PgFunction::new("nullable", vec![ty.clone()], ty.clone(), Zone::default(), kernel), vec![expr])
+}
+
+/// A text of any of Arrow's layouts in ours: DataFusion's string_agg has one of its own.
+pub(crate) fn as_text(expr: Expr) -> Expr {
+    let kernel: Kernel = |input| thalweg_dataflow::types::normalize(&PgType::Text, &input.array(0)?);
+    evaluated(PgFunction::new("text", vec![PgType::Text], PgType::Text, Zone::default(), kernel), vec![expr])
 }
 
 /// The value with the same bytes for equal values, still of its type: what is grouped by.

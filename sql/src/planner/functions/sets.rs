@@ -14,7 +14,7 @@ use thalweg_dataflow::plan::{ByText, Expanded, SetFunction, Text};
 use thalweg_dataflow::types::{PgType, Zone};
 use thalweg_dataflow::{Error, Result};
 
-use super::elements::Elements;
+use super::elements::{Elements, Gives};
 use super::series::{self, Series};
 use super::slices::SLICE_ROWS;
 use super::udf::{Kernel, PgFunction};
@@ -23,8 +23,11 @@ use crate::planner::typed::Typed;
 
 /// Whether a function gives a set of rows.
 pub(crate) fn is_set_returning(name: &str) -> bool {
-    matches!(name, "generate_series" | "unnest" | "generate_subscripts")
+    matches!(name, "generate_series" | "unnest" | "generate_subscripts" | "_pg_expandarray" | SUBSCRIPTS_FROM_ZERO)
 }
+
+/// generate_subscripts of a vector.
+pub(crate) const SUBSCRIPTS_FROM_ZERO: &str = "generate_subscripts from 0";
 
 /// The overload of a set-returning function that a call means: its arguments' types and its own.
 pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<(Vec<PgType>, PgType)> {
@@ -34,7 +37,11 @@ pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<(Vec<PgType>, PgType
             let element = array.element().cloned().unwrap_or(PgType::Text);
             return Ok((vec![array], element));
         }
-        ("generate_subscripts", 2, Some(array)) => return Ok((vec![array, PgType::Int4], PgType::Int4)),
+        ("_pg_expandarray", 1, Some(array)) => return Ok((vec![array], PgType::Array(&PgType::Int4))),
+        ("_pg_expandarray", ..) => return Err(no_function(name, args)),
+        ("generate_subscripts" | SUBSCRIPTS_FROM_ZERO, 2, Some(array)) => {
+            return Ok((vec![array, PgType::Int4], PgType::Int4));
+        }
         ("unnest", 1, None) if args[0].ty.is_none() => {
             return Err(super::ambiguous(name, args));
         }
@@ -74,8 +81,10 @@ impl SetCall {
         }
         let element = function.args.first().and_then(PgType::element);
         let function: Arc<dyn SetFunction> = match (function.name.as_str(), element) {
-            ("unnest", Some(element)) => Arc::new(Elements { element, subscripts: false }),
-            (_, Some(element)) => Arc::new(Elements { element, subscripts: true }),
+            ("unnest", Some(element)) => Arc::new(Elements { element, gives: Gives::Values }),
+            ("_pg_expandarray", Some(element)) => Arc::new(Elements { element, gives: Gives::Pairs }),
+            (SUBSCRIPTS_FROM_ZERO, Some(element)) => Arc::new(Elements { element, gives: Gives::Places(0) }),
+            (_, Some(element)) => Arc::new(Elements { element, gives: Gives::Places(1) }),
             _ => Arc::new(Series { ty: function.result.clone(), zone: function.zone.clone() }),
         };
         Some(SetCall { function: ByText(function), arguments: call.args.clone() })

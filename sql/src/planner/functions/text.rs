@@ -376,6 +376,36 @@ fn concat(input: &Input<'_>) -> Result<ArrayRef> {
     )
 }
 
+/// A pattern with another escape character as one with the backslash.
+fn like_escape(input: &Input<'_>) -> Result<ArrayRef> {
+    let (patterns, escapes) = (strings(input, 0)?, strings(input, 1)?);
+    build(
+        input.rows,
+        |row| patterns.is_null(row) || escapes.is_null(row),
+        |row, out| {
+            let mut escape = escapes.value(row).chars();
+            let escape = match (escape.next(), escape.next()) {
+                (_, Some(_)) => {
+                    return Err(Error::new(SqlState::InvalidEscapeSequence, "invalid escape string")
+                        .hint("Escape string must be empty or one character."));
+                }
+                (escape, None) => escape,
+            };
+            let mut pattern = patterns.value(row).chars();
+            while let Some(c) = pattern.next() {
+                if Some(c) == escape {
+                    out.push('\\');
+                    out.extend(pattern.next());
+                } else {
+                    out.extend((c == '\\').then_some('\\'));
+                    out.push(c);
+                }
+            }
+            Ok(())
+        },
+    )
+}
+
 macro_rules! texts {
     ($($name:literal ($($arg:expr),*) -> $result:expr, $variadic:literal => $kernel:expr;)*) => {
         &[$(Definition { name: $name, args: &[$($arg),*], variadic: $variadic, result: $result, kernel: $kernel },)*]
@@ -417,6 +447,7 @@ pub(super) const FUNCTIONS: &[Definition] = texts! {
     "lpad" (TEXT, INT, TEXT) -> TEXT, false => pad;
     "rpad" (TEXT, INT) -> TEXT, false => pad;
     "rpad" (TEXT, INT, TEXT) -> TEXT, false => pad;
+    "like_escape" (TEXT, TEXT) -> TEXT, false => like_escape;
     "textcat" (TEXT, TEXT) -> TEXT, false => textcat;
     "concat" () -> TEXT, true => concat;
     "concat_ws" (TEXT) -> TEXT, true => concat;

@@ -1,0 +1,41 @@
+//! COMMENT ON: kept in the catalog, durable when the statement returns.
+
+use thalweg_dataflow::error::{Error, Result, SqlState};
+
+use crate::parser::ObjectKind;
+use crate::parser::comment::Comment;
+use crate::session::{Outcome, Session};
+
+/// See the module.
+pub(crate) async fn run(session: &mut Session, comment: &Comment) -> Result<Outcome> {
+    const TAG: &str = "COMMENT";
+    let path = session.settings.search_path();
+    let database = session.database.clone();
+    let _turn = database.0.ddl.lock().await;
+    let current = database.published();
+    let name = &comment.name;
+    let Some(object) = current.catalog.find(name.schema.as_deref(), &name.name, &path) else {
+        return Err(Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist")));
+    };
+    if comment.kind.is_some_and(|kind| kind != object.kind()) {
+        let word = comment.kind.map_or("relation", ObjectKind::word);
+        return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a {word}", object.name)));
+    }
+    let column = match &comment.column {
+        None => 0,
+        Some(column) => {
+            let place = object.columns.iter().position(|known| known.name == *column);
+            let missing = || {
+                let message = format!("column \"{column}\" of relation \"{}\" does not exist", object.name);
+                Error::new(SqlState::UndefinedColumn, message)
+            };
+            u32::try_from(place.ok_or_else(missing)? + 1).unwrap_or(u32::MAX)
+        }
+    };
+    let oid = object.oid;
+    session.changed_lastingly(TAG);
+    let mut next = (*current).clone();
+    next.catalog.comment(oid, column, comment.text.clone());
+    database.publish(next).await?;
+    Ok(Outcome::Done(TAG.into()))
+}

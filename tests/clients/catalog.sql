@@ -1,0 +1,11 @@
+CREATE TABLE customers (id int PRIMARY KEY, name varchar(40) NOT NULL DEFAULT 'nobody', email text UNIQUE, balance numeric(10,2) CHECK (balance >= 0), born date, at timestamptz, ok boolean, tags text[]);
+CREATE TABLE orders (id bigint, line int, customer int, amount numeric(12,2), at timestamp, PRIMARY KEY (id, line));
+CREATE INDEX orders_customer ON orders (customer DESC);
+INSERT INTO customers VALUES (1, 'ann', 'a@x', 10.5, '2001-02-03', '2019-11-01 00:00:00+00', true, '{a,b}'), (2, 'bob', null, null, null, null, null, null);
+INSERT INTO orders VALUES (1, 1, 1, 10, '2019-11-01'), (1, 2, 1, 5, '2019-11-01'), (2, 1, 2, 7, '2019-11-02');
+CREATE VIEW order_names AS SELECT o.id, c.name, o.amount FROM orders o JOIN customers c ON c.id = o.customer;
+CREATE MATERIALIZED VIEW totals AS SELECT customer, sum(amount) AS total, count(*) AS n FROM orders GROUP BY customer;
+COMMENT ON TABLE customers IS 'who buys';
+COMMENT ON COLUMN customers.email IS 'may be null';
+COMMENT ON VIEW order_names IS 'orders with names';
+COMMENT ON MATERIALIZED VIEW totals IS 'what each spent';
