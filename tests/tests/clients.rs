@@ -83,6 +83,34 @@ fn psql_commands_are_all_answered() {
 }
 
 #[test]
+fn oids_and_comments_outlive_a_restart() {
+    let mut server = browsed();
+    let look = "SELECT oid, relname, obj_description(oid, 'pg_class'), col_description(oid, 3) FROM pg_class
+                WHERE relnamespace = 'public'::regnamespace ORDER BY oid;
+                SELECT oid, conname FROM pg_constraint ORDER BY oid;";
+    let seen = |server: &Server| psql("127.0.0.1", server.port(), "thalweg", look).stdout;
+    let before = seen(&server);
+    assert!(String::from_utf8_lossy(&before).contains("who buys"), "{}", String::from_utf8_lossy(&before));
+    server.restart();
+    assert_eq!(String::from_utf8_lossy(&before), String::from_utf8_lossy(&seen(&server)));
+    let changed = "ALTER TABLE customers DROP COLUMN name;
+                   COMMENT ON TABLE customers IS NULL;
+                   SELECT obj_description('customers'::regclass, 'pg_class') IS NULL AS gone,
+                          col_description('customers'::regclass, 2) AS email;";
+    let output = psql("127.0.0.1", server.port(), "thalweg", &format!("\\t\n{changed}"));
+    assert!(String::from_utf8_lossy(&output.stdout).contains(" t    | may be null"), "{output:?}");
+    for (wrong, message) in [
+        ("COMMENT ON TABLE totals IS 'x'", "\"totals\" is not a table"),
+        ("COMMENT ON VIEW nosuch IS 'x'", "relation \"nosuch\" does not exist"),
+        ("COMMENT ON COLUMN customers.nosuch IS 'x'", "column \"nosuch\" of relation \"customers\" does not exist"),
+        ("COMMENT ON FUNCTION abs IS 'x'", "COMMENT ON FUNCTION is not supported"),
+    ] {
+        let output = psql("127.0.0.1", server.port(), "thalweg", &format!("{wrong};\n"));
+        assert!(String::from_utf8_lossy(&output.stderr).contains(message), "{wrong}: {output:?}");
+    }
+}
+
+#[test]
 fn psql_completes_names() {
     says_ok(Command::new("python3").arg(clients().join("psql/complete.py")).arg(browsed().port().to_string()));
 }

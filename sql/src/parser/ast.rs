@@ -80,6 +80,8 @@ pub(crate) enum Kind {
     DropIndex(DropIndex),
     /// COMMENT ON.
     Comment(Comment),
+    /// REFRESH MATERIALIZED VIEW.
+    Refresh(Name),
     /// ALTER TABLE.
     AlterTable(AlterTable),
     /// INSERT.

@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::source::Column;
 
-use super::ast::{Kind, Name};
+use super::ast::{Kind, Name, ObjectKind};
 use super::cursor::Cursor;
 
 /// CREATE TABLE.
@@ -54,6 +54,8 @@ pub(crate) struct Truncate {
 /// ALTER TABLE.
 #[derive(Debug)]
 pub(crate) struct AlterTable {
+    /// ALTER VIEW, ALTER MATERIALIZED VIEW; ALTER TABLE may name either, too.
+    pub(crate) view: Option<ObjectKind>,
     /// IF EXISTS.
     pub(crate) if_exists: bool,
     /// Which.
@@ -245,7 +247,9 @@ pub(crate) fn truncate(cursor: &mut Cursor<'_>) -> Result<Kind> {
 
 /// ALTER; the word is taken already.
 pub(crate) fn alter(cursor: &mut Cursor<'_>) -> Result<Kind> {
-    if !cursor.takes("TABLE") {
+    let kinds = [("MATERIALIZED VIEW", ObjectKind::View), ("VIEW", ObjectKind::NamedQuery)];
+    let view = kinds.into_iter().find(|(words, _)| cursor.takes(words)).map(|(_, kind)| kind);
+    if view.is_none() && !cursor.takes("TABLE") {
         return refuse(cursor, "ALTER _").map_err(|error: Error| {
             error.hint("Drop the object and create it again; CREATE OR REPLACE MATERIALIZED VIEW serves the old view until the new one is complete.")
         });
@@ -253,7 +257,9 @@ pub(crate) fn alter(cursor: &mut Cursor<'_>) -> Result<Kind> {
     let if_exists = cursor.takes("IF EXISTS");
     cursor.takes("ONLY");
     let name = cursor.name()?;
-    let action = if cursor.takes("ADD") {
+    let action = if view.is_some() && !cursor.sees("RENAME TO") {
+        return refuse(cursor, "ALTER VIEW ... _");
+    } else if cursor.takes("ADD") {
         add_column(cursor, &name)?
     } else if cursor.takes("DROP") {
         drop_column(cursor)?
@@ -269,7 +275,7 @@ pub(crate) fn alter(cursor: &mut Cursor<'_>) -> Result<Kind> {
         cursor.expect("TO")?;
         AlterAction::RenameColumn(old, cursor.identifier()?)
     };
-    Ok(Kind::AlterTable(AlterTable { if_exists, name, action }))
+    Ok(Kind::AlterTable(AlterTable { view, if_exists, name, action }))
 }
 
 /// The word ADD is taken already.

@@ -27,7 +27,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("MERGE", ""),
     ("NOTIFY", ""),
     ("REASSIGN", ""),
-    ("REFRESH", "A materialized view is kept up to date by itself."),
     ("REINDEX", "There are no indexes."),
     ("REVOKE", ""),
     ("SECURITY", ""),
@@ -36,7 +35,8 @@ const REFUSED: &[(&str, &str)] = &[
 ];
 
 /// First words of ours that [`transaction`] does not read.
-const WORDS: [&str; 21] = [
+const WORDS: [&str; 22] = [
+    "REFRESH",
     "COMMENT",
     "CREATE",
     "DROP",
@@ -77,6 +77,7 @@ pub(crate) fn statement(cursor: &mut Cursor<'_>, request: &Arc<str>) -> Result<K
     cursor.next();
     match word.as_str() {
         "COMMENT" => comment::comment(cursor),
+        "REFRESH" => refresh(cursor),
         "CREATE" => ddl::create(cursor),
         "ALTER" => table::alter(cursor),
         "TRUNCATE" => table::truncate(cursor),
@@ -275,4 +276,16 @@ fn discard(cursor: &mut Cursor<'_>) -> Result<Kind> {
         }
     }
     cursor.unexpected()
+}
+
+/// REFRESH MATERIALIZED VIEW: it is as fresh as it can be all the time.
+fn refresh(cursor: &mut Cursor<'_>) -> Result<Kind> {
+    cursor.expect("MATERIALIZED VIEW")?;
+    cursor.takes("CONCURRENTLY");
+    let name = cursor.name()?;
+    if cursor.takes("WITH NO DATA") {
+        return Err(cursor.error_here(Error::unsupported("REFRESH ... WITH NO DATA")));
+    }
+    cursor.takes("WITH DATA");
+    Ok(Kind::Refresh(name))
 }

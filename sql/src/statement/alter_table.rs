@@ -1,4 +1,4 @@
-//! ALTER TABLE: RENAME here, ADD and DROP COLUMN by [`super::change::alter`].
+//! ALTER TABLE, and RENAME TO of views: RENAME here, ADD and DROP COLUMN by [`super::change::alter`].
 //!
 //! Views keep their queries as they were written, and what the table was to them (`catalog::meaning`).
 //! A CHECK follows a column that is renamed; rows are untouched then.
@@ -16,15 +16,23 @@ use super::{already_exists, drop};
 use crate::catalog::{Object, ObjectData, Rule, Stored};
 use crate::database::{Database, Published};
 use crate::parser::table::{AlterAction, AlterTable};
-use crate::parser::{parse_expression, parse_query};
+use crate::parser::{ObjectKind, parse_expression, parse_query};
 use crate::planner::{Planner, Settings};
 use crate::session::{Outcome, Session};
 use crate::settings::SessionSettings;
 
-const TAG: &str = "ALTER TABLE";
+/// The command tag.
+fn tag(alter: &AlterTable) -> &'static str {
+    match alter.view {
+        Some(ObjectKind::View) => "ALTER MATERIALIZED VIEW",
+        Some(_) => "ALTER VIEW",
+        None => "ALTER TABLE",
+    }
+}
 
 /// See the module.
 pub(crate) async fn run(session: &mut Session, alter: &AlterTable) -> Result<Outcome> {
+    let tag = tag(alter);
     let database = session.database.clone();
     let _turn = database.0.ddl.lock().await;
     let current = database.published();
@@ -34,7 +42,7 @@ pub(crate) async fn run(session: &mut Session, alter: &AlterTable) -> Result<Out
         if alter.if_exists {
             let text = format!("relation \"{name}\" does not exist, skipping");
             session.notice(Error::new(SqlState::SuccessfulCompletion, text));
-            return Ok(Outcome::Done(TAG.into()));
+            return Ok(Outcome::Done(tag.into()));
         }
         return Err(Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist")));
     };
@@ -44,11 +52,17 @@ pub(crate) async fn run(session: &mut Session, alter: &AlterTable) -> Result<Out
             object.name
         )));
     }
-    if object.table().is_none() {
+    let renamed = matches!(alter.action, AlterAction::Rename(_));
+    let is_view = matches!(object.data, ObjectData::View(_) | ObjectData::NamedQuery(_));
+    if let Some(kind) = alter.view.filter(|kind| *kind != object.kind()) {
+        let message = format!("\"{}\" is not a {}", object.name, kind.word());
+        return Err(Error::new(SqlState::WrongObjectType, message));
+    }
+    if object.table().is_none() && !(renamed && is_view) {
         return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a table", object.name)));
     }
     session.refuse_changed(object.relation(), "alter table", &object.name)?;
-    session.changed_lastingly(TAG);
+    session.changed_lastingly(tag);
     let mut changed = object.clone();
     match &alter.action {
         AlterAction::Rename(to) => {
@@ -60,14 +74,14 @@ pub(crate) async fn run(session: &mut Session, alter: &AlterTable) -> Result<Out
         AlterAction::RenameColumn(from, to) => rename_column(&mut changed, from, to)?,
         AlterAction::AddColumn { .. } | AlterAction::DropColumn { .. } => {
             alter_columns(session, object, &alter.action).await?;
-            return Ok(Outcome::Done(TAG.into()));
+            return Ok(Outcome::Done(tag.into()));
         }
     }
     let mut next = (*current).clone();
     next.catalog.keep_names(object);
     next.catalog.put(changed);
     database.publish(next).await?;
-    Ok(Outcome::Done(TAG.into()))
+    Ok(Outcome::Done(tag.into()))
 }
 
 /// ADD and DROP COLUMN; what IF makes a no is told.

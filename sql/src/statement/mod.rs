@@ -36,7 +36,7 @@ use thalweg_dataflow::types::PgType;
 
 use crate::catalog::{PUBLIC, SYSTEM_SCHEMAS};
 use crate::guard::Guard;
-use crate::parser::{Kind, Name, Set, Statement};
+use crate::parser::{Kind, Name, ObjectKind, Set, Statement};
 use crate::session::{Outcome, Prepared, RowsTag, Session};
 
 /// The types of the parameters, and the columns if there will be rows.
@@ -93,6 +93,11 @@ pub(crate) async fn execute(
         Kind::CreateIndex(create) => index::create(session, create).await,
         Kind::DropIndex(drop) => index::drop(session, drop).await,
         Kind::Comment(comment) => comment::run(session, comment).await,
+        Kind::Refresh(name) => {
+            let published = session.database.published();
+            drop::find(session, &published.catalog, ObjectKind::View, name).map_err(show::without_drop_hint)?;
+            done("REFRESH MATERIALIZED VIEW")
+        }
         Kind::AlterTable(alter) => alter_table::run(session, alter).await,
         Kind::Insert(_) | Kind::Update(_) | Kind::Delete(_) => change::run(session, prepared, &parameters, guard).await,
         Kind::Truncate(truncate) => change::truncate(session, truncate, guard).await,

@@ -168,6 +168,25 @@ async fn settings_and_matviews_are_there() {
     );
 }
 
+#[tokio::test]
+async fn a_correlated_subquery_in_the_select_list_has_a_value() {
+    let sql = "SELECT relname, (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = c.oid) AS n,
+                      ARRAY(SELECT attname FROM pg_attribute a WHERE a.attrelid = c.oid ORDER BY attname) = '{n,s}' AS named
+               FROM pg_class c ORDER BY 1";
+    assert_eq!(ask(sql).await.unwrap(), ["relname|n|named", "events|2|false", "v|2|true"]);
+}
+
+#[tokio::test]
+async fn names_without_an_object_are_errors() {
+    assert_eq!(
+        ask("SELECT 'nosuch'::regclass").await.unwrap_err(),
+        "External error: relation \"nosuch\" does not exist"
+    );
+    assert_eq!(ask("SELECT 'nosuch'::regtype").await.unwrap_err(), "External error: type \"nosuch\" does not exist");
+    assert_eq!(ask("SELECT to_regclass('nosuch') IS NULL AS gone").await.unwrap(), ["gone", "true"]);
+    assert_eq!(ask("SELECT 16385::oid::regclass AS c, 23::regtype AS t").await.unwrap(), ["c|t", "v|integer"]);
+}
+
 #[test]
 fn users_queries_do_not_ask_the_catalog() {
     let tables = tables();
