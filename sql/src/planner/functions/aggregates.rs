@@ -133,6 +133,11 @@ fn of_any_type(name: &str, args: &[Typed]) -> Result<Option<Aggregate>> {
             let function = Arc::new(AggregateUDF::new_from_impl(Approximate::percentile(fraction)?));
             Aggregate { function, args: vec![Float8], result: Float8 }
         }
+        ("regr_count", _) => {
+            let types: Vec<Option<&PgType>> = args.iter().map(|arg| arg.ty.as_ref()).collect();
+            let args = float_only(name, args, &types, 2)?;
+            Aggregate { function: df::count::count_udaf(), args, result: Int8 }
+        }
         _ if is_approximate(name) => return Err(no_function(name, args)),
         _ => return Ok(None),
     };
@@ -193,10 +198,6 @@ pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Aggregate> {
         }
         "bool_and" | "every" => (pick(&[&[Bool]])?, df::bool_and_or::bool_and_udaf()),
         "bool_or" => (pick(&[&[Bool]])?, df::bool_and_or::bool_or_udaf()),
-        "regr_count" => {
-            let args = float_only(name, args, &types, 2)?;
-            return Ok(Aggregate { function: df::count::count_udaf(), args, result: Int8 });
-        }
         "string_agg" => (pick(&[&[Text, Text]])?, df::string_agg::string_agg_udaf()),
         "bit_and" | "bit_or" | "bit_xor" => {
             let params = pick(&[&[Int2], &[Int4], &[Int8]])?;
