@@ -11,6 +11,7 @@ pub(crate) mod change;
 mod cursor;
 mod ddl;
 mod empty_select;
+pub(crate) mod exclude;
 pub(crate) mod index;
 pub(crate) mod phrases;
 mod prepared;
@@ -88,6 +89,7 @@ pub(crate) fn parse_expression(sql: &str) -> Result<datafusion::sql::sqlparser::
     check_depth(&piece)?;
     strings::join(&text, &mut piece)?;
     table_query::rewrite(&mut piece);
+    exclude::rewrite(&mut piece);
     empty_select::mark(&text, &mut piece)?;
     let mut cursor = Cursor::new(&text, piece);
     let expr = cursor.expression()?;
@@ -99,6 +101,7 @@ fn statement(text: &SourceText<'_>, request: &Arc<str>, mut piece: Piece) -> Res
     check_depth(&piece)?;
     strings::join(text, &mut piece)?;
     table_query::rewrite(&mut piece);
+    exclude::rewrite(&mut piece);
     empty_select::mark(text, &mut piece)?;
     let written = &text.sql()[piece.start..piece.end];
     let mut cursor = Cursor::new(text, piece);

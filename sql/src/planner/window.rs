@@ -35,7 +35,7 @@ impl Binder<'_> {
         if functions::approximate::is_approximate(name) {
             return Err(Error::unsupported(format!("{name} as a window function")));
         }
-        let spec = self.window_spec(env, function.over.as_ref())?;
+        let (spec, exclusion) = self.window_spec(env, function.over.as_ref())?;
         let (fun, args, ty, cast_to) = if aggregates::is_aggregate(name) {
             let args = self.aggregate_arguments(&inner, name, list, false)?;
             let (func, mut args, ty) = self.aggregate_function(name, args, false)?;

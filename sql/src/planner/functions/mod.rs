@@ -11,6 +11,8 @@ mod array_agg;
 pub(crate) mod arrays;
 mod elements;
 pub(crate) mod extreme_key;
+pub(crate) mod frame;
+pub(crate) mod framed;
 mod math;
 pub(crate) mod ordered_set;
 mod series;
