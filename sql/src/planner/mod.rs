@@ -33,6 +33,7 @@ mod named_query;
 mod names;
 mod operator;
 mod outer_call;
+mod own_frame;
 mod precedence;
 mod prune;
 mod query;
