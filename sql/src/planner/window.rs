@@ -150,7 +150,8 @@ impl Binder<'_> {
         let unit = match &ordered {
             PgType::Date | PgType::Timestamp | PgType::Timestamptz => PgType::Interval,
             PgType::Int2 | PgType::Int4 | PgType::Int8 | PgType::Float4 | PgType::Float8 => ordered.clone(),
-            PgType::Numeric(_) => ordered.clone(),
+            // Distances may have more digits than the column.
+            PgType::Numeric(_) => PgType::Numeric(None),
             other => return Err(refused(format!("not supported for column type {}", base_name(other)))),
         };
         // An integer beside any number, a number with a point beside those that have one.
