@@ -51,7 +51,14 @@ impl<'a> Names<'a> {
         engine: &Engine,
         system: &'a SystemTables,
     ) -> Names<'a> {
-        Names { published, path, engine: Some(engine.clone()), system: Some(system), seen: Mutex::default(), stored: None }
+        Names {
+            published,
+            path,
+            engine: Some(engine.clone()),
+            system: Some(system),
+            seen: Mutex::default(),
+            stored: None,
+        }
     }
 
     /// The oids of the objects that names meant so far.

@@ -15,6 +15,7 @@ use thalweg_dataflow::{Error, Result};
 use super::super::typed::{Typed, implicit};
 use super::approximate::{Approximate, is_approximate};
 use super::array_agg::ArrayAgg;
+use super::interval_sums::IntervalSum;
 use super::spread::Spread;
 use super::sums::{ExactSum, Output};
 use super::{choose, no_function};
@@ -132,6 +133,10 @@ fn of_any_type(name: &str, args: &[Typed]) -> Result<Option<Aggregate>> {
             }
             let function = Arc::new(AggregateUDF::new_from_impl(Approximate::percentile(fraction)?));
             Aggregate { function, args: vec![Float8], result: Float8 }
+        }
+        ("sum" | "avg", [argument]) if argument.ty == Some(PgType::Interval) => {
+            let function = Arc::new(AggregateUDF::new_from_impl(IntervalSum::named(name)));
+            Aggregate { function, args: vec![PgType::Interval], result: PgType::Interval }
         }
         ("regr_count", _) => {
             let types: Vec<Option<&PgType>> = args.iter().map(|arg| arg.ty.as_ref()).collect();

@@ -13,6 +13,7 @@ mod elements;
 pub(crate) mod extreme_key;
 pub(crate) mod frame;
 pub(crate) mod framed;
+mod interval_sums;
 mod math;
 pub(crate) mod ordered_set;
 mod series;
