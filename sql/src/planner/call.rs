@@ -155,7 +155,10 @@ impl Binder<'_> {
         let args = self.arguments(env, name, list)?;
         if name == "grouping" {
             if let Some(clause) = env.no_aggregates {
-                let message = format!("grouping operations are not allowed in {clause}");
+                let message = match clause {
+                    NESTED => "aggregate function calls cannot be nested".to_string(),
+                    _ => format!("grouping operations are not allowed in {clause}"),
+                };
                 return Err(Error::new(SqlState::GroupingError, message));
             }
             let args = args.into_iter().map(|arg| Ok(self.settled(arg)?.expr)).collect::<Result<_>>()?;

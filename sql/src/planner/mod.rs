@@ -39,6 +39,7 @@ mod prune;
 mod query;
 mod recursion;
 mod recursive_query;
+mod row_value;
 mod scope;
 mod select;
 mod subquery;

@@ -143,7 +143,11 @@ impl Binder<'_> {
             return Err(Error::new(SqlState::WindowingError, message));
         };
         let ordered = self.settled(self.expr(env, &item.expr)?)?.ty.unwrap_or(PgType::Text);
-        let offset = self.expr(env, expr)?;
+        let offset = match expr {
+            // The parser takes every literal in quotes there for an interval.
+            ast::Expr::Interval(ast::Interval { value, leading_field: None, .. }) => self.expr(env, value)?,
+            other => self.expr(env, other)?,
+        };
         let refused = |message: String| {
             Error::new(SqlState::FeatureNotSupported, format!("RANGE with offset PRECEDING/FOLLOWING is {message}"))
         };

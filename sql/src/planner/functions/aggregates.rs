@@ -17,6 +17,7 @@ use super::approximate::{Approximate, is_approximate};
 use super::array_agg::ArrayAgg;
 use super::interval_sums::IntervalSum;
 use super::spread::Spread;
+use super::string_agg::StringAgg;
 use super::sums::{ExactSum, Output};
 use super::{choose, no_function};
 
@@ -203,7 +204,7 @@ pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Aggregate> {
         }
         "bool_and" | "every" => (pick(&[&[Bool]])?, df::bool_and_or::bool_and_udaf()),
         "bool_or" => (pick(&[&[Bool]])?, df::bool_and_or::bool_or_udaf()),
-        "string_agg" => (pick(&[&[Text, Text]])?, df::string_agg::string_agg_udaf()),
+        "string_agg" => (pick(&[&[Text, Text]])?, Arc::new(AggregateUDF::new_from_impl(StringAgg::new()))),
         "bit_and" | "bit_or" | "bit_xor" => {
             let params = pick(&[&[Int2], &[Int4], &[Int8]])?;
             return Ok(Aggregate { function: bitwise(name), result: params[0].clone(), args: params });

@@ -20,6 +20,7 @@ mod series;
 pub(crate) mod sets;
 mod slices;
 mod spread;
+mod string_agg;
 mod sums;
 mod text;
 mod time;

@@ -43,11 +43,6 @@ impl<'a> Domain<'a> {
         Domain { outer: self.outer, columns: self.columns.clone(), working }
     }
 
-    /// Whether this is inside a recursive term.
-    pub(super) fn is_recursive(&self) -> bool {
-        !self.working.is_empty()
-    }
-
     /// The working table that a scan reads, if it carries the columns.
     pub(super) fn working(&self, scan: &TableScan) -> Option<&Working> {
         let table = WorkingTable::of(scan)?;
@@ -72,12 +67,19 @@ impl<'a> Domain<'a> {
     pub(super) fn concerns_plan(&self, plan: &LogicalPlan) -> Result<bool> {
         let mut found = false;
         each_outer_column(plan, &mut |column| found |= self.has(column))?;
-        if !found && self.is_recursive() {
-            plan.apply_with_subqueries(|node| {
-                found |= matches!(node, LogicalPlan::TableScan(scan) if self.working(scan).is_some());
-                Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-            })?;
+        Ok(found || self.reads_working(plan)?)
+    }
+
+    /// Whether a plan reads a working table that carries these columns.
+    pub(super) fn reads_working(&self, plan: &LogicalPlan) -> Result<bool> {
+        let mut found = false;
+        if self.working.is_empty() {
+            return Ok(found);
         }
+        plan.apply_with_subqueries(|node| {
+            found |= matches!(node, LogicalPlan::TableScan(scan) if self.working(scan).is_some());
+            Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })?;
         Ok(found)
     }
 

@@ -119,7 +119,7 @@ impl Unnester<'_> {
         if let [Expr::GroupingSet(_)] = aggregate.group_expr.as_slice() {
             return Err(refused("GROUPING SETS"));
         }
-        if aggregate.group_expr.is_empty() && domain.is_recursive() {
+        if aggregate.group_expr.is_empty() && domain.reads_working(&aggregate.input)? {
             return Err(push_recursive::refused());
         }
         let exprs = aggregate.group_expr.iter().chain(&aggregate.aggr_expr).cloned().collect();
