@@ -139,6 +139,8 @@ sql_states! {
     DatatypeMismatch = "42804",
     /// A frame's bound that lies nowhere.
     InvalidFrameOffset = "22013",
+    /// invalid_argument_for_nth_value_function
+    InvalidArgumentForNthValue = "22016",
     /// A window that cannot be.
     WindowingError = "42P20",
     /// A logarithm of zero or less.

@@ -12,6 +12,7 @@ pub(crate) mod comment;
 mod cursor;
 mod ddl;
 mod empty_select;
+pub(crate) mod exclude;
 pub(crate) mod index;
 pub(crate) mod phrases;
 mod prepared;
@@ -89,6 +90,7 @@ pub(crate) fn parse_expression(sql: &str) -> Result<datafusion::sql::sqlparser::
     check_depth(&piece)?;
     strings::join(&text, &mut piece)?;
     table_query::rewrite(&mut piece);
+    exclude::rewrite(&mut piece);
     empty_select::mark(&text, &mut piece)?;
     let mut cursor = Cursor::new(&text, piece);
     let expr = cursor.expression()?;
@@ -100,6 +102,7 @@ fn statement(text: &SourceText<'_>, request: &Arc<str>, mut piece: Piece) -> Res
     check_depth(&piece)?;
     strings::join(text, &mut piece)?;
     table_query::rewrite(&mut piece);
+    exclude::rewrite(&mut piece);
     empty_select::mark(text, &mut piece)?;
     let written = &text.sql()[piece.start..piece.end];
     let mut cursor = Cursor::new(text, piece);

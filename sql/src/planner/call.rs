@@ -152,28 +152,14 @@ impl Binder<'_> {
         if aggregates::is_window_only(name) {
             return Err(Error::new(SqlState::GroupingError, format!("window function {name} requires an OVER clause")));
         }
-        if function.filter.is_some() {
-            return Err(Error::new(
-                SqlState::WrongObjectType,
-                format!("FILTER specified, but {name} is not an aggregate function"),
-            ));
-        }
-        if list.duplicate_treatment == Some(DuplicateTreatment::Distinct) {
-            return Err(Error::new(
-                SqlState::WrongObjectType,
-                format!("DISTINCT specified, but {name} is not an aggregate function"),
-            ));
-        }
-        if !list.clauses.is_empty() {
-            return Err(Error::new(
-                SqlState::WrongObjectType,
-                format!("ORDER BY specified, but {name} is not an aggregate function"),
-            ));
-        }
+        refuse_aggregate_clauses(name, function, list)?;
         let args = self.arguments(env, name, list)?;
         if name == "grouping" {
             if let Some(clause) = env.no_aggregates {
-                let message = format!("grouping operations are not allowed in {clause}");
+                let message = match clause {
+                    NESTED => "aggregate function calls cannot be nested".to_string(),
+                    _ => format!("grouping operations are not allowed in {clause}"),
+                };
                 return Err(Error::new(SqlState::GroupingError, message));
             }
             let args = args.into_iter().map(|arg| Ok(self.settled(arg)?.expr)).collect::<Result<_>>()?;
@@ -433,6 +419,22 @@ impl Binder<'_> {
                 format!("type \"{}\" does not exist", data_type.to_string().to_ascii_lowercase()),
             )
         })
+    }
+}
+
+/// What only aggregates take.
+fn refuse_aggregate_clauses(name: &str, function: &ast::Function, list: &ast::FunctionArgumentList) -> Result<()> {
+    let given = [
+        (function.filter.is_some(), "FILTER"),
+        (list.duplicate_treatment == Some(DuplicateTreatment::Distinct), "DISTINCT"),
+        (!list.clauses.is_empty(), "ORDER BY"),
+    ];
+    match given.iter().find(|(given, _)| *given) {
+        Some((_, clause)) => {
+            let message = format!("{clause} specified, but {name} is not an aggregate function");
+            Err(Error::new(SqlState::WrongObjectType, message))
+        }
+        None => Ok(()),
     }
 }
 

@@ -103,12 +103,8 @@ impl Binder<'_> {
             | E::IsNotFalse(_)
             | E::IsUnknown(_)
             | E::IsNotUnknown(_) => self.is_test(env, expr),
-            E::IsDistinctFrom(left, right) => {
-                self.compare(&BinaryOperator::NotEq, self.expr(env, left)?, self.expr(env, right)?, true)
-            }
-            E::IsNotDistinctFrom(left, right) => {
-                self.compare(&BinaryOperator::Eq, self.expr(env, left)?, self.expr(env, right)?, true)
-            }
+            E::IsDistinctFrom(left, right) => self.distinct(env, left, &BinaryOperator::NotEq, right),
+            E::IsNotDistinctFrom(left, right) => self.distinct(env, left, &BinaryOperator::Eq, right),
             E::Between { expr: inner, negated, low, high } => self.between(env, inner, *negated, low, high),
             E::InList { expr: inner, list, negated } => self.in_list(env, inner, list, *negated),
             E::InSubquery { expr: inner, subquery, negated } => self.in_subquery(env, inner, subquery, *negated),
@@ -354,8 +350,20 @@ impl Binder<'_> {
         }
     }
 
+    fn distinct(&self, env: &Env<'_>, left: &ast::Expr, op: &BinaryOperator, right: &ast::Expr) -> Result<Typed> {
+        match self.rows_compared(env, left, op, right, true)? {
+            Some(result) => Ok(result),
+            None => self.compare(op, self.expr(env, left)?, self.expr(env, right)?, true),
+        }
+    }
+
     fn is_test(&self, env: &Env<'_>, expr: &ast::Expr) -> Result<Typed> {
         use ast::Expr as E;
+        if let E::IsNull(inner) | E::IsNotNull(inner) = expr
+            && let Some(result) = self.row_is_null(env, inner, matches!(expr, E::IsNull(_)))?
+        {
+            return Ok(result);
+        }
         let result = match expr {
             E::IsNull(inner) => Expr::IsNull(Box::new(self.settled(self.expr(env, inner)?)?.expr)),
             E::IsNotNull(inner) => Expr::IsNotNull(Box::new(self.settled(self.expr(env, inner)?)?.expr)),
@@ -378,18 +386,27 @@ impl Binder<'_> {
         low: &ast::Expr,
         high: &ast::Expr,
     ) -> Result<Typed> {
-        let (value, low, high) = (self.expr(env, inner)?, self.expr(env, low)?, self.expr(env, high)?);
         let (first, second) = if negated {
             (BinaryOperator::Lt, BinaryOperator::Gt)
         } else {
             (BinaryOperator::GtEq, BinaryOperator::LtEq)
         };
+        if let Some(first) = self.rows_compared(env, inner, &first, low, false)?
+            && let Some(second) = self.rows_compared(env, inner, &second, high, false)?
+        {
+            let (first, second) = (first.expr, second.expr);
+            return Ok(Typed::new(if negated { first.or(second) } else { first.and(second) }, PgType::Bool));
+        }
+        let (value, low, high) = (self.expr(env, inner)?, self.expr(env, low)?, self.expr(env, high)?);
         let first = self.compare(&first, value.clone(), low, false)?.expr;
         let second = self.compare(&second, value, high, false)?.expr;
         Ok(Typed::new(if negated { first.or(second) } else { first.and(second) }, PgType::Bool))
     }
 
     fn in_list(&self, env: &Env<'_>, inner: &ast::Expr, list: &[ast::Expr], negated: bool) -> Result<Typed> {
+        if let Some(result) = self.row_in_list(env, inner, list, negated)? {
+            return Ok(result);
+        }
         let value = self.expr(env, inner)?;
         let list = list.iter().map(|item| self.expr(env, item)).collect::<Result<Vec<_>>>()?;
         self.in_values(value, list, negated)

@@ -37,10 +37,10 @@ impl Binder<'_> {
                 Some(op) => self.binary(env, left, &op, right),
                 None => Err(Error::unsupported(format!("the operator {}", parts.join(".")))),
             },
-            _ => {
-                let (left, right) = (self.expr(env, left)?, self.expr(env, right)?);
-                self.operate(op, left, right)
-            }
+            _ => match self.rows_compared(env, left, op, right, false)? {
+                Some(result) => Ok(result),
+                None => self.operate(op, self.expr(env, left)?, self.expr(env, right)?),
+            },
         }
     }
 

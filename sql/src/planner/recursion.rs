@@ -8,13 +8,14 @@
 
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{LogicalPlan, Operator};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::{BinaryExpr, Column, Literal};
-use thalweg_dataflow::plan::{JoinKind, On, Op, Plan, SortColumn};
+use datafusion::physical_expr::expressions::{BinaryExpr, Column, IsNotNullExpr, Literal, case};
+use thalweg_dataflow::plan::{Call, Function, JoinKind, On, Op, Plan, SortColumn};
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result};
 
@@ -104,13 +105,14 @@ fn carried(plan: Plan, variable: &Plan) -> Result<Plan> {
             Op::Union { inputs }
         }
         Op::Reduce { input, mut keys, calls } => {
-            if keys.is_empty() {
-                return Err(refused("an aggregate without GROUP BY over a recursive reference"));
-            }
             let input = Box::new(carried(*input, variable)?);
-            let place = keys.len();
+            let (place, nothing) = (keys.len(), keys.is_empty().then(|| over_nothing(&calls, &plan.schema)));
             keys.push(input.schema.fields().len() - 1);
-            return Ok(moved_last(Op::Reduce { input, keys, calls }, &plan.schema, place));
+            let grouped = moved_last(Op::Reduce { input, keys, calls }, &plan.schema, place);
+            return match nothing {
+                Some(nothing) => everywhere(grouped, nothing?, variable),
+                None => Ok(grouped),
+            };
         }
         Op::TopK { input, mut keys, order, offset, limit } => {
             let input = Box::new(carried(*input, variable)?);
@@ -118,16 +120,22 @@ fn carried(plan: Plan, variable: &Plan) -> Result<Plan> {
             Op::TopK { input, keys, order, offset, limit }
         }
         Op::GroupApply { input, mut keys, order, mut passed, arguments, function } => {
-            if keys.is_empty() && function.0.aggregates() {
-                return Err(refused("an aggregate without GROUP BY over a recursive reference"));
-            }
+            let whole = keys.is_empty() && function.0.aggregates();
+            let nothing = match whole {
+                true => Some(function.0.evaluate(&no_rows(&input.schema, &arguments)?)?),
+                false => None,
+            };
             let input = Box::new(carried(*input, variable)?);
             let iteration = input.schema.fields().len() - 1;
             keys.push(iteration);
             let place = passed.len();
             passed.push(iteration);
             let op = Op::GroupApply { input, keys, order, passed, arguments, function };
-            return Ok(moved_last(op, &plan.schema, place));
+            let grouped = moved_last(op, &plan.schema, place);
+            return match nothing {
+                Some(nothing) => everywhere(grouped, scalars(&nothing)?, variable),
+                None => Ok(grouped),
+            };
         }
         Op::Expand { input, mut passed, arguments, function } => {
             let input = Box::new(carried(*input, variable)?);
@@ -186,12 +194,57 @@ fn join(
 /// The rows of a part that is not recursive, once for each iteration that has rows.
 fn beside(plan: Plan, variable: &Plan) -> Plan {
     let schema = with_iteration(&plan.schema);
+    let right = Box::new(iterations(variable));
+    let op = Op::Join { left: Box::new(plan), right, kind: JoinKind::Inner, on: Vec::new() };
+    Plan { op, schema }
+}
+
+/// The iterations that have rows.
+fn iterations(variable: &Plan) -> Plan {
     let one = Arc::new(Schema::new(vec![PgType::Int8.field("iteration", true)]));
     let iterations = map(variable.clone(), Vec::new(), vec![last(variable)], one.clone());
-    let op = Op::Reduce { input: Box::new(iterations), keys: vec![0], calls: Vec::new() };
-    let iterations = Plan { op, schema: one };
-    let op = Op::Join { left: Box::new(plan), right: Box::new(iterations), kind: JoinKind::Inner, on: Vec::new() };
-    Plan { op, schema }
+    Plan { op: Op::Reduce { input: Box::new(iterations), keys: vec![0], calls: Vec::new() }, schema: one }
+}
+
+/// An aggregate without groups, one row for each iteration that has rows: where nothing was
+/// aggregated these values.
+fn everywhere(grouped: Plan, nothing: Vec<ScalarValue>, variable: &Plan) -> Result<Plan> {
+    let (schema, width) = (grouped.schema.clone(), nothing.len());
+    let left = iterations(variable);
+    let fields = left.schema.fields().iter().chain(schema.fields()).map(|field| field.as_ref().clone());
+    let both = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let on = vec![On { left: 0, right: width, nulls_equal: true }];
+    let op = Op::Join { left: Box::new(left), right: Box::new(grouped), kind: JoinKind::Left, on };
+    let joined = Plan { op, schema: both };
+    let all = identity(&joined.schema);
+    let found: Arc<dyn PhysicalExpr> = Arc::new(IsNotNullExpr::new(all[1 + width].clone()));
+    let mut project = Vec::with_capacity(width + 1);
+    for (place, value) in nothing.into_iter().enumerate() {
+        let value: Arc<dyn PhysicalExpr> = Arc::new(Literal::new(value));
+        project.push(case(None, vec![(found.clone(), all[1 + place].clone())], Some(value))?);
+    }
+    project.push(all[0].clone());
+    Ok(map(joined, Vec::new(), project, schema))
+}
+
+/// What the engine's aggregates give over no rows.
+fn over_nothing(calls: &[Call], schema: &SchemaRef) -> Result<Vec<ScalarValue>> {
+    let value = |(call, field): (&Call, &Arc<Field>)| match call.function {
+        Function::Count | Function::ApproxCountDistinct => Ok(ScalarValue::Int64(Some(0))),
+        _ => Ok(ScalarValue::try_from(field.data_type())?),
+    };
+    calls.iter().zip(schema.fields()).map(value).collect()
+}
+
+/// No rows of these columns.
+fn no_rows(schema: &SchemaRef, columns: &[usize]) -> Result<RecordBatch> {
+    let fields = columns.iter().map(|column| schema.field(*column).clone().with_nullable(true));
+    Ok(RecordBatch::new_empty(Arc::new(Schema::new(fields.collect::<Vec<_>>()))))
+}
+
+/// The one value of each column.
+fn scalars(columns: &[ArrayRef]) -> Result<Vec<ScalarValue>> {
+    columns.iter().map(|column| Ok(ScalarValue::try_from_array(column, 0)?)).collect()
 }
 
 fn last(plan: &Plan) -> Arc<dyn PhysicalExpr> {

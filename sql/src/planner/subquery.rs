@@ -15,6 +15,7 @@ use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::binder::{Binder, BoundQuery, Env, OutputColumn};
 use super::functions;
+use super::row_value::row_items;
 use super::typed::Typed;
 
 impl Binder<'_> {
@@ -111,7 +112,7 @@ impl Binder<'_> {
         op: &BinaryOperator,
     ) -> Result<(Vec<Expr>, LogicalPlan)> {
         let values = match row_items(inner) {
-            Some(items) => items.iter().map(|item| self.expr(env, item)).collect::<Result<Vec<_>>>()?,
+            Some(items) => items.into_iter().map(|item| self.expr(env, item)).collect::<Result<Vec<_>>>()?,
             None => vec![self.expr(env, inner)?],
         };
         let bound = self.subquery(env, query)?;
@@ -184,16 +185,4 @@ pub(super) fn map_subquery(
         Expr::SetComparison(test) => Expr::SetComparison(SetComparison { subquery: changed(test.subquery)?, ..test }),
         other => return Ok(Transformed::no(other)),
     }))
-}
-
-/// The items of `(a, b, ...)` or `ROW(a, b, ...)`; `None` if the expression is no row.
-fn row_items(expr: &ast::Expr) -> Option<&[ast::Expr]> {
-    match expr {
-        ast::Expr::Tuple(items) => Some(items),
-        ast::Expr::Nested(inner) => match inner.as_ref() {
-            ast::Expr::Tuple(_) => row_items(inner),
-            _ => None,
-        },
-        _ => None,
-    }
 }

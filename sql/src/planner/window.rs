@@ -7,14 +7,16 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::{Expr, WindowFrame, WindowFrameBound, WindowFrameUnits};
 use datafusion::sql::sqlparser::ast::{self, DuplicateTreatment};
-use thalweg_dataflow::types::{Interval, PgType};
+use thalweg_dataflow::types::{Interval, Numeric, PgType};
 use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::binder::{Binder, Env, fold};
 use super::call::needs_key;
 use super::expr::Cast;
+use super::functions::frame::Exclusion;
 use super::functions::{self, aggregates, extreme_key};
 use super::typed::{Typed, base_name, implicit};
+use crate::parser::exclude;
 
 impl Binder<'_> {
     /// A call with OVER.
@@ -35,7 +37,7 @@ impl Binder<'_> {
         if functions::approximate::is_approximate(name) {
             return Err(Error::unsupported(format!("{name} as a window function")));
         }
-        let spec = self.window_spec(env, function.over.as_ref())?;
+        let (spec, exclusion) = window_spec(env, function.over.as_ref())?;
         let (fun, args, ty, cast_to) = if aggregates::is_aggregate(name) {
             let args = self.aggregate_arguments(&inner, name, list, false)?;
             let (func, mut args, ty) = self.aggregate_function(name, args, false)?;
@@ -80,33 +82,14 @@ impl Binder<'_> {
             null_treatment: None,
             distinct: false,
         };
-        let expr = Expr::WindowFunction(Box::new(WindowFunction { fun, params }));
+        let carried = if needs_key(name, &ty) { extreme_key::carried(&ty) } else { ty.clone() };
+        let call = self.framed(&inner, &spec, exclusion, WindowFunction { fun, params }, &carried)?;
+        let expr = Expr::WindowFunction(Box::new(call));
         Ok(match cast_to {
             Some(result) => Typed::new(datafusion::prelude::cast(expr, result.arrow()), ty),
             None if needs_key(name, &ty) => Typed::new(extreme_key::value(expr, &ty), ty),
             None => Typed::new(expr, ty),
         })
-    }
-
-    fn window_spec(&self, env: &Env<'_>, over: Option<&ast::WindowType>) -> Result<ast::WindowSpec> {
-        let unknown = |name| Error::new(SqlState::UndefinedObject, format!("window \"{}\" does not exist", fold(name)));
-        let named = |name: &ast::Ident| {
-            let wanted = fold(name);
-            env.windows.iter().find_map(|definition| match definition {
-                ast::NamedWindowDefinition(known, ast::NamedWindowExpr::WindowSpec(spec)) if fold(known) == wanted => {
-                    Some(spec.clone())
-                }
-                _ => None,
-            })
-        };
-        match over {
-            Some(ast::WindowType::WindowSpec(spec)) => match &spec.window_name {
-                None => Ok(spec.clone()),
-                Some(name) => built(spec, named(name).ok_or_else(|| unknown(name))?, name),
-            },
-            Some(ast::WindowType::NamedWindow(name)) => named(name).ok_or_else(|| unknown(name)),
-            None => Err(Error::internal("a window function without window")),
-        }
     }
 
     /// The frame of a window.
@@ -160,17 +143,19 @@ impl Binder<'_> {
             return Err(Error::new(SqlState::WindowingError, message));
         };
         let ordered = self.settled(self.expr(env, &item.expr)?)?.ty.unwrap_or(PgType::Text);
-        let offset = self.expr(env, expr)?;
+        let offset = match expr {
+            // The parser takes every literal in quotes there for an interval.
+            ast::Expr::Interval(ast::Interval { value, leading_field: None, .. }) => self.expr(env, value)?,
+            other => self.expr(env, other)?,
+        };
         let refused = |message: String| {
             Error::new(SqlState::FeatureNotSupported, format!("RANGE with offset PRECEDING/FOLLOWING is {message}"))
         };
         let unit = match &ordered {
             PgType::Date | PgType::Timestamp | PgType::Timestamptz => PgType::Interval,
             PgType::Int2 | PgType::Int4 | PgType::Int8 | PgType::Float4 | PgType::Float8 => ordered.clone(),
-            PgType::Numeric(Some(_)) => ordered.clone(),
-            PgType::Numeric(None) => {
-                return Err(Error::unsupported("a frame by RANGE over numeric without precision"));
-            }
+            // Distances may have more digits than the column.
+            PgType::Numeric(_) => PgType::Numeric(None),
             other => return Err(refused(format!("not supported for column type {}", base_name(other)))),
         };
         // An integer beside any number, a number with a point beside those that have one.
@@ -206,15 +191,57 @@ fn is_negative(value: &ScalarValue) -> bool {
         ScalarValue::Float32(Some(value)) => *value < 0.0,
         ScalarValue::Float64(Some(value)) => *value < 0.0,
         ScalarValue::Decimal128(Some(value), ..) => *value < 0,
+        ScalarValue::Binary(Some(value)) => {
+            Numeric::decode(value).is_ok_and(|value| value.is_nan() || value.signum() < 0)
+        }
         ScalarValue::IntervalMonthDayNano(Some(value)) => Interval::from_arrow(*value).canonical() < 0,
         _ => false,
     }
 }
 
+/// The window that a call goes over, and what its frames leave out.
+fn window_spec(env: &Env<'_>, over: Option<&ast::WindowType>) -> Result<(ast::WindowSpec, Exclusion)> {
+    match over {
+        Some(ast::WindowType::WindowSpec(spec)) => resolved(env, spec, env.windows.len()),
+        Some(ast::WindowType::NamedWindow(name)) => named(env, &fold(name), env.windows.len()),
+        None => Err(Error::internal("a window function without window")),
+    }
+}
+
+/// The window of this name among the first so many of the WINDOW clause.
+fn named(env: &Env<'_>, name: &str, among: usize) -> Result<(ast::WindowSpec, Exclusion)> {
+    let known = env.windows[..among].iter().enumerate().find_map(|(place, definition)| match definition {
+        ast::NamedWindowDefinition(known, ast::NamedWindowExpr::WindowSpec(spec)) if fold(known) == name => {
+            Some((place, spec))
+        }
+        _ => None,
+    });
+    let unknown = || Error::new(SqlState::UndefinedObject, format!("window \"{name}\" does not exist"));
+    let (place, spec) = known.ok_or_else(unknown)?;
+    resolved(env, spec, place)
+}
+
+/// A window with what it has of the one that it builds on.
+fn resolved(env: &Env<'_>, spec: &ast::WindowSpec, among: usize) -> Result<(ast::WindowSpec, Exclusion)> {
+    let Some(written) = &spec.window_name else { return Ok((spec.clone(), Exclusion::Nothing)) };
+    let written = fold(written);
+    let (excluded, base) = exclude::unmark(&written);
+    let exclusion = match excluded {
+        Some("current row") => Exclusion::CurrentRow,
+        Some("group") => Exclusion::Group,
+        Some("ties") => Exclusion::Ties,
+        _ => Exclusion::Nothing,
+    };
+    let own = ast::WindowSpec { window_name: None, ..spec.clone() };
+    match base {
+        None => Ok((own, exclusion)),
+        Some(base) => Ok((built(&own, named(env, base, among)?.0, base)?, exclusion)),
+    }
+}
+
 /// A window that builds on a named one: its own order and frame over the other's partitions.
-fn built(spec: &ast::WindowSpec, base: ast::WindowSpec, name: &ast::Ident) -> Result<ast::WindowSpec> {
+fn built(spec: &ast::WindowSpec, base: ast::WindowSpec, name: &str) -> Result<ast::WindowSpec> {
     let refused = |what: String| Err(Error::new(SqlState::WindowingError, what));
-    let name = fold(name);
     if !spec.partition_by.is_empty() {
         return refused(format!("cannot override PARTITION BY clause of window \"{name}\""));
     }

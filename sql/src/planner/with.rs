@@ -203,12 +203,7 @@ fn in_set(body: &SetExpr, name: &str, place: Option<&'static str>, found: &mut P
         SetExpr::Select(select) => {
             select.from.iter().for_each(|table| in_joins(table, name, place, found));
         }
-        SetExpr::Query(query) => {
-            for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
-                in_set(&cte.query.body, name, place, found);
-            }
-            in_set(&query.body, name, place, found);
-        }
+        SetExpr::Query(query) => in_query(query, name, place, found),
         SetExpr::SetOperation { op, set_quantifier, left, right } => {
             let all = *set_quantifier == SetQuantifier::All;
             let (one, other) = match op {
@@ -222,6 +217,13 @@ fn in_set(body: &SetExpr, name: &str, place: Option<&'static str>, found: &mut P
         }
         _ => {}
     }
+}
+
+fn in_query(query: &ast::Query, name: &str, place: Option<&'static str>, found: &mut Places) {
+    for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+        in_query(&cte.query, name, place, found);
+    }
+    in_set(&query.body, name, place, found);
 }
 
 fn in_joins(table: &ast::TableWithJoins, name: &str, place: Option<&'static str>, found: &mut Places) {
@@ -246,7 +248,7 @@ fn in_factor(factor: &TableFactor, name: &str, place: Option<&'static str>, foun
         TableFactor::Table { name: relation, .. } if name_parts(relation).is_ok_and(|parts| parts == [name]) => {
             found.push(place);
         }
-        TableFactor::Derived { subquery, .. } => in_set(&subquery.body, name, place, found),
+        TableFactor::Derived { subquery, .. } => in_query(subquery, name, place, found),
         TableFactor::NestedJoin { table_with_joins, .. } => in_joins(table_with_joins, name, place, found),
         _ => {}
     }

@@ -56,8 +56,7 @@ fn of_plan(published: &Published, plan: &Plan, of: Option<&ViewBody>) -> Vec<Str
             collect(plan, &mut others);
         }
     }
-    let names: std::collections::BTreeMap<RelationId, String> =
-        published.catalog.objects().flat_map(|object| named(object)).collect();
+    let names: std::collections::BTreeMap<RelationId, String> = published.catalog.objects().flat_map(named).collect();
     let name = |id: RelationId| names.get(&id).cloned().unwrap_or_else(|| id.0.to_string());
     explain_view(plan, &name, &|node| others.contains(node))
 }

@@ -15,7 +15,9 @@ use thalweg_dataflow::{Error, Result};
 use super::super::typed::{Typed, implicit};
 use super::approximate::{Approximate, is_approximate};
 use super::array_agg::ArrayAgg;
+use super::interval_sums::IntervalSum;
 use super::spread::Spread;
+use super::string_agg::StringAgg;
 use super::sums::{ExactSum, Output};
 use super::{choose, no_function};
 
@@ -133,6 +135,15 @@ fn of_any_type(name: &str, args: &[Typed]) -> Result<Option<Aggregate>> {
             let function = Arc::new(AggregateUDF::new_from_impl(Approximate::percentile(fraction)?));
             Aggregate { function, args: vec![Float8], result: Float8 }
         }
+        ("sum" | "avg", [argument]) if argument.ty == Some(PgType::Interval) => {
+            let function = Arc::new(AggregateUDF::new_from_impl(IntervalSum::named(name)));
+            Aggregate { function, args: vec![PgType::Interval], result: PgType::Interval }
+        }
+        ("regr_count", _) => {
+            let types: Vec<Option<&PgType>> = args.iter().map(|arg| arg.ty.as_ref()).collect();
+            let args = float_only(name, args, &types, 2)?;
+            Aggregate { function: df::count::count_udaf(), args, result: Int8 }
+        }
         _ if is_approximate(name) => return Err(no_function(name, args)),
         _ => return Ok(None),
     };
@@ -193,11 +204,7 @@ pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Aggregate> {
         }
         "bool_and" | "every" => (pick(&[&[Bool]])?, df::bool_and_or::bool_and_udaf()),
         "bool_or" => (pick(&[&[Bool]])?, df::bool_and_or::bool_or_udaf()),
-        "regr_count" => {
-            let args = float_only(name, args, &types, 2)?;
-            return Ok(Aggregate { function: df::count::count_udaf(), args, result: Int8 });
-        }
-        "string_agg" => (pick(&[&[Text, Text]])?, df::string_agg::string_agg_udaf()),
+        "string_agg" => (pick(&[&[Text, Text]])?, Arc::new(AggregateUDF::new_from_impl(StringAgg::new()))),
         "bit_and" | "bit_or" | "bit_xor" => {
             let params = pick(&[&[Int2], &[Int4], &[Int8]])?;
             return Ok(Aggregate { function: bitwise(name), result: params[0].clone(), args: params });

@@ -33,6 +33,11 @@ fn key_type(ty: &PgType) -> Option<PgType> {
     }
 }
 
+/// The type that min and max go over for values of this type.
+pub(crate) fn carried(ty: &PgType) -> PgType {
+    key_type(ty).unwrap_or_else(|| ty.clone())
+}
+
 /// The key of a value; the value itself where none is needed.
 pub(crate) fn key(expr: Expr, ty: &PgType) -> Expr {
     let Some(key) = key_type(ty) else { return expr };

@@ -2,18 +2,22 @@
 
 use datafusion::common::Column;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::{Distinct, Expr, JoinType, LogicalPlan};
+use datafusion::logical_expr::{Distinct, Expr, JoinType, LogicalPlan, TableScan};
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result};
 
 use super::part::Key;
+use super::push_recursive::Working;
 use super::{Unnester, named, project};
 use crate::planner::functions;
+use crate::planner::recursive_query::WorkingTable;
 
 /// The outer columns that a subquery names.
 pub(super) struct Domain<'a> {
     outer: &'a LogicalPlan,
     columns: Vec<(Column, PgType)>,
+    /// The working tables that carry these columns.
+    working: Vec<Working>,
 }
 
 impl<'a> Domain<'a> {
@@ -30,7 +34,19 @@ impl<'a> Domain<'a> {
                 columns.push((column.clone(), PgType::of(field)));
             }
         })?;
-        Ok(Domain { outer, columns })
+        Ok(Domain { outer, columns, working: Vec::new() })
+    }
+
+    /// The same inside a recursive term whose working table carries the columns.
+    pub(super) fn within(&self, working: Working) -> Domain<'a> {
+        let working = self.working.iter().cloned().chain([working]).collect();
+        Domain { outer: self.outer, columns: self.columns.clone(), working }
+    }
+
+    /// The working table that a scan reads, if it carries the columns.
+    pub(super) fn working(&self, scan: &TableScan) -> Option<&Working> {
+        let table = WorkingTable::of(scan)?;
+        self.working.iter().find(|working| working.name == table.name)
     }
 
     /// Whether the subquery names nothing of the outer side.
@@ -51,6 +67,19 @@ impl<'a> Domain<'a> {
     pub(super) fn concerns_plan(&self, plan: &LogicalPlan) -> Result<bool> {
         let mut found = false;
         each_outer_column(plan, &mut |column| found |= self.has(column))?;
+        Ok(found || self.reads_working(plan)?)
+    }
+
+    /// Whether a plan reads a working table that carries these columns.
+    pub(super) fn reads_working(&self, plan: &LogicalPlan) -> Result<bool> {
+        let mut found = false;
+        if self.working.is_empty() {
+            return Ok(found);
+        }
+        plan.apply_with_subqueries(|node| {
+            found |= matches!(node, LogicalPlan::TableScan(scan) if self.working(scan).is_some());
+            Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })?;
         Ok(found)
     }
 
@@ -82,7 +111,13 @@ impl<'a> Domain<'a> {
             };
             let name = unnester.fresh("outer");
             exprs.push(named(outer.clone(), &name));
-            keys.push(Key { outer, column: name, null_safe: true, copy_of: Some(column.clone()) });
+            keys.push(Key {
+                outer,
+                column: name,
+                null_safe: true,
+                copy_of: Some(column.clone()),
+                ty: Some(ty.clone()),
+            });
         }
         let values = project(without_limit(self.outer)?, exprs)?;
         Ok((LogicalPlan::Distinct(Distinct::All(values.into())), keys))

@@ -62,7 +62,7 @@ impl Unnester<'_> {
         let there = Expr::Column(column.clone());
         let present = Part { plan: super::filtered(part.plan, [there.clone().is_not_null()])?, ..part };
         let mut members = self.narrow(present, vec![named(lit(true), &found), named(there, &key)])?;
-        members.keys.push(Key { outer: value.clone(), column: key, null_safe: false, copy_of: None });
+        members.keys.push(Key { outer: value.clone(), column: key, null_safe: false, copy_of: None, ty: None });
         attached.add(self, distinct(members))?;
         let nulls = Expr::Column(self.nulls(attached, &query, &domain)?.column);
         Ok(decision(true, Expr::Column(found).is_not_null(), nulls, Some(value)))

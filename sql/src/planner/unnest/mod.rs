@@ -22,6 +22,7 @@ mod part;
 mod peel;
 mod push;
 mod push_join;
+mod push_recursive;
 mod rows;
 mod value;
 

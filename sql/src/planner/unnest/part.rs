@@ -28,6 +28,8 @@ pub(super) struct Key {
     pub(super) null_safe: bool,
     /// The outer column whose very value the column has.
     pub(super) copy_of: Option<Column>,
+    /// The type of a domain's column.
+    pub(super) ty: Option<PgType>,
 }
 
 /// See the module.
@@ -204,7 +206,7 @@ impl Unnester<'_> {
             if !null_safe {
                 conditions.push(Expr::Column(name.clone()).is_not_null());
             }
-            part.keys.push(Key { outer, column: name, null_safe, copy_of });
+            part.keys.push(Key { outer, column: name, null_safe, copy_of, ty: None });
         }
         part.plan = filtered(extend(part.plan, columns)?, conditions)?;
         Ok(part)
@@ -235,7 +237,7 @@ fn tie(condition: &Expr, domain: &Domain<'_>) -> Result<Option<Tie>> {
 }
 
 /// The ties of a part with the rows of the domain on the left.
-fn domain_pairs(part: &Part, keys: &[Key]) -> Result<Vec<Pair>> {
+pub(super) fn domain_pairs(part: &Part, keys: &[Key]) -> Result<Vec<Pair>> {
     part.keys
         .iter()
         .map(|key| {

@@ -19,7 +19,7 @@ use super::domain::Domain;
 use super::part::{Part, localized};
 use super::rows::keeps_one;
 use super::value::bare;
-use super::{Unnester, all_called, called, extend, filtered, named, project, select};
+use super::{Unnester, all_called, called, extend, filtered, named, project, push_recursive, select};
 use crate::planner::binder::with_stack;
 use crate::planner::expand::Expand;
 use crate::planner::recursive_query::RecursiveQuery;
@@ -53,11 +53,14 @@ impl Unnester<'_> {
             }
             LogicalPlan::Join(join) => self.push_join(join, domain),
             LogicalPlan::Union(union) => self.push_union(union, domain),
+            LogicalPlan::TableScan(scan) if let Some(working) = domain.working(scan) => {
+                self.push_working(scan, working)
+            }
             LogicalPlan::Distinct(Distinct::On(_)) => Err(refused("DISTINCT ON")),
-            other => match Expand::of(other) {
-                Some(expand) => self.push_expand(expand, domain),
-                None if RecursiveQuery::of(other).is_some() => Err(refused("WITH RECURSIVE")),
-                None => Err(refused("this construct")),
+            other => match (Expand::of(other), RecursiveQuery::of(other)) {
+                (Some(expand), _) => self.push_expand(expand, domain),
+                (_, Some(query)) => self.push_recursive(query, domain),
+                _ => Err(refused("this construct")),
             },
         }
     }
@@ -115,6 +118,9 @@ impl Unnester<'_> {
         let part = self.completed(self.push(&aggregate.input, domain)?, domain)?;
         if let [Expr::GroupingSet(_)] = aggregate.group_expr.as_slice() {
             return Err(refused("GROUPING SETS"));
+        }
+        if aggregate.group_expr.is_empty() && domain.reads_working(&aggregate.input)? {
+            return Err(push_recursive::refused());
         }
         let exprs = aggregate.group_expr.iter().chain(&aggregate.aggr_expr).cloned().collect();
         let (part, local) = self.local(part, exprs, domain)?;

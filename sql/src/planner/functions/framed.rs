@@ -1,0 +1,208 @@
+//! Window functions over frames of our own (`frame`): aggregates, first_value, last_value, nth_value.
+//!
+//! To DataFusion each is a function over whole partitions, which computes a result again for every row
+//! whose frame is another than the row's before.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
+use arrow::compute::{concat, filter, prep_null_mask_filter, take};
+use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema};
+use datafusion::common::ScalarValue;
+use datafusion::error::Result as DataFusionResult;
+use datafusion::logical_expr::function::{AccumulatorArgs, PartitionEvaluatorArgs, WindowUDFFieldArgs};
+use datafusion::logical_expr::{AggregateUDF, PartitionEvaluator, Signature, Volatility, WindowFrame, WindowUDFImpl};
+use datafusion::physical_expr::PhysicalExpr;
+use thalweg_dataflow::types::PgType;
+use thalweg_dataflow::{Error, Result, SqlState};
+
+use super::frame::{Exclusion, Measured, Rows};
+
+/// What is computed of a frame.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Of {
+    /// An aggregate.
+    Aggregate(Arc<AggregateUDF>),
+    /// The first row's value.
+    First,
+    /// The last row's.
+    Last,
+    /// That of the row with the number that the second argument says.
+    Nth,
+}
+
+/// The function. Its arguments: the function's own, the condition of FILTER, the value that RANGE
+/// counts in, the sort keys.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Framed {
+    name: String,
+    of: Of,
+    /// How many arguments are the function's own.
+    own: usize,
+    filtered: bool,
+    measured: Option<Measured>,
+    frame: WindowFrame,
+    exclusion: Exclusion,
+    result: PgType,
+    signature: Signature,
+}
+
+impl Framed {
+    /// The function over such frames.
+    pub(crate) fn new(
+        of: Of,
+        own: usize,
+        filtered: bool,
+        measured: Option<Measured>,
+        frame: WindowFrame,
+        exclusion: Exclusion,
+        result: PgType,
+    ) -> Framed {
+        let name = match &of {
+            Of::Aggregate(function) => function.name(),
+            Of::First => "first_value",
+            Of::Last => "last_value",
+            Of::Nth => "nth_value",
+        };
+        let name = format!("{name} {frame} {exclusion:?} {measured:?}");
+        let signature = Signature::user_defined(Volatility::Immutable);
+        Framed { name, of, own, filtered, measured, frame, exclusion, result, signature }
+    }
+}
+
+impl WindowUDFImpl for Framed {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> DataFusionResult<Vec<DataType>> {
+        Ok(arg_types.to_vec())
+    }
+
+    fn field(&self, args: WindowUDFFieldArgs<'_>) -> DataFusionResult<FieldRef> {
+        Ok(Arc::new(self.result.field(args.name(), true)))
+    }
+
+    fn partition_evaluator(&self, args: PartitionEvaluatorArgs<'_>) -> DataFusionResult<Box<dyn PartitionEvaluator>> {
+        let fields = args.input_fields()[..self.own].to_vec();
+        let exprs = args.input_exprs()[..self.own].to_vec();
+        Ok(Box::new(Evaluator { function: self.clone(), fields, exprs }))
+    }
+}
+
+struct Evaluator {
+    function: Framed,
+    fields: Vec<FieldRef>,
+    exprs: Vec<Arc<dyn PhysicalExpr>>,
+}
+
+impl std::fmt::Debug for Evaluator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.function.fmt(f)
+    }
+}
+
+impl PartitionEvaluator for Evaluator {
+    fn evaluate_all(&mut self, values: &[ArrayRef], rows: usize) -> DataFusionResult<ArrayRef> {
+        self.all(values, rows).map_err(Error::into_datafusion)
+    }
+}
+
+impl Evaluator {
+    fn all(&self, values: &[ArrayRef], count: usize) -> Result<ArrayRef> {
+        let function = &self.function;
+        let (own, rest) = values.split_at(function.own);
+        let (condition, rest) = rest.split_at(usize::from(function.filtered));
+        let (measure, keys) = rest.split_at(usize::from(function.measured.is_some()));
+        let rows = Rows::new(count, keys, function.measured.as_ref().zip(measure.first()))?;
+        let frames = (0..count).map(|row| rows.frame(row, &function.frame, function.exclusion));
+        match &function.of {
+            Of::Aggregate(aggregate) => self.aggregated(aggregate, own, condition.first(), frames),
+            of => picked(of, own, frames),
+        }
+    }
+
+    fn aggregated(
+        &self,
+        aggregate: &AggregateUDF,
+        own: &[ArrayRef],
+        condition: Option<&ArrayRef>,
+        frames: impl Iterator<Item = Result<Vec<Range<usize>>>>,
+    ) -> Result<ArrayRef> {
+        let mut results: Vec<ScalarValue> = Vec::new();
+        let mut before: Option<Vec<Range<usize>>> = None;
+        for frame in frames {
+            let frame = frame?;
+            if before.as_ref() == Some(&frame)
+                && let Some(same) = results.last()
+            {
+                results.push(same.clone());
+                continue;
+            }
+            let mut accumulator = self.accumulator(aggregate)?;
+            for part in &frame {
+                let slice = |array: &ArrayRef| array.slice(part.start, part.len());
+                let mut columns: Vec<ArrayRef> = own.iter().map(slice).collect();
+                if let Some(mask) = condition.map(slice) {
+                    let mask = mask.as_boolean();
+                    let mask = if mask.null_count() > 0 { prep_null_mask_filter(mask) } else { mask.clone() };
+                    columns =
+                        columns.iter().map(|column| filter(column, &mask)).collect::<std::result::Result<_, _>>()?;
+                }
+                accumulator.update_batch(&columns)?;
+            }
+            results.push(accumulator.evaluate()?);
+            before = Some(frame);
+        }
+        let arrays = results.iter().map(ScalarValue::to_array).collect::<DataFusionResult<Vec<_>>>()?;
+        Ok(match arrays.is_empty() {
+            true => arrow::array::new_empty_array(&self.function.result.arrow()),
+            false => concat(&arrays.iter().map(|array| array.as_ref()).collect::<Vec<_>>())?,
+        })
+    }
+
+    fn accumulator(&self, aggregate: &AggregateUDF) -> Result<Box<dyn datafusion::logical_expr::Accumulator>> {
+        let schema = Schema::new(self.fields.iter().map(|field| field.as_ref().clone()).collect::<Vec<Field>>());
+        let return_field = aggregate.return_field(&self.fields)?;
+        Ok(aggregate.accumulator(AccumulatorArgs {
+            return_field,
+            schema: &schema,
+            ignore_nulls: false,
+            order_bys: &[],
+            is_reversed: false,
+            name: &self.function.name,
+            is_distinct: false,
+            exprs: &self.exprs,
+            expr_fields: &self.fields,
+        })?)
+    }
+}
+
+/// The value of one row of each frame.
+fn picked(of: &Of, own: &[ArrayRef], frames: impl Iterator<Item = Result<Vec<Range<usize>>>>) -> Result<ArrayRef> {
+    let numbers = own.get(1).and_then(|numbers| numbers.as_primitive_opt::<Int64Type>());
+    let mut places: Vec<Option<u32>> = Vec::new();
+    for (row, frame) in frames.enumerate() {
+        let mut rows = frame?.into_iter().flatten();
+        let place = match of {
+            Of::First => rows.next(),
+            Of::Last => rows.last(),
+            _ => match numbers.filter(|numbers| numbers.is_valid(row)).map(|numbers| numbers.value(row)) {
+                Some(number) if number <= 0 => {
+                    let message = "argument of nth_value must be greater than zero";
+                    return Err(Error::new(SqlState::InvalidArgumentForNthValue, message));
+                }
+                Some(number) => usize::try_from(number - 1).ok().and_then(|number| rows.nth(number)),
+                None => None,
+            },
+        };
+        places.push(place.map(|place| place as u32));
+    }
+    let values = own.first().ok_or_else(|| Error::internal("a value of nothing"))?;
+    Ok(take(values, &UInt32Array::from(places), None)?)
+}

@@ -1,0 +1,87 @@
+//! Calls over frames that DataFusion has not: those that leave rows out, and by RANGE over
+//! unconstrained numerics; nth_value with a number of its own for each row.
+
+use std::sync::Arc;
+
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::expr::WindowFunction;
+use datafusion::logical_expr::{
+    Expr, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition, WindowUDF,
+};
+use datafusion::sql::sqlparser::ast;
+use thalweg_dataflow::Result;
+use thalweg_dataflow::types::PgType;
+
+use super::binder::{Binder, Env};
+use super::functions::frame::{Exclusion, Measured};
+use super::functions::framed::{Framed, Of};
+
+impl Binder<'_> {
+    /// The call, over frames of our own where it needs them; `carried`: the type of its result.
+    pub(super) fn framed(
+        &self,
+        env: &Env<'_>,
+        spec: &ast::WindowSpec,
+        exclusion: Exclusion,
+        mut call: WindowFunction,
+        carried: &PgType,
+    ) -> Result<WindowFunction> {
+        let ordered = !call.params.order_by.is_empty();
+        let whole = WindowFrame::new(ordered.then_some(false));
+        let Some(of) = of_frames(&call.fun) else {
+            // What looks at whole partitions.
+            call.params.window_frame = whole;
+            return Ok(call);
+        };
+        let frame = &call.params.window_frame;
+        let numeric = offsets(frame).any(|by| matches!(by, ScalarValue::Binary(_)));
+        let numbered = matches!(of, Of::Nth) && !call.params.args.get(1).is_some_and(is_number);
+        if exclusion == Exclusion::Nothing && !numeric && !numbered {
+            return Ok(call);
+        }
+        let own = call.params.args.len();
+        let filter = call.params.filter.take();
+        let filtered = filter.is_some();
+        call.params.args.extend(filter.map(|filter| *filter));
+        let mut measured = None;
+        if let (WindowFrameUnits::Range, Some(_), [item]) = (frame.units, offsets(frame).next(), &spec.order_by[..]) {
+            let value = self.settled(self.expr(env, &item.expr)?)?;
+            let descending = item.options.asc == Some(false);
+            let ty = value.ty.unwrap_or(PgType::Text);
+            measured = Some(Measured { ty, descending, zone: self.settings.zone.clone() });
+            call.params.args.push(value.expr);
+        }
+        let keys: Vec<Expr> = call.params.order_by.iter().map(|by| by.expr.clone()).collect();
+        call.params.args.extend(keys);
+        let frame = std::mem::replace(&mut call.params.window_frame, whole);
+        let framed = Framed::new(of, own, filtered, measured, frame, exclusion, carried.clone());
+        call.fun = WindowFunctionDefinition::WindowUDF(Arc::new(WindowUDF::from(framed)));
+        Ok(call)
+    }
+}
+
+/// What a function computes of a frame; `None`: it looks at no frame.
+fn of_frames(function: &WindowFunctionDefinition) -> Option<Of> {
+    match function {
+        WindowFunctionDefinition::AggregateUDF(function) => Some(Of::Aggregate(function.clone())),
+        WindowFunctionDefinition::WindowUDF(function) => match function.name() {
+            "first_value" => Some(Of::First),
+            "last_value" => Some(Of::Last),
+            "nth_value" => Some(Of::Nth),
+            _ => None,
+        },
+    }
+}
+
+/// The distances of a frame's bounds.
+fn offsets(frame: &WindowFrame) -> impl Iterator<Item = &ScalarValue> {
+    [&frame.start_bound, &frame.end_bound].into_iter().filter_map(|bound| match bound {
+        WindowFrameBound::Preceding(by) | WindowFrameBound::Following(by) if !by.is_null() => Some(by),
+        _ => None,
+    })
+}
+
+/// Whether this is a number that DataFusion takes for nth_value.
+fn is_number(expr: &Expr) -> bool {
+    matches!(expr, Expr::Literal(ScalarValue::Int64(Some(1..)), _))
+}
