@@ -96,12 +96,7 @@ pub(crate) async fn execute(
         Kind::CreateIndex(create) => index::create(session, create).await,
         Kind::DropIndex(drop) => index::drop(session, drop).await,
         Kind::Comment(comment) => comment::run(session, comment).await,
-        Kind::Refresh(name) => {
-            let published = session.database.published();
-            let view = drop::find(session, &published.catalog, ObjectKind::View, name);
-            session.asker(&published.catalog).need_to_own(view.map_err(show::without_drop_hint)?)?;
-            done("REFRESH MATERIALIZED VIEW")
-        }
+        Kind::Refresh(name) => refresh(session, name).and_then(done),
         Kind::AlterTable(alter) => alter_table::run(session, alter).await,
         Kind::Insert(_) | Kind::Update(_) | Kind::Delete(_) => change::run(session, prepared, &parameters, guard).await,
         Kind::Truncate(truncate) => change::truncate(session, truncate, guard).await,
@@ -112,15 +107,7 @@ pub(crate) async fn execute(
         Kind::Show(show) => show::run(session, show),
         Kind::Explain(explain) => explain::run(session, explain, prepared.statement.request()).await,
         Kind::Set(set) => set_setting(session, set),
-        Kind::Reset(None) => {
-            session.settings.reset_all();
-            done("RESET")
-        }
-        Kind::Reset(Some(name)) if name == "role" => session.set_role(None, false).and_then(|()| done("RESET")),
-        Kind::Reset(Some(name)) => {
-            session.settings.set(name, None, false)?;
-            done("RESET")
-        }
+        Kind::Reset(name) => reset(session, name.as_deref()).and_then(done),
         Kind::Begin(tag, modes) => {
             session.begin(*modes)?;
             done(tag)
@@ -159,6 +146,23 @@ pub(crate) async fn execute(
             done("DEALLOCATE")
         }
     }
+}
+
+/// REFRESH: a view is up to date always.
+fn refresh(session: &Session, name: &Name) -> Result<&'static str> {
+    let published = session.database.published();
+    let view = drop::find(session, &published.catalog, ObjectKind::View, name);
+    session.asker(&published.catalog).need_to_own(view.map_err(show::without_drop_hint)?)?;
+    Ok("REFRESH MATERIALIZED VIEW")
+}
+
+fn reset(session: &mut Session, name: Option<&str>) -> Result<&'static str> {
+    match name {
+        None => session.settings.reset_all(),
+        Some("role") => session.set_role(None, false)?,
+        Some(name) => session.settings.set(name, None, false)?,
+    }
+    Ok("RESET")
 }
 
 fn set_setting(session: &mut Session, set: &Set) -> Result<Outcome> {

@@ -308,39 +308,41 @@ fn empty<'a>(tables: &'a PgCatalogStaticTables, name: &str) -> Option<&'a ArrowT
     })
 }
 
+/// The columns of `pg_class` but its arrays.
+const CLASS: &[(&str, PgType)] = &[
+    ("oid", Oid),
+    ("relname", Text),
+    ("relnamespace", Oid),
+    ("reltype", Oid),
+    ("reloftype", Oid),
+    ("relowner", Oid),
+    ("relam", Oid),
+    ("relfilenode", Oid),
+    ("reltablespace", Oid),
+    ("relpages", Int4),
+    ("reltuples", Float4),
+    ("relallvisible", Int4),
+    ("reltoastrelid", Oid),
+    ("relhasindex", Bool),
+    ("relisshared", Bool),
+    ("relpersistence", Text),
+    ("relkind", Text),
+    ("relnatts", Int2),
+    ("relchecks", Int2),
+    ("relhasrules", Bool),
+    ("relhastriggers", Bool),
+    ("relhassubclass", Bool),
+    ("relrowsecurity", Bool),
+    ("relforcerowsecurity", Bool),
+    ("relispopulated", Bool),
+    ("relreplident", Text),
+    ("relispartition", Bool),
+    ("relrewrite", Oid),
+    ("relpartbound", Text),
+];
+
 fn pg_class(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
-    let mut table = Table::new(&[
-        ("oid", Oid),
-        ("relname", Text),
-        ("relnamespace", Oid),
-        ("reltype", Oid),
-        ("reloftype", Oid),
-        ("relowner", Oid),
-        ("relam", Oid),
-        ("relfilenode", Oid),
-        ("reltablespace", Oid),
-        ("relpages", Int4),
-        ("reltuples", Float4),
-        ("relallvisible", Int4),
-        ("reltoastrelid", Oid),
-        ("relhasindex", Bool),
-        ("relisshared", Bool),
-        ("relpersistence", Text),
-        ("relkind", Text),
-        ("relnatts", Int2),
-        ("relchecks", Int2),
-        ("relhasrules", Bool),
-        ("relhastriggers", Bool),
-        ("relhassubclass", Bool),
-        ("relrowsecurity", Bool),
-        ("relforcerowsecurity", Bool),
-        ("relispopulated", Bool),
-        ("relreplident", Text),
-        ("relispartition", Bool),
-        ("relrewrite", Oid),
-        ("relpartbound", Text),
-    ])
-    .with_text_arrays(&["relacl", "reloptions"]);
+    let mut table = Table::new(CLASS).with_text_arrays(&["relacl", "reloptions"]);
     let catalog = &tables.published.catalog;
     for relation in tables.relations().into_iter().chain(constraints::indexes(tables)) {
         let zero = || int4(0);
