@@ -76,6 +76,33 @@ pub(crate) struct SettingArgs {
     /// Client connections at a time [default: 100]
     #[arg(long, value_name = "N", help_heading = "Bounds")]
     max_connections: Option<String>,
+    /// The last of them, which only superusers get [default: 3]
+    #[arg(long, value_name = "N", help_heading = "Security")]
+    superuser_reserved_connections: Option<String>,
+    /// Whether clients may or must encrypt: off, allow, require [default: allow with --tls-cert]
+    #[arg(long, value_name = "MODE", help_heading = "Security")]
+    tls: Option<String>,
+    /// The certificate, a PEM file; read again on SIGHUP
+    #[arg(long, value_name = "FILE", help_heading = "Security")]
+    tls_cert: Option<String>,
+    /// Its private key, a PEM file
+    #[arg(long, value_name = "FILE", help_heading = "Security")]
+    tls_key: Option<String>,
+    /// Who may connect, from where and how, in the form of pg_hba.conf; read again on SIGHUP
+    #[arg(long, value_name = "FILE", help_heading = "Security")]
+    hba_file: Option<String>,
+    /// The name of the superuser of a new data folder [default: thalweg]
+    #[arg(long, value_name = "NAME", help_heading = "Security")]
+    superuser: Option<String>,
+    /// The superuser's password, for when it has none yet; or THALWEG_PASSWORD
+    #[arg(long, value_name = "FILE", help_heading = "Security")]
+    password_file: Option<String>,
+    /// Time for a client to be let in [default: 1min]
+    #[arg(long, value_name = "TIME", help_heading = "Security")]
+    authentication_timeout: Option<String>,
+    /// Failed logins of one address a minute, before it is refused [default: 30]
+    #[arg(long, value_name = "N", help_heading = "Security")]
+    login_failures_per_minute: Option<String>,
     /// Rows that one epoch takes from all sources together [default: 1000000]
     #[arg(long, value_name = "ROWS", help_heading = "Bounds")]
     epoch_max_rows: Option<String>,
@@ -103,6 +130,15 @@ impl SettingArgs {
             ("workers", self.workers.as_deref()),
             ("checkpoint_interval", self.checkpoint_interval.as_deref()),
             ("max_connections", self.max_connections.as_deref()),
+            ("superuser_reserved_connections", self.superuser_reserved_connections.as_deref()),
+            ("tls.mode", self.tls.as_deref()),
+            ("tls.cert", self.tls_cert.as_deref()),
+            ("tls.key", self.tls_key.as_deref()),
+            ("hba_file", self.hba_file.as_deref()),
+            ("superuser", self.superuser.as_deref()),
+            ("password_file", self.password_file.as_deref()),
+            ("authentication_timeout", self.authentication_timeout.as_deref()),
+            ("login.failures_per_minute", self.login_failures_per_minute.as_deref()),
             ("epoch.max_rows", self.epoch_max_rows.as_deref()),
             ("source.queue_rows", self.source_queue_rows.as_deref()),
             ("source.batch_rows", self.source_batch_rows.as_deref()),

@@ -12,6 +12,7 @@ mod generate;
 mod listener;
 mod postgres;
 mod produce;
+mod security;
 mod serve;
 mod shutdown;
 mod telemetry;

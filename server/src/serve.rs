@@ -11,6 +11,7 @@ use thalweg_dataflow::engine::{Engine, EngineOptions};
 use thalweg_dataflow::storage::Storage;
 use thalweg_sql::batch::BatchOptions;
 use thalweg_sql::database::{Database, DatabaseOptions};
+use thalweg_sql::roles::login::GivenPassword;
 use tokio::task::JoinHandle;
 
 use crate::cli::SettingArgs;
@@ -19,6 +20,7 @@ use crate::failure::Failure;
 use crate::listener::Listener;
 use crate::postgres::cancel::Connections;
 use crate::postgres::connection::Shared;
+use crate::security::Security;
 use crate::shutdown::Shutdown;
 
 /// Batch queries may hold this part of the memory (one in so many); the rest is for state.
@@ -34,8 +36,10 @@ pub(crate) fn configure(args: &SettingArgs, data_dir: Option<&str>) -> Result<Co
 pub(crate) async fn run(config: Config) -> Result<(), Failure> {
     let shutdown = Shutdown::on_signals()?;
     let listener = bind(&config).await?;
+    let security = Arc::new(Security::load(&config, listener.address.ip())?);
+    security.reload_on_hangup()?;
     tracing::info!("thalweg {} opens {}", env!("CARGO_PKG_VERSION"), config.data_dir.display());
-    let server = Server::start(config, listener, shutdown.clone()).await?;
+    let server = Server::start(config, listener, security, shutdown.clone()).await?;
     tracing::info!("ready: psql -h {} -p {}", server.address.ip(), server.address.port());
     shutdown.wait().await;
     tracing::info!("stopping: a last checkpoint (interrupt again to leave at once)");
@@ -72,15 +76,31 @@ pub(crate) struct Server {
 
 impl Server {
     /// Opens the data folder and serves.
-    pub(crate) async fn start(config: Config, listener: Listener, shutdown: Shutdown) -> Result<Server, Failure> {
+    pub(crate) async fn start(
+        config: Config,
+        listener: Listener,
+        security: Arc<Security>,
+        shutdown: Shutdown,
+    ) -> Result<Server, Failure> {
         let shared = Arc::new(Shared {
             database: OnceLock::new(),
-            connections: Connections::new(config.max_connections),
+            connections: Connections::new(config.max_connections, config.superuser_reserved_connections),
+            security: Arc::clone(&security),
             shutdown: shutdown.clone(),
         });
         let address = listener.address;
         let listening = tokio::spawn(listener.run(Arc::clone(&shared)));
         let database = open(&config).await?;
+        let given = database.prepare_superuser(&config.superuser, config.password.as_ref()).await?;
+        let superuser = database.superuser();
+        match given {
+            GivenPassword::Set => tracing::info!("the password of superuser \"{superuser}\" was set"),
+            GivenPassword::Another => {
+                tracing::warn!("superuser \"{superuser}\" has another password than the one given, and keeps it");
+            }
+            GivenPassword::Nothing | GivenPassword::Known => {}
+        }
+        security.check(&database)?;
         let database = shared.database.get_or_init(|| database).clone();
         Ok(Server { address, database, shutdown, listening })
     }

@@ -34,6 +34,7 @@ pub mod database;
 mod guard;
 pub mod parser;
 pub mod planner;
+pub mod roles;
 pub mod session;
 #[cfg(test)]
 mod session_tests;

@@ -9,6 +9,7 @@ pub(crate) mod asked;
 mod block;
 mod ddl;
 mod outcome;
+mod role;
 mod statements;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use tokio::sync::{mpsc, watch};
 use crate::database::{DATABASE, Database, Published};
 use crate::guard::Guard;
 use crate::parser::{self, Kind, Modes, Statement};
+use crate::roles::SUPERUSER;
 use crate::settings::SessionSettings;
 use crate::statement;
 pub use crate::statement::change::copy::CopyIn;
@@ -53,6 +55,9 @@ pub struct Startup {
     pub database: String,
     /// The other startup parameters: settings (`TimeZone`, `application_name`, ...).
     pub parameters: Vec<(String, String)>,
+    /// The role that was authenticated. `None`: everybody is trusted, and a name that is no role has
+    /// the rights of the superuser.
+    pub role: Option<u32>,
 }
 
 /// What ReadyForQuery says.
@@ -128,7 +133,10 @@ impl View {
 pub struct Session {
     pub(crate) database: Database,
     pub(crate) settings: SessionSettings,
+    /// `session_user`.
     pub(crate) user: String,
+    /// The role that logged in.
+    pub(crate) session_role: u32,
     pub(crate) block: Option<Block>,
     /// What the statements of one request share where no block is open.
     request: Option<Block>,
@@ -147,10 +155,13 @@ pub struct Session {
 impl Session {
     pub(crate) fn new(database: Database, startup: Startup) -> Session {
         let (notices, received) = mpsc::channel(NOTICE_QUEUE);
+        let trusted = |user: &str| database.published().catalog.roles.find(user).map_or(SUPERUSER, |role| role.oid);
+        let session_role = startup.role.unwrap_or_else(|| trusted(&startup.user));
         let mut session = Session {
             settings: SessionSettings::new(&startup.user),
             database,
             user: startup.user,
+            session_role,
             block: None,
             request: None,
             failed: Arc::new(AtomicBool::new(false)),
@@ -167,7 +178,11 @@ impl Session {
             session.notice(Error::new(SqlState::SuccessfulCompletion, text));
         }
         for (name, value) in &startup.parameters {
-            if let Err(error) = session.settings.set_at_start(name, value) {
+            let set = match name.eq_ignore_ascii_case("role") {
+                true => session.set_role(Some(value), false),
+                false => session.settings.set_at_start(name, value),
+            };
+            if let Err(error) = set {
                 session.warning(error);
             }
         }
@@ -198,6 +213,7 @@ impl Session {
     /// first call all.
     pub fn parameter_changes(&mut self) -> Vec<(&'static str, String)> {
         self.take_asked();
+        self.tell_superuser();
         let mut changes = self.settings.reported();
         changes.retain(|(name, value)| self.told.get(name) != Some(value));
         self.told.extend(changes.iter().cloned());

@@ -98,7 +98,7 @@ async fn open(storage: &Storage) -> Database {
 }
 
 fn session(database: &Database) -> Session {
-    database.session(Startup { user: "ann".into(), database: "thalweg".into(), parameters: Vec::new() })
+    database.session(Startup { user: "ann".into(), database: "thalweg".into(), parameters: Vec::new(), role: None })
 }
 
 /// What a client sees: rows by `|`, the tag, or the error.
@@ -214,7 +214,7 @@ async fn the_catalog_is_asked_like_postgresql_s() {
     let mut session = session(&database);
     assert_eq!(say(&mut session, CREATE).await, "CREATE SOURCE");
     let sql = "select relname, relkind, pg_get_userbyid(relowner) from pg_class where relname = 's'";
-    assert_eq!(say(&mut session, sql).await, "s|r|ann\nSELECT 1");
+    assert_eq!(say(&mut session, sql).await, "s|r|thalweg\nSELECT 1");
     database.stop().await.unwrap();
 }
 

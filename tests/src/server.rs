@@ -211,13 +211,20 @@ fn ticks_of(stat: &str, thread: &str) -> Option<u64> {
     (name == thread).then(|| Some(fields.next()?? + fields.next()??)).flatten()
 }
 
-/// Whether a session can be opened: AuthenticationOk is the first answer to a startup packet.
+/// Whether sessions can be opened: the answer to a startup packet is about authentication, or a
+/// refusal that is not about the start.
 fn greets(port: u16) -> bool {
     let Ok(mut socket) = TcpStream::connect(("127.0.0.1", port)) else { return false };
     let mut packet = vec![0, 0, 0, 0, 0, 3, 0, 0];
     packet.extend_from_slice(b"user\0tester\0database\0thalweg\0\0");
     packet[3] = packet.len() as u8;
-    let mut first = [0; 1];
+    let mut answer = [0; 256];
     let asked = socket.set_read_timeout(Some(Duration::from_secs(5))).and_then(|()| socket.write_all(&packet));
-    asked.is_ok() && socket.read_exact(&mut first).is_ok() && first == *b"R"
+    let read = asked.and_then(|()| socket.read(&mut answer)).unwrap_or(0);
+    let is_starting = || answer.windows(5).any(|code| code == b"57P03");
+    match answer[..read].first() {
+        Some(b'R') => true,
+        Some(b'E') => !is_starting(),
+        _ => false,
+    }
 }

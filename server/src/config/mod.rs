@@ -13,6 +13,8 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use thalweg_sql::roles::verifier::Secret;
+
 /// What is wrong with the configuration: one line, and perhaps a hint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConfigError {
@@ -29,7 +31,8 @@ impl fmt::Display for ConfigError {
 }
 
 impl ConfigError {
-    fn new(message: impl Into<String>) -> ConfigError {
+    /// One without a hint.
+    pub(crate) fn new(message: impl Into<String>) -> ConfigError {
         ConfigError { message: message.into(), hint: None }
     }
 
@@ -58,6 +61,23 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { name: "checkpoint_interval", about: "Time between checkpoints.", default: "1s" },
     Setting { name: "max_connections", about: "Client connections at a time.", default: "100" },
     Setting {
+        name: "superuser_reserved_connections",
+        about: "The last of them, which only superusers get.",
+        default: "3",
+    },
+    Setting { name: "tls.mode", about: "Whether clients may or must encrypt: off, allow, require.", default: "" },
+    Setting { name: "tls.cert", about: "The certificate of the server, a PEM file.", default: "" },
+    Setting { name: "tls.key", about: "Its private key, a PEM file.", default: "" },
+    Setting { name: "hba_file", about: "Rules: who may connect, from where and how.", default: "" },
+    Setting { name: "superuser", about: "The name of the superuser of a new data folder.", default: "thalweg" },
+    Setting { name: "password_file", about: "The superuser's password, for when it has none.", default: "" },
+    Setting { name: "authentication_timeout", about: "Time for a client to be let in.", default: "1min" },
+    Setting {
+        name: "login.failures_per_minute",
+        about: "Failed logins of one address a minute, before it is refused.",
+        default: "30",
+    },
+    Setting {
         name: "epoch.max_rows",
         about: "Rows that one epoch takes from all sources together.",
         default: "1000000",
@@ -72,14 +92,40 @@ pub(crate) const SETTINGS: &[Setting] = &[
 ];
 
 impl Setting {
+    /// Its name without the word that only the file needs: `tls` of `tls.mode`.
+    fn short(&self) -> &'static str {
+        self.name.strip_suffix(".mode").unwrap_or(self.name)
+    }
+
     /// Its flag: `--epoch-max-rows`.
     pub(crate) fn flag(&self) -> String {
-        format!("--{}", self.name.replace(['.', '_'], "-"))
+        format!("--{}", self.short().replace(['.', '_'], "-"))
     }
 
     /// Its environment variable: `THALWEG_EPOCH_MAX_ROWS`.
     pub(crate) fn variable(&self) -> String {
-        format!("THALWEG_{}", self.name.replace('.', "_").to_ascii_uppercase())
+        format!("THALWEG_{}", self.short().replace('.', "_").to_ascii_uppercase())
+    }
+}
+
+/// Whether clients may encrypt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TlsMode {
+    /// They may not.
+    Off,
+    /// They may.
+    Allow,
+    /// They must.
+    Require,
+}
+
+impl TlsMode {
+    fn word(self) -> &'static str {
+        match self {
+            TlsMode::Off => "off",
+            TlsMode::Allow => "allow",
+            TlsMode::Require => "require",
+        }
     }
 }
 
@@ -98,6 +144,26 @@ pub(crate) struct Config {
     pub(crate) checkpoint_interval: Duration,
     /// Client connections at a time.
     pub(crate) max_connections: usize,
+    /// Those of them that only superusers get.
+    pub(crate) superuser_reserved_connections: usize,
+    /// Whether clients may encrypt.
+    pub(crate) tls_mode: TlsMode,
+    /// The certificate.
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Its key.
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Who may connect.
+    pub(crate) hba_file: Option<PathBuf>,
+    /// The superuser of a new data folder.
+    pub(crate) superuser: String,
+    /// Where the superuser's password is.
+    pub(crate) password_file: Option<PathBuf>,
+    /// The superuser's password, from `THALWEG_PASSWORD` or that file.
+    pub(crate) password: Option<Secret>,
+    /// Time for a client to be let in.
+    pub(crate) authentication_timeout: Duration,
+    /// Failed logins of one address a minute.
+    pub(crate) login_failures_per_minute: usize,
     /// Rows an epoch takes from all sources together.
     pub(crate) epoch_max_rows: usize,
     /// Rows that wait between a source's reader and the engine.
@@ -141,7 +207,9 @@ impl Config {
             };
             values.found.insert(setting.name, (value, place(setting, &origin)));
         }
-        values.config()
+        let mut config = values.config()?;
+        config.password = password(environment("THALWEG_PASSWORD"), config.password_file.as_deref())?;
+        Ok(config)
     }
 
     /// Name, value and meaning of every setting: what `thalweg.settings` shows.
@@ -153,6 +221,15 @@ impl Config {
             "workers" => self.workers.to_string(),
             "checkpoint_interval" => humantime::format_duration(self.checkpoint_interval).to_string(),
             "max_connections" => self.max_connections.to_string(),
+            "superuser_reserved_connections" => self.superuser_reserved_connections.to_string(),
+            "tls.mode" => self.tls_mode.word().to_string(),
+            "tls.cert" => shown(self.tls_cert.as_deref()),
+            "tls.key" => shown(self.tls_key.as_deref()),
+            "hba_file" => shown(self.hba_file.as_deref()),
+            "superuser" => self.superuser.clone(),
+            "password_file" => shown(self.password_file.as_deref()),
+            "authentication_timeout" => humantime::format_duration(self.authentication_timeout).to_string(),
+            "login.failures_per_minute" => self.login_failures_per_minute.to_string(),
             "epoch.max_rows" => self.epoch_max_rows.to_string(),
             "source.queue_rows" => self.source_queue_rows.to_string(),
             "source.batch_rows" => self.source_batch_rows.to_string(),
@@ -200,6 +277,28 @@ impl Values {
             })?,
             checkpoint_interval: self.get("checkpoint_interval", value::duration)?,
             max_connections: self.get("max_connections", |text| value::count(text, 100_000))?,
+            superuser_reserved_connections: self.get("superuser_reserved_connections", |text| match text {
+                "0" => Ok(0),
+                text => value::count(text, 100_000),
+            })?,
+            tls_mode: self.get("tls.mode", |text| match text {
+                "" if self.is_given("tls.cert") => Ok(TlsMode::Allow),
+                "" | "off" => Ok(TlsMode::Off),
+                "allow" => Ok(TlsMode::Allow),
+                "require" => Ok(TlsMode::Require),
+                _ => Err("expected off, allow or require".to_string()),
+            })?,
+            tls_cert: self.get("tls.cert", path)?,
+            tls_key: self.get("tls.key", path)?,
+            hba_file: self.get("hba_file", path)?,
+            superuser: self.get("superuser", |text| match text {
+                "" => Err("expected the name of a role".to_string()),
+                text => Ok(text.to_string()),
+            })?,
+            password_file: self.get("password_file", path)?,
+            password: None,
+            authentication_timeout: self.get("authentication_timeout", value::duration)?,
+            login_failures_per_minute: self.get("login.failures_per_minute", |text| value::count(text, MANY))?,
             epoch_max_rows: self.get("epoch.max_rows", |text| value::count(text, MANY))?,
             source_queue_rows: self.get("source.queue_rows", |text| value::count(text, MANY))?,
             source_batch_rows: self.get("source.batch_rows", |text| value::count(text, MANY))?,
@@ -211,7 +310,21 @@ impl Values {
         if config.checkpoint_interval < Duration::from_millis(10) {
             return Err(self.refused("checkpoint_interval", "expected at least 10ms"));
         }
+        if config.tls_mode != TlsMode::Off && config.tls_cert.is_none() {
+            return Err(self.refused("tls.mode", "it needs a certificate, --tls-cert and --tls-key"));
+        }
+        if config.tls_cert.is_some() != config.tls_key.is_some() {
+            let given = if config.tls_key.is_none() { "tls.cert" } else { "tls.key" };
+            return Err(self.refused(given, "--tls-cert and --tls-key go together"));
+        }
+        if config.authentication_timeout < Duration::from_secs(1) {
+            return Err(self.refused("authentication_timeout", "expected at least 1s"));
+        }
         Ok(config)
+    }
+
+    fn is_given(&self, name: &str) -> bool {
+        self.found.get(name).is_some_and(|(text, _)| !text.is_empty())
     }
 
     fn get<T>(&self, name: &'static str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, ConfigError> {
@@ -224,6 +337,31 @@ impl Values {
         let (text, place) = self.found.get(name).unwrap_or(&empty);
         ConfigError::new(format!("invalid value \"{text}\" for {place}: {cause}"))
     }
+}
+
+/// A file; none if nothing is said.
+fn path(text: &str) -> Result<Option<PathBuf>, String> {
+    Ok((!text.is_empty()).then(|| PathBuf::from(text)))
+}
+
+/// A file as `thalweg.settings` shows it.
+fn shown(path: Option<&Path>) -> String {
+    path.map_or_else(|| "none".to_string(), |path| path.display().to_string())
+}
+
+/// The superuser's password: the variable's, else the file's without its line's end.
+fn password(variable: Option<String>, file: Option<&Path>) -> Result<Option<Secret>, ConfigError> {
+    if let Some(password) = variable.filter(|password| !password.is_empty()) {
+        return Ok(Some(Secret::new(password)));
+    }
+    let Some(path) = file else { return Ok(None) };
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ConfigError::new(format!("cannot read password file {}: {error}", path.display())))?;
+    let line = text.lines().next().unwrap_or_default();
+    if line.is_empty() {
+        return Err(ConfigError::new(format!("password file {} has no password in its first line", path.display())));
+    }
+    Ok(Some(Secret::new(line)))
 }
 
 /// `host:port`, `:port` or a host that resolves; port 0 takes any free one.

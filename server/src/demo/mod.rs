@@ -10,9 +10,12 @@ mod folder;
 mod status;
 mod views;
 
+use std::sync::Arc;
+
 use crate::cli::DemoArgs;
 use crate::failure::Failure;
 use crate::listener::Listener;
+use crate::security::Security;
 use crate::serve::{self, Server};
 use crate::shutdown::Shutdown;
 use folder::{Folder, Stream};
@@ -42,7 +45,8 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
             listener
         }
     };
-    let server = Server::start(config.clone(), listener, shutdown.clone()).await?;
+    let security = Arc::new(Security::load(&config, listener.address.ip())?);
+    let server = Server::start(config.clone(), listener, security, shutdown.clone()).await?;
     let feed = feed::start(&stream, &shutdown)?;
     let run = async {
         views::create(&server.database, &stream).await?;

@@ -9,7 +9,8 @@ use pgwire::messages::response::{ErrorResponse, NoticeResponse, ReadyForQuery, T
 use thalweg_dataflow::Error;
 use thalweg_sql::session::{Notice, TransactionStatus};
 use tokio::io::AsyncWriteExt;
-use tokio::net::tcp::OwnedWriteHalf;
+
+use super::tls::Writer;
 
 /// The buffer is sent once it holds this much.
 const FLUSH_BYTES: usize = 64 << 10;
@@ -36,15 +37,22 @@ pub(crate) enum Plain {
 /// The writing half of a connection.
 #[derive(Debug)]
 pub(crate) struct Output {
-    half: OwnedWriteHalf,
+    half: Writer,
+    /// Something was written and perhaps not sent.
+    written: bool,
     /// What waits to be sent: rows are encoded straight into it.
     pub(crate) buffer: BytesMut,
 }
 
 impl Output {
-    /// Over a socket's half.
-    pub(crate) fn new(half: OwnedWriteHalf) -> Output {
-        Output { half, buffer: BytesMut::with_capacity(8 << 10) }
+    /// Over a connection's half.
+    pub(crate) fn new(half: Writer) -> Output {
+        Output { half, written: false, buffer: BytesMut::with_capacity(8 << 10) }
+    }
+
+    /// The half it writes to.
+    pub(super) fn into_half(self) -> Writer {
+        self.half
     }
 
     /// Adds a message of pgwire's.
@@ -66,6 +74,14 @@ impl Output {
     /// Adds one byte outside of any message: the answer to SSLRequest.
     pub(crate) fn byte(&mut self, byte: u8) {
         self.buffer.put_u8(byte);
+    }
+
+    /// Adds an authentication message of this code.
+    pub(super) fn authentication(&mut self, code: u32, data: &[u8]) {
+        self.buffer.put_u8(b'R');
+        self.buffer.put_u32(8 + data.len() as u32);
+        self.buffer.put_u32(code);
+        self.buffer.put_slice(data);
     }
 
     /// Adds CommandComplete.
@@ -124,16 +140,26 @@ impl Output {
 
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.buffer.is_empty()
+        self.buffer.is_empty() && !self.written
     }
 
     /// Sends everything. Dropped half way, it goes on there the next time.
     pub(crate) async fn flush(&mut self) -> std::io::Result<()> {
         if !self.buffer.is_empty() {
+            self.written = true;
             self.half.write_all_buf(&mut self.buffer).await?;
         }
         self.buffer.clear();
+        if self.written {
+            self.half.flush().await?;
+            self.written = false;
+        }
         Ok(())
+    }
+
+    /// Says that nothing more will come.
+    pub(super) async fn shutdown(&mut self) -> std::io::Result<()> {
+        self.half.shutdown().await
     }
 }
 

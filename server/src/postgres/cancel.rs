@@ -15,13 +15,33 @@ use thalweg_sql::session::CancelHandle;
 #[derive(Debug)]
 pub(crate) struct Connections {
     most: usize,
+    /// The last places, for superusers.
+    reserved: usize,
     seats: Mutex<Seats>,
 }
 
 #[derive(Debug, Default)]
 struct Seats {
     last: i32,
-    taken: HashMap<i32, (i32, Option<CancelHandle>)>,
+    taken: HashMap<i32, Taken>,
+}
+
+#[derive(Debug)]
+struct Taken {
+    secret: i32,
+    handle: Option<CancelHandle>,
+    name: String,
+}
+
+/// Who wants a place.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Visitor<'a> {
+    /// The role's name.
+    pub(crate) name: &'a str,
+    /// Whether it is a superuser.
+    pub(crate) superuser: bool,
+    /// How many places the role may have.
+    pub(crate) limit: Option<usize>,
 }
 
 /// One connection's place; dropping it gives it back.
@@ -35,18 +55,27 @@ pub(crate) struct Seat {
 }
 
 impl Connections {
-    /// With so many places.
-    pub(crate) fn new(most: usize) -> Arc<Connections> {
-        Arc::new(Connections { most, seats: Mutex::default() })
+    /// With so many places, the last of them for superusers.
+    pub(crate) fn new(most: usize, reserved: usize) -> Arc<Connections> {
+        Arc::new(Connections { most, reserved: reserved.min(most.saturating_sub(1)), seats: Mutex::default() })
     }
 
-    /// Takes a place, 53300 if there is none.
-    pub(crate) fn sit(self: &Arc<Self>) -> Result<Seat> {
+    /// Takes a place, 53300 if there is none for this role.
+    pub(crate) fn sit(self: &Arc<Self>, visitor: &Visitor<'_>) -> Result<Seat> {
         let secret = secret()?;
         let mut seats = self.seats.lock();
         if seats.taken.len() >= self.most {
             let error = Error::new(SqlState::TooManyConnections, "sorry, too many clients already");
             return Err(error.hint(format!("max_connections is {}.", self.most)));
+        }
+        if !visitor.superuser && seats.taken.len() + self.reserved >= self.most {
+            let message = "remaining connection slots are reserved for roles with the SUPERUSER attribute";
+            return Err(Error::new(SqlState::TooManyConnections, message));
+        }
+        let of_role = || seats.taken.values().filter(|taken| taken.name == visitor.name).count();
+        if !visitor.superuser && visitor.limit.is_some_and(|limit| of_role() >= limit) {
+            let message = format!("too many connections for role \"{}\"", visitor.name);
+            return Err(Error::new(SqlState::TooManyConnections, message));
         }
         let mut id = seats.last;
         loop {
@@ -56,14 +85,14 @@ impl Connections {
             }
         }
         seats.last = id;
-        seats.taken.insert(id, (secret, None));
+        seats.taken.insert(id, Taken { secret, handle: None, name: visitor.name.to_string() });
         Ok(Seat { connections: Arc::clone(self), id, secret })
     }
 
     /// Cancels what the session of this key runs.
     pub(crate) fn cancel(&self, id: i32, secret: i32) {
         let handle = match self.seats.lock().taken.get(&id) {
-            Some((known, handle)) if *known == secret => handle.clone(),
+            Some(taken) if taken.secret == secret => taken.handle.clone(),
             _ => None,
         };
         match handle {
@@ -77,7 +106,7 @@ impl Seat {
     /// Says how to cancel what runs here.
     pub(crate) fn cancel_by(&self, handle: CancelHandle) {
         if let Some(entry) = self.connections.seats.lock().taken.get_mut(&self.id) {
-            entry.1 = Some(handle);
+            entry.handle = Some(handle);
         }
     }
 }
@@ -102,16 +131,32 @@ mod tests {
 
     #[test]
     fn places_are_limited_and_given_back() {
-        let connections = Connections::new(2);
-        let first = connections.sit().unwrap();
-        let second = connections.sit().unwrap();
+        let connections = Connections::new(2, 0);
+        let ann = Visitor { name: "ann", superuser: false, limit: None };
+        let first = connections.sit(&ann).unwrap();
+        let second = connections.sit(&ann).unwrap();
         assert_ne!(first.id, second.id);
-        assert_eq!(connections.sit().unwrap_err().state(), SqlState::TooManyConnections);
+        assert_eq!(connections.sit(&ann).unwrap_err().state(), SqlState::TooManyConnections);
         drop(first);
-        let third = connections.sit().unwrap();
+        let third = connections.sit(&ann).unwrap();
         assert_ne!(third.id, second.id);
-        assert!(connections.sit().is_err());
+        assert!(connections.sit(&ann).is_err());
         connections.cancel(third.id, third.secret.wrapping_add(1));
         connections.cancel(99, 0);
+    }
+
+    #[test]
+    fn places_are_kept_for_superusers_and_roles_have_limits() {
+        let connections = Connections::new(4, 1);
+        let ann = Visitor { name: "ann", superuser: false, limit: Some(2) };
+        let bob = Visitor { name: "bob", superuser: false, limit: None };
+        let root = Visitor { name: "root", superuser: true, limit: Some(0) };
+        let _ann = (connections.sit(&ann).unwrap(), connections.sit(&ann).unwrap());
+        assert_eq!(connections.sit(&ann).unwrap_err().message(), "too many connections for role \"ann\"");
+        let _bob = connections.sit(&bob).unwrap();
+        let reserved = "remaining connection slots are reserved for roles with the SUPERUSER attribute";
+        assert_eq!(connections.sit(&bob).unwrap_err().message(), reserved);
+        let _root = connections.sit(&root).unwrap();
+        assert_eq!(connections.sit(&root).unwrap_err().message(), "sorry, too many clients already");
     }
 }

@@ -12,21 +12,19 @@ use pgwire::messages::startup::{Authentication, BackendKeyData, ParameterStatus,
 use thalweg_dataflow::{Error, SqlState};
 use thalweg_sql::database::Database;
 use thalweg_sql::parser::Statement;
-use thalweg_sql::session::{Outcome, Prepared, Session, Startup};
+use thalweg_sql::session::{Outcome, Prepared, Session};
 use tokio::net::TcpStream;
 
 use super::attend::{Ended, Wire};
+use super::authenticate::{Admitted, admit};
 use super::backend::{Output, Plain};
 use super::cancel::{Connections, Seat};
 use super::cursor::Cursor;
 use super::extended::Portal;
-use super::frontend::{Frame, Input, Message};
+use super::frontend::{Frame, Message};
 use super::rows::description;
-use super::startup::{Greeting, greet};
+use crate::security::Security;
 use crate::shutdown::Shutdown;
-
-/// How long a client may take to say who it is (PostgreSQL's authentication_timeout).
-const GREETING_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long the last words to a client may take.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -38,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) database: std::sync::OnceLock<Database>,
     /// Who is connected.
     pub(crate) connections: Arc<Connections>,
+    /// Who gets in.
+    pub(crate) security: Arc<Security>,
     /// The server's end.
     pub(crate) shutdown: Shutdown,
 }
@@ -82,22 +82,11 @@ pub(crate) async fn serve(socket: TcpStream, shared: Arc<Shared>) {
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!("no TCP_NODELAY: {error}");
     }
-    let (reader, writer) = socket.into_split();
-    let (mut input, mut output) = (Input::new(reader), Output::new(writer));
-    let greeting = tokio::select! {
-        greeting = tokio::time::timeout(GREETING_TIMEOUT, greet(&mut input, &mut output)) => greeting,
+    let admitted = tokio::select! {
+        admitted = tokio::time::timeout(shared.security.authentication_timeout, admit(socket, &shared)) => admitted,
         () = shared.shutdown.wait() => return,
     };
-    let opened = match greeting {
-        Err(_) | Ok(Ok(Greeting::Gone)) => return,
-        Ok(Ok(Greeting::Cancel { id, secret })) => return shared.connections.cancel(id, secret),
-        Ok(Ok(Greeting::Session(startup))) => open(&shared, startup),
-        Ok(Err(error)) => Err(error),
-    };
-    let (mut session, seat) = match opened {
-        Ok(opened) => opened,
-        Err(error) => return refuse(output, &error).await,
-    };
+    let Ok(Some(Admitted { input, output, mut session, seat })) = admitted else { return };
     // A session that just began has its receiver; a closed one in its place would only be silent.
     let notices = session.take_notices().unwrap_or_else(|| tokio::sync::mpsc::channel(1).1);
     let wire = Wire { input, output, notices, cancel: session.cancel_handle(), shutdown: shared.shutdown.clone() };
@@ -108,18 +97,15 @@ pub(crate) async fn serve(socket: TcpStream, shared: Arc<Shared>) {
     connection.farewell(ended).await;
 }
 
-fn open(shared: &Shared, startup: Startup) -> Result<(Session, Seat), Error> {
-    let Some(database) = shared.database.get() else {
-        return Err(Error::new(SqlState::CannotConnectNow, "the database system is starting up"));
-    };
-    let seat = shared.connections.sit()?;
-    Ok((database.session(startup), seat))
-}
-
-async fn refuse(mut output: Output, error: &Error) {
+/// Tells a client why it has to go.
+pub(super) async fn refuse(mut output: Output, error: &Error) {
     output.fatal(error);
     // The client may be gone already; there is nobody else to tell.
-    let _ = tokio::time::timeout(FAREWELL_TIMEOUT, output.flush()).await;
+    let _ = tokio::time::timeout(FAREWELL_TIMEOUT, async {
+        output.flush().await?;
+        output.shutdown().await
+    })
+    .await;
 }
 
 /// How the loop over messages ended.

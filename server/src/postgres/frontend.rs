@@ -8,13 +8,17 @@
 use bytes::{Buf, Bytes, BytesMut};
 use thalweg_dataflow::{Error, Result, SqlState};
 use tokio::io::AsyncReadExt;
-use tokio::net::tcp::OwnedReadHalf;
+
+use super::tls::Reader;
 
 /// The longest message a client may send.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 256 << 20;
 
 /// The longest message before a session exists (PostgreSQL's MAX_STARTUP_PACKET_LENGTH).
 const MAX_STARTUP_BYTES: usize = 10_000;
+
+/// The longest message of a client that is not let in yet (PostgreSQL's PG_MAX_AUTH_TOKEN_LENGTH).
+const MAX_AUTHENTICATION_BYTES: usize = 65_535;
 
 /// The most bytes read ahead while a statement runs.
 const READ_AHEAD_BYTES: usize = 1 << 20;
@@ -31,14 +35,30 @@ pub(crate) struct Frame {
 /// The reading half of a connection.
 #[derive(Debug)]
 pub(crate) struct Input {
-    half: OwnedReadHalf,
+    half: Reader,
     buffer: BytesMut,
+    longest: usize,
 }
 
 impl Input {
-    /// Over a socket's half.
-    pub(crate) fn new(half: OwnedReadHalf) -> Input {
-        Input { half, buffer: BytesMut::with_capacity(8 << 10) }
+    /// Over a connection's half, for a client that is not let in yet.
+    pub(crate) fn new(half: Reader) -> Input {
+        Input { half, buffer: BytesMut::with_capacity(8 << 10), longest: MAX_AUTHENTICATION_BYTES }
+    }
+
+    /// The client is let in: its messages may be long.
+    pub(super) fn allow_long(&mut self) {
+        self.longest = MAX_MESSAGE_BYTES;
+    }
+
+    /// Whether nothing waits that was read already.
+    pub(super) fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// The half it reads from.
+    pub(super) fn into_half(self) -> Reader {
+        self.half
     }
 
     /// The next message of a session; `None` when the client is gone. Safe to drop half way.
@@ -103,7 +123,7 @@ impl Input {
             return Ok(None);
         };
         let length = be_u32(length) as usize;
-        if !(4..=MAX_MESSAGE_BYTES).contains(&length) {
+        if !(4..=self.longest).contains(&length) {
             return Err(Error::new(SqlState::ProtocolViolation, format!("invalid message length {length}")));
         }
         if self.buffer.len() <= length {
@@ -282,7 +302,8 @@ impl Body {
         }
     }
 
-    fn value(&mut self) -> Result<Option<Bytes>> {
+    /// Four bytes of length, then so many; a length of -1: null.
+    pub(super) fn value(&mut self) -> Result<Option<Bytes>> {
         match self.i32()? {
             -1 => Ok(None),
             length => match usize::try_from(length) {

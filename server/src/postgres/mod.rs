@@ -3,14 +3,19 @@
 //! One task a connection, one [`Session`](thalweg_sql::session::Session) each. Results are
 //! encoded batch by batch into one reused buffer that is sent at 64 KiB, so that memory does not
 //! grow with them and a slow client slows its own statement only. While a statement runs the
-//! socket is watched: a client that goes away cancels it. Does not know SQL, and (yet) no TLS, no
-//! passwords and no COPY TO.
+//! socket is watched: a client that goes away cancels it. Does not know SQL, and (yet) no
+//! COPY TO.
 //!
 //! | file | what |
 //! |---|---|
 //! | `frontend` | bytes to messages |
 //! | `backend` | messages to bytes |
+//! | `tls` | certificates, the handshake, halves of a connection with TLS or without |
 //! | `startup` | SSLRequest, CancelRequest, the first packet, what is answered to it |
+//! | `authenticate` | from a socket to a session |
+//! | `hba` | who may connect, from where and how |
+//! | `scram` | the password's exchange |
+//! | `limiter` | how often an address may fail to log in |
 //! | `connection` | the loop over messages, the simple protocol, errors |
 //! | `extended` | Parse, Bind, Describe, Execute, Close, Sync |
 //! | `deallocate` | DEALLOCATE of what Parse prepared |
@@ -20,6 +25,7 @@
 //! | `cancel` | the connection limit and cancel keys |
 
 mod attend;
+mod authenticate;
 mod backend;
 pub(crate) mod cancel;
 pub(crate) mod connection;
@@ -27,5 +33,9 @@ mod copy;
 mod cursor;
 mod extended;
 mod frontend;
+pub(crate) mod hba;
+pub(crate) mod limiter;
 mod rows;
+mod scram;
 mod startup;
+pub(crate) mod tls;

@@ -107,10 +107,24 @@ sql_states! {
     InvalidStatementName = "26000",
     /// The user may not connect so.
     InvalidAuthorization = "28000",
+    /// The password is wrong.
+    InvalidPassword = "28P01",
+    /// What is granted cannot be granted so.
+    InvalidGrantOperation = "0LP01",
+    /// A warning: not all that was to be granted was.
+    PrivilegeNotGranted = "01007",
+    /// A warning: not all that was to be revoked was.
+    PrivilegeNotRevoked = "01006",
+    /// The role may not do this.
+    InsufficientPrivilege = "42501",
+    /// The name is kept for the system.
+    ReservedName = "42939",
     /// Other objects depend on this one.
     DependentObjectsStillExist = "2BP01",
     /// A portal of that name does not exist.
     InvalidCursorName = "34000",
+    /// A database of that name does not exist.
+    InvalidCatalogName = "3D000",
     /// A schema of that name does not exist.
     InvalidSchemaName = "3F000",
     /// More than one character to escape with.

@@ -8,6 +8,7 @@
 mod meaning;
 mod names;
 mod object;
+mod owned;
 
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,8 @@ pub(crate) use object::{Constraint, Index, NamedQuery, Object, ObjectData, Rule,
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::roles::Roles;
+use owned::Ownership;
 use serde::{Deserialize, Serialize};
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
@@ -28,7 +31,7 @@ pub(crate) const PUBLIC: &str = "public";
 pub(crate) const SYSTEM_SCHEMAS: [&str; 3] = ["pg_catalog", "information_schema", "thalweg"];
 
 /// The first oid of an object, as in PostgreSQL.
-const FIRST_OID: u32 = 16384;
+pub(crate) const FIRST_OID: u32 = 16384;
 
 /// The version of the encoding.
 const FORMAT: u32 = 1;
@@ -50,6 +53,11 @@ pub(crate) struct Catalog {
     /// COMMENT ON, by oid and column; 0 is the object itself.
     #[serde(default)]
     comments: BTreeMap<u32, BTreeMap<u32, String>>,
+    /// The roles.
+    #[serde(default)]
+    pub(crate) roles: Roles,
+    #[serde(default)]
+    ownership: Ownership,
 }
 
 impl Default for Catalog {
@@ -62,6 +70,8 @@ impl Default for Catalog {
             unsettled: BTreeSet::new(),
             dropped: BTreeMap::new(),
             comments: BTreeMap::new(),
+            roles: Roles::default(),
+            ownership: Ownership::default(),
         }
     }
 }
@@ -93,6 +103,7 @@ impl Catalog {
     fn roll_back(&mut self) {
         let made: Vec<u32> = std::mem::take(&mut self.unsettled).into_iter().collect();
         for oid in self.closure(&made).into_iter().chain(made) {
+            self.disown(oid);
             self.objects.remove(&oid);
         }
         self.objects.append(&mut self.dropped);
@@ -136,10 +147,9 @@ impl Catalog {
 
     /// Puts an object out of sight until its transaction ends.
     pub(crate) fn hide(&mut self, oid: u32) {
-        let comments = self.comments.remove(&oid);
-        if let Some(object) = self.remove(oid) {
+        self.version += 1;
+        if let Some(object) = self.objects.remove(&oid) {
             self.dropped.insert(oid, object);
-            self.comments.extend(comments.map(|comments| (oid, comments)));
         }
     }
 
@@ -184,6 +194,7 @@ impl Catalog {
     pub(crate) fn remove(&mut self, oid: u32) -> Option<Object> {
         self.version += 1;
         self.comments.remove(&oid);
+        self.disown(oid);
         self.objects.remove(&oid)
     }
 

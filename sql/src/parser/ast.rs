@@ -13,15 +13,23 @@ use thalweg_dataflow::types::PgType;
 
 use super::change::{Copy, Delete, Insert, Update};
 use super::comment::Comment;
+use super::grant::GrantStatement;
 use super::index::{CreateIndex, DropIndex};
+use super::role::{RoleStatement, may_hold_password};
 use super::table::{AlterTable, CreateTable, Truncate};
 
 /// A statement with its text. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Statement {
     text: Arc<str>,
     request: Arc<str>,
     kind: Arc<Kind>,
+}
+
+impl fmt::Debug for Statement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Statement").field(&self.shown_text()).finish()
+    }
 }
 
 impl Statement {
@@ -42,6 +50,11 @@ impl Statement {
     /// The text of this statement alone, without its semicolon.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The text for logs and for others to see: nothing of one that may hold a password.
+    pub fn shown_text(&self) -> &str {
+        if may_hold_password(&self.text) { "<a statement with a password>" } else { &self.text }
     }
 
     /// Whether there is nothing in it (only white space and comments).
@@ -96,6 +109,10 @@ pub(crate) enum Kind {
     Copy(Copy),
     /// DROP.
     Drop(Drop),
+    /// About roles and who is a member of them.
+    Role(RoleStatement),
+    /// About rights and owners.
+    Grant(GrantStatement),
     /// SHOW.
     Show(Show),
     /// EXPLAIN.
@@ -145,7 +162,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Whether it makes or drops objects.
+    /// Whether it makes or drops objects or changes who may do what.
     pub(crate) fn is_ddl(&self) -> bool {
         matches!(
             self,
@@ -160,6 +177,8 @@ impl Kind {
                 | Kind::AlterTable(_)
                 | Kind::Comment(_)
                 | Kind::Drop(_)
+                | Kind::Role(_)
+                | Kind::Grant(_)
         )
     }
 

@@ -11,8 +11,8 @@ use super::ast::{
     CreateExternalTable, CreateNamedQuery, CreateSource, CreateView, Drop, Kind, ObjectKind, Options, column,
 };
 use super::cursor::Cursor;
-use super::index;
 use super::table::create_table;
+use super::{grant, index, role};
 
 /// The rest of `CREATE [OR REPLACE]`.
 pub(crate) fn create(cursor: &mut Cursor<'_>) -> Result<Kind> {
@@ -22,6 +22,9 @@ pub(crate) fn create(cursor: &mut Cursor<'_>) -> Result<Kind> {
     }
     if cursor.takes("VIEW") {
         return create_named_query(cursor, or_replace).map(Kind::CreateNamedQuery);
+    }
+    if let Some(role) = (!or_replace).then(|| role::create(cursor)).flatten() {
+        return role;
     }
     if !or_replace && (cursor.sees("INDEX") || cursor.sees("UNIQUE")) {
         return index::create(cursor);
@@ -41,7 +44,7 @@ pub(crate) fn create(cursor: &mut Cursor<'_>) -> Result<Kind> {
     let hint = match cursor.word().as_deref() {
         Some("UNLOGGED" | "TEMP" | "TEMPORARY") => "Use CREATE TABLE or CREATE VIEW.",
         Some("SOURCE" | "EXTERNAL") => "OR REPLACE works for views only.",
-        Some(_) => "CREATE knows SOURCE, TABLE, INDEX, VIEW, MATERIALIZED VIEW and EXTERNAL TABLE.",
+        Some(_) => "CREATE knows SOURCE, TABLE, INDEX, VIEW, MATERIALIZED VIEW, EXTERNAL TABLE and ROLE.",
         None => return cursor.unexpected(),
     };
     let what = cursor.word().unwrap_or_default();
@@ -253,6 +256,12 @@ pub(crate) fn drop(cursor: &mut Cursor<'_>) -> Result<Kind> {
     if cursor.takes("INDEX") {
         return index::drop(cursor);
     }
+    if cursor.takes("OWNED") {
+        return grant::drop_owned(cursor);
+    }
+    if let Some(role) = role::drop(cursor) {
+        return role;
+    }
     let kind = if cursor.takes("SOURCE") {
         ObjectKind::Source
     } else if cursor.takes("MATERIALIZED VIEW") {
@@ -264,7 +273,7 @@ pub(crate) fn drop(cursor: &mut Cursor<'_>) -> Result<Kind> {
     } else {
         let Some(word) = cursor.word() else { return cursor.unexpected() };
         let error = Error::unsupported(format!("DROP {word}"))
-            .hint("DROP knows SOURCE, TABLE, INDEX, VIEW and MATERIALIZED VIEW.");
+            .hint("DROP knows SOURCE, TABLE, INDEX, VIEW, MATERIALIZED VIEW and ROLE.");
         return Err(cursor.error_here(error));
     };
     let if_exists = cursor.takes("IF EXISTS");

@@ -13,10 +13,12 @@ mod cursor;
 mod ddl;
 mod empty_select;
 pub(crate) mod exclude;
+pub(crate) mod grant;
 pub(crate) mod index;
 pub(crate) mod phrases;
 mod prepared;
 mod reserved;
+pub(crate) mod role;
 mod source_text;
 mod sql_cursor;
 mod strings;
@@ -59,6 +61,10 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>> {
         return Err(Error::new(thalweg_dataflow::error::SqlState::ProgramLimitExceeded, "the statement is too long")
             .detail(format!("It has {} bytes, the limit is {MAX_TEXT}.", sql.len())));
     }
+    statements(sql).map_err(|error| role::discreet(sql, error))
+}
+
+fn statements(sql: &str) -> Result<Vec<Statement>> {
     let text = SourceText::new(sql);
     let request: Arc<str> = sql.into();
     let pieces = text.pieces()?;

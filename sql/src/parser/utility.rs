@@ -10,7 +10,7 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use super::ast::{Explain, Kind, ObjectKind, Set, Show};
 use super::cursor::Cursor;
-use super::{change, comment, ddl, prepared, sql_cursor, table, transaction};
+use super::{change, comment, ddl, grant, prepared, role, sql_cursor, table, transaction};
 
 /// First words of PostgreSQL's other statements, with what to do instead.
 const REFUSED: &[(&str, &str)] = &[
@@ -19,25 +19,25 @@ const REFUSED: &[(&str, &str)] = &[
     ("CHECKPOINT", "Checkpoints are made all the time, see --checkpoint-interval."),
     ("CLUSTER", ""),
     ("DO", ""),
-    ("GRANT", ""),
     ("IMPORT", ""),
     ("LISTEN", ""),
     ("LOAD", ""),
     ("LOCK", "Nothing needs a lock: every statement reads one snapshot."),
     ("MERGE", ""),
     ("NOTIFY", ""),
-    ("REASSIGN", ""),
     ("REINDEX", "There are no indexes."),
-    ("REVOKE", ""),
     ("SECURITY", ""),
     ("UNLISTEN", ""),
     ("VACUUM", "There is nothing to vacuum: state is compacted in the background."),
 ];
 
 /// First words of ours that [`transaction`] does not read.
-const WORDS: [&str; 22] = [
+const WORDS: [&str; 25] = [
     "REFRESH",
     "COMMENT",
+    "GRANT",
+    "REVOKE",
+    "REASSIGN",
     "CREATE",
     "DROP",
     "SHOW",
@@ -79,7 +79,10 @@ pub(crate) fn statement(cursor: &mut Cursor<'_>, request: &Arc<str>) -> Result<K
         "COMMENT" => comment::comment(cursor),
         "REFRESH" => refresh(cursor),
         "CREATE" => ddl::create(cursor),
-        "ALTER" => table::alter(cursor),
+        "ALTER" => role::alter(cursor).or_else(|| grant::alter(cursor)).unwrap_or_else(|| table::alter(cursor)),
+        "GRANT" => grant::grant(cursor),
+        "REVOKE" => grant::revoke(cursor),
+        "REASSIGN" => grant::reassign(cursor),
         "TRUNCATE" => table::truncate(cursor),
         "INSERT" => change::insert(cursor, None),
         "UPDATE" => change::update(cursor, None),
@@ -200,8 +203,8 @@ fn set(cursor: &mut Cursor<'_>) -> Result<Kind> {
         }
         return transaction::modes(cursor).map(Kind::SetTransaction);
     }
-    if cursor.sees("SESSION AUTHORIZATION") || cursor.sees("ROLE") {
-        return Err(cursor.error_here(Error::unsupported("changing the role of a session")));
+    if cursor.sees("SESSION AUTHORIZATION") || cursor.sees("SESSION SESSION AUTHORIZATION") {
+        return Err(cursor.error_here(Error::unsupported("SET SESSION AUTHORIZATION")).hint("Use SET ROLE."));
     }
     if cursor.sees("CONSTRAINTS") {
         return Err(cursor.error_here(Error::unsupported("SET CONSTRAINTS")));
@@ -212,6 +215,12 @@ fn set(cursor: &mut Cursor<'_>) -> Result<Kind> {
     }
     if cursor.takes("TIME ZONE") {
         return time_zone(cursor, local);
+    }
+    if cursor.sees("ROLE") && !cursor.sees("ROLE TO") && cursor.token(1) != Some(&Token::Eq) {
+        cursor.next();
+        let value =
+            if cursor.takes("NONE") { None } else { cursor.string().or_else(|_| cursor.identifier()).map(Some)? };
+        return Ok(Kind::Set(Set { name: "role".into(), local, value }));
     }
     if cursor.takes("NAMES") {
         let value = if cursor.takes("DEFAULT") || cursor.at_end() { None } else { Some(cursor.string()?) };

@@ -81,7 +81,8 @@ impl Binder<'_> {
         let settings = self.settings;
         let value = match name {
             "current_timestamp" | "current_date" | "localtimestamp" => Some(self.clock(name)?),
-            "current_user" | "session_user" | "user" | "current_role" => Some(text(&settings.user)),
+            "current_user" | "user" | "current_role" => Some(text(&settings.user)),
+            "session_user" => Some(text(&settings.session_user)),
             "current_catalog" => Some(text(&settings.database)),
             "current_schema" => Some(text(&settings.schema)),
             _ => None,

@@ -158,6 +158,8 @@ pub struct Settings {
     pub now: i64,
     /// `current_user`.
     pub user: String,
+    /// `session_user`.
+    pub session_user: String,
     /// `current_database()`.
     pub database: String,
     /// `current_schema()`.
@@ -178,6 +180,7 @@ impl Default for Settings {
             literal_zone: None,
             now: 0,
             user: "thalweg".into(),
+            session_user: "thalweg".into(),
             database: "thalweg".into(),
             schema: "public".into(),
             version: "PostgreSQL 15.0 (Thalweg)".into(),

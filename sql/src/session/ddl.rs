@@ -36,14 +36,16 @@ impl Ddl {
 }
 
 impl Session {
-    /// Enters an object that this session makes.
+    /// Enters an object that this session makes, and owns from then on.
     pub(crate) fn create(&mut self, catalog: &mut Catalog, object: Object) {
+        let oid = object.oid;
         if let Some(block) = &mut self.block {
-            block.ddl.created.push(object.oid);
+            block.ddl.created.push(oid);
             catalog.put_unsettled(object);
         } else {
             catalog.put(object);
         }
+        catalog.own(oid, self.role_in(catalog));
     }
 
     /// Whether what a DROP names is only put out of sight until the block ends.

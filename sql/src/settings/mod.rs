@@ -93,9 +93,21 @@ impl SessionSettings {
         self.session.insert(name.to_lowercase(), value.into());
     }
 
-    /// RESET ALL.
+    /// SET ROLE of a name that was checked; nothing else sets it.
+    pub(crate) fn set_role(&mut self, name: &str, local: bool) {
+        if !local {
+            self.local.remove("role");
+            self.session.insert("role".into(), name.into());
+        } else if self.before_block.is_some() {
+            self.local.insert("role".into(), name.into());
+        }
+    }
+
+    /// RESET ALL; the role stays, as in PostgreSQL.
     pub(crate) fn reset_all(&mut self) {
+        let role = self.session.remove("role");
         self.session = self.start.clone();
+        self.session.extend(role.map(|role| ("role".to_string(), role)));
         self.local.clear();
     }
 

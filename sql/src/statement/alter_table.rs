@@ -46,6 +46,7 @@ pub(crate) async fn run(session: &mut Session, alter: &AlterTable) -> Result<Out
         }
         return Err(Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist")));
     };
+    session.asker(&current.catalog).need_to_own(object)?;
     if matches!(object.data, ObjectData::StoredSource(_)) {
         return Err(Error::unsupported(format!(
             "altering table \"{}\", which stores what a connector reads,",

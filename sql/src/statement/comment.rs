@@ -21,6 +21,7 @@ pub(crate) async fn run(session: &mut Session, comment: &Comment) -> Result<Outc
         let word = comment.kind.map_or("relation", ObjectKind::word);
         return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a {word}", object.name)));
     }
+    session.asker(&current.catalog).need_to_own(object)?;
     let column = match &comment.column {
         None => 0,
         Some(column) => {

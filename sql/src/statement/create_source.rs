@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use thalweg_dataflow::error::{Error, Result};
+use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::source::{Column, Source, SourceDefinition};
 use thalweg_dataflow::types::PgType;
 
@@ -16,7 +16,7 @@ use crate::session::{Outcome, Session};
 
 /// See the module.
 pub(crate) async fn run(session: &mut Session, create: &CreateSource) -> Result<Outcome> {
-    let schema = creation_schema(&create.name)?;
+    let schema = creation_schema(session, &create.name)?;
     let name = create.name.name.clone();
     let database = session.database.clone();
     let _turn = database.0.ddl.lock().await;
@@ -27,6 +27,7 @@ pub(crate) async fn run(session: &mut Session, create: &CreateSource) -> Result<
         session.notice(skipping(&name));
         return Ok(Outcome::Done("CREATE SOURCE".into()));
     }
+    need_files(session, create)?;
     let (source, definition) = open(&database, create).await?;
     let mut next = (*database.published()).clone();
     let oid = next.catalog.allocate();
@@ -41,6 +42,23 @@ pub(crate) async fn run(session: &mut Session, create: &CreateSource) -> Result<
         return Err(error);
     }
     Ok(Outcome::Done("CREATE SOURCE".into()))
+}
+
+/// Refuses options that have the server read files (certificates, say) or run programs to who may
+/// not have it do so.
+pub(super) fn need_files(session: &Session, create: &CreateSource) -> Result<()> {
+    let published = session.database.published();
+    let asker = session.asker(&published.catalog);
+    let runs = |name: &&String| name.contains("plugin.library") || name.ends_with(".cmd");
+    if let Some(name) = create.options.keys().find(runs).filter(|_| !published.catalog.roles.is_superuser(asker.role)) {
+        let message = format!("permission denied to set option \"{name}\"");
+        return Err(Error::new(SqlState::InsufficientPrivilege, message)
+            .detail("Only roles with the SUPERUSER attribute may have the server run programs."));
+    }
+    if create.options.keys().any(|name| name.ends_with("location") || name.ends_with("keytab")) {
+        asker.need_server_files()?;
+    }
+    Ok(())
 }
 
 /// Opens a source that is to be made, and resolves its start.

@@ -26,7 +26,7 @@ const MAX_NAME: usize = 63;
 
 /// See the module.
 pub(crate) async fn run(session: &mut Session, create: &CreateTable) -> Result<Outcome> {
-    let schema = creation_schema(&create.name)?;
+    let schema = creation_schema(session, &create.name)?;
     let name = create.name.name.clone();
     let database = session.database.clone();
     let _turn = database.0.ddl.lock().await;

@@ -35,7 +35,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// See the module.
 pub(crate) async fn run(session: &mut Session, create: &CreateView, text: &str, guard: &Guard) -> Result<Outcome> {
     check_options(create)?;
-    let schema = creation_schema(&create.name)?;
+    let schema = creation_schema(session, &create.name)?;
     let name = &create.name.name;
     let view = session.peek_view();
     if let Some(existing) = view.published.catalog.find(Some(&schema), name, &[]) {
@@ -44,6 +44,7 @@ pub(crate) async fn run(session: &mut Session, create: &CreateView, text: &str, 
             return Ok(Outcome::Done(TAG.into()));
         }
         replaceable(existing, create, &view.published)?;
+        session.asker(&view.published.catalog).need_to_own(existing)?;
     }
     let (bound, reads) = bind(session, &view, &create.query, &[], planning(session, text, true)).await?;
     if !bound.parameters.is_empty() {
@@ -203,6 +204,7 @@ async fn enter(
     let oid = match current.catalog.find(Some(schema), &name, &[]) {
         Some(existing) => {
             replaceable(existing, create, &current)?;
+            session.asker(&current.catalog).need_to_own(existing)?;
             let mut changed = existing.clone();
             if let ObjectData::View(view) = &mut changed.data {
                 view.replacement = Some((body, columns));

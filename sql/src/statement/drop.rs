@@ -6,8 +6,10 @@
 use std::collections::HashSet;
 
 use thalweg_dataflow::error::{Error, Result, SqlState};
+use thalweg_dataflow::plan::RelationId;
 
 use crate::catalog::{Catalog, Object, ObjectData, PUBLIC, did_you_mean};
+use crate::database::Published;
 use crate::parser::{Drop, Name, ObjectKind};
 use crate::session::{Outcome, Session};
 
@@ -29,27 +31,46 @@ pub(crate) async fn run(session: &mut Session, drop: &Drop) -> Result<Outcome> {
             Err(error) => return Err(error),
         }
     }
-    let dependants = current.catalog.closure(&oids);
+    let asker = session.asker(&current.catalog);
+    oids.iter().filter_map(|oid| current.catalog.get(*oid)).try_for_each(|object| asker.need_to_own(object))?;
+    let mut next = (*current).clone();
+    let relations = take(session, &mut next, &oids, drop.cascade)?;
+    if !oids.is_empty() {
+        database.publish(next).await?;
+    }
+    if !relations.is_empty() {
+        database.0.engine.remove(relations).await?;
+    }
+    Ok(Outcome::Done(tag))
+}
+
+/// Takes objects out of the catalog, with CASCADE also what depends on them; what the engine is to
+/// remove. In a block they are out of sight until it ends.
+pub(super) fn take(
+    session: &mut Session,
+    next: &mut Published,
+    oids: &[u32],
+    cascade: bool,
+) -> Result<Vec<RelationId>> {
+    let dependants = next.catalog.closure(oids);
     let near = |oid: &u32| {
-        let all = current.catalog.dependants(*oid);
+        let all = next.catalog.dependants(*oid);
         let others = all.iter().map(|object| object.oid).filter(|oid| dependants.contains(oid));
-        (others.collect(), spoken(&current.catalog, *oid))
+        (others.collect(), spoken(&next.catalog, *oid))
     };
-    let falling = falling(&current.catalog, &oids.iter().map(near).collect::<Vec<_>>());
-    if !falling.is_empty() && !drop.cascade {
-        return Err(restricted(&current.catalog, &oids, &falling));
+    let falling = falling(&next.catalog, &oids.iter().map(near).collect::<Vec<_>>());
+    if !falling.is_empty() && !cascade {
+        return Err(restricted(&next.catalog, oids, &falling));
     }
     if !falling.is_empty() {
-        session.notice(cascades(&current.catalog, &falling));
+        session.notice(cascades(&next.catalog, &falling));
     }
-    let mut next = (*current).clone();
     let all: Vec<u32> = oids.iter().chain(&dependants).copied().collect();
+    let mut relations = Vec::new();
     if session.drops_later(&all) {
         all.iter().for_each(|oid| next.catalog.hide(*oid));
-        database.publish(next).await?;
-        return Ok(Outcome::Done(tag));
+        return Ok(relations);
     }
-    let mut relations = Vec::new();
     for oid in &all {
         relations.extend(next.catalog.remove(*oid).iter().flat_map(Object::relations));
         next.sources.remove(oid);
@@ -57,10 +78,8 @@ pub(crate) async fn run(session: &mut Session, drop: &Drop) -> Result<Outcome> {
     }
     if !oids.is_empty() {
         relations.extend(next.catalog.release_forms());
-        database.publish(next).await?;
-        database.0.engine.remove(relations).await?;
     }
-    Ok(Outcome::Done(tag))
+    Ok(relations)
 }
 
 /// The object of this kind and name.

@@ -19,7 +19,7 @@ const TAG: &str = "CREATE EXTERNAL TABLE";
 
 /// See the module.
 pub(crate) async fn run(session: &mut Session, create: &CreateExternalTable) -> Result<Outcome> {
-    let schema = creation_schema(&create.name)?;
+    let schema = creation_schema(session, &create.name)?;
     let name = create.name.name.clone();
     let database = session.database.clone();
     let _turn = database.0.ddl.lock().await;
@@ -30,6 +30,7 @@ pub(crate) async fn run(session: &mut Session, create: &CreateExternalTable) -> 
         session.notice(skipping(&name));
         return Ok(Outcome::Done(TAG.into()));
     }
+    session.asker(&database.published().catalog).need_server_files()?;
     let mut definition = FileDefinition {
         name: name.clone(),
         columns: create.columns.clone(),

@@ -21,6 +21,7 @@ pub(crate) async fn create(session: &mut Session, create: &CreateIndex) -> Resul
     let _turn = database.0.ddl.lock().await;
     let current = database.published();
     let mut object = indexable(session, &current, &create.table)?.clone();
+    session.asker(&current.catalog).need_to_own(&object)?;
     session.refuse_changed(object.relation(), "create an index on", &object.name)?;
     session.changed_lastingly(TAG);
     let catalog = &current.catalog;
@@ -146,5 +147,9 @@ fn find(session: &Session, published: &Published, name: &Name) -> Result<(u32, u
         );
     }
     let index = table.indexes.iter().find(|index| index.name == name.name).ok_or_else(missing)?;
+    if !session.asker(catalog).owns(object.oid) {
+        let message = format!("must be owner of index {}", index.name);
+        return Err(Error::new(SqlState::InsufficientPrivilege, message));
+    }
     Ok((object.oid, index.oid))
 }

@@ -14,12 +14,15 @@ pub(crate) mod definition;
 pub(crate) mod drop;
 pub(crate) mod explain;
 pub(crate) mod external_table;
+pub(crate) mod grant;
 pub(crate) mod index;
+mod membership;
 pub(crate) mod named_query;
 pub(crate) mod plan_cache;
 pub(crate) mod prepared;
 pub(crate) mod query;
 pub(crate) mod resolve;
+pub(crate) mod role;
 pub(crate) mod show;
 pub(crate) mod stored_source;
 
@@ -93,27 +96,18 @@ pub(crate) async fn execute(
         Kind::CreateIndex(create) => index::create(session, create).await,
         Kind::DropIndex(drop) => index::drop(session, drop).await,
         Kind::Comment(comment) => comment::run(session, comment).await,
-        Kind::Refresh(name) => {
-            let published = session.database.published();
-            drop::find(session, &published.catalog, ObjectKind::View, name).map_err(show::without_drop_hint)?;
-            done("REFRESH MATERIALIZED VIEW")
-        }
+        Kind::Refresh(name) => refresh(session, name).and_then(done),
         Kind::AlterTable(alter) => alter_table::run(session, alter).await,
         Kind::Insert(_) | Kind::Update(_) | Kind::Delete(_) => change::run(session, prepared, &parameters, guard).await,
         Kind::Truncate(truncate) => change::truncate(session, truncate, guard).await,
         Kind::Copy(copy) => Ok(Outcome::Copy(Box::new(change::copy::CopyIn::new(session, copy, guard)?))),
         Kind::Drop(drop) => drop::run(session, drop).await,
+        Kind::Role(role) => role::run(session, role).await,
+        Kind::Grant(grant) => grant::run(session, grant).await,
         Kind::Show(show) => show::run(session, show),
         Kind::Explain(explain) => explain::run(session, explain, prepared.statement.request()).await,
         Kind::Set(set) => set_setting(session, set),
-        Kind::Reset(None) => {
-            session.settings.reset_all();
-            done("RESET")
-        }
-        Kind::Reset(Some(name)) => {
-            session.settings.set(name, None, false)?;
-            done("RESET")
-        }
+        Kind::Reset(name) => reset(session, name.as_deref()).and_then(done),
         Kind::Begin(tag, modes) => {
             session.begin(*modes)?;
             done(tag)
@@ -136,6 +130,7 @@ pub(crate) async fn execute(
             if *tag == "DISCARD ALL" {
                 refuse_in_block(session, "DISCARD ALL")?;
                 session.settings.reset_all();
+                session.set_role(None, false)?;
                 session.statements.clear();
                 session.cursors.clear();
             }
@@ -153,8 +148,29 @@ pub(crate) async fn execute(
     }
 }
 
+/// REFRESH: a view is up to date always.
+fn refresh(session: &Session, name: &Name) -> Result<&'static str> {
+    let published = session.database.published();
+    let view = drop::find(session, &published.catalog, ObjectKind::View, name);
+    session.asker(&published.catalog).need_to_own(view.map_err(show::without_drop_hint)?)?;
+    Ok("REFRESH MATERIALIZED VIEW")
+}
+
+fn reset(session: &mut Session, name: Option<&str>) -> Result<&'static str> {
+    match name {
+        None => session.settings.reset_all(),
+        Some("role") => session.set_role(None, false)?,
+        Some(name) => session.settings.set(name, None, false)?,
+    }
+    Ok("RESET")
+}
+
 fn set_setting(session: &mut Session, set: &Set) -> Result<Outcome> {
-    session.settings.set(&set.name, set.value.as_deref(), set.local)?;
+    if set.name == "role" {
+        session.set_role(set.value.as_deref(), set.local)?;
+    } else {
+        session.settings.set(&set.name, set.value.as_deref(), set.local)?;
+    }
     if set.local && session.block.is_none() {
         session.warning(Error::new(SqlState::NoActiveTransaction, "SET LOCAL can only be used in transaction blocks"));
     }
@@ -169,10 +185,13 @@ pub(crate) fn refuse_in_block(session: &Session, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// The schema in which an object is to be made.
-pub(crate) fn creation_schema(name: &Name) -> Result<String> {
+/// The schema in which an object is to be made, if the session may.
+pub(crate) fn creation_schema(session: &Session, name: &Name) -> Result<String> {
     match name.schema.as_deref() {
-        None | Some(PUBLIC) => Ok(PUBLIC.into()),
+        None | Some(PUBLIC) => {
+            session.asker(&session.database.published().catalog).need_to_create_in(PUBLIC)?;
+            Ok(PUBLIC.into())
+        }
         Some(system) if SYSTEM_SCHEMAS.contains(&system) => {
             Err(Error::unsupported(format!("creating an object in schema \"{system}\""))
                 .hint("Users' objects live in schema \"public\"."))

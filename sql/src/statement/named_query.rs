@@ -22,7 +22,7 @@ const TAG: &str = "CREATE VIEW";
 
 /// See the module.
 pub(crate) async fn run(session: &mut Session, create: &CreateNamedQuery, text: &str) -> Result<Outcome> {
-    let schema = creation_schema(&create.name)?;
+    let schema = creation_schema(session, &create.name)?;
     let view = session.peek_view();
     if system::asks_catalog(&create.query, &view.published, &session.settings.search_path()) {
         return Err(Error::unsupported("a view of the system catalogs"));
@@ -41,6 +41,7 @@ pub(crate) async fn run(session: &mut Session, create: &CreateNamedQuery, text: 
     let oid = match current.catalog.find(Some(&schema), &create.name.name, &[]) {
         Some(existing) if !create.or_replace => return Err(already_exists(&existing.name)),
         Some(existing) => {
+            session.asker(&current.catalog).need_to_own(existing)?;
             replaceable(&current.catalog, existing, &columns, &reads)?;
             existing.oid
         }

@@ -26,7 +26,7 @@ pub(crate) struct PlanKey {
     pub(crate) text: Arc<str>,
     /// The parameters' types, as far as they were given.
     pub(crate) types: Vec<Option<PgType>>,
-    /// The session's zone, search path and user.
+    /// The session's zone, search path, and who it is: names and role.
     pub(crate) settings: [String; 3],
 }
 

@@ -24,7 +24,8 @@ pub(crate) fn planning(session: &Session, text: &str, view: bool) -> Settings {
         zone: session.settings.zone().into(),
         literal_zone: None,
         now: session.now(),
-        user: session.user.clone(),
+        user: session.current_user(),
+        session_user: session.user.clone(),
         database: crate::database::DATABASE.into(),
         schema: session.settings.search_path().into_iter().next().unwrap_or_default(),
         version: crate::settings::VERSION.into(),
@@ -47,6 +48,7 @@ pub(crate) async fn bind(
     let names = Names::of_statement(&published, path, &session.database.0.engine, &system);
     let bound = Planner.bind(query, &names, &settings, types).map_err(|error| with_near_name(&published, error))?;
     let oids = names.oids();
+    session.asker(&published.catalog).need_to_read(&oids)?;
     Ok((bound, oids))
 }
 
@@ -59,7 +61,9 @@ async fn planned(
     types: &[Option<PgType>],
 ) -> Result<Arc<Bound>> {
     let path = session.settings.search_path();
-    let settings = [session.settings.zone().to_string(), path.join("\0"), session.user.clone()];
+    // Who may not read it does not get the plan of who may.
+    let who = format!("{}\0{}\0{}", session.user, session.current_user(), session.role_in(&view.published.catalog));
+    let settings = [session.settings.zone().to_string(), path.join("\0"), who];
     let key = PlanKey { text: text.into(), types: types.to_vec(), settings };
     let plans = &session.database.0.plans;
     if let Some(bound) = plans.get(&key, &view.published) {

@@ -178,6 +178,9 @@ impl Resolver for Names<'_> {
 
     fn relation(&self, schema: Option<&str>, name: &str) -> Result<Option<Relation>> {
         let system = |schema: &str| self.system.and_then(|system| system.table(schema, name)).map(Relation::Virtual);
+        if let Some(of) = self.system {
+            of.need_to_read(schema.unwrap_or("pg_catalog"), name)?;
+        }
         match schema {
             Some(schema) if SYSTEM_SCHEMAS.contains(&schema) => Ok(system(schema)),
             Some(schema) if schema != PUBLIC => Ok(None),

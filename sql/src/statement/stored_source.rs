@@ -9,7 +9,7 @@ use thalweg_dataflow::engine::ViewDefinition;
 use thalweg_dataflow::error::{Error, Result};
 use thalweg_dataflow::plan::{Op, Plan, RelationId};
 
-use super::create_source::{columns_of, open};
+use super::create_source::{columns_of, need_files, open};
 use super::create_view::{Entered, wait};
 use super::resolve::schema_of;
 use super::{already_exists, creation_schema, skipping};
@@ -22,7 +22,7 @@ const TAG: &str = "CREATE TABLE";
 
 /// See the module.
 pub(crate) async fn run(session: &mut Session, create: &CreateSource, guard: &Guard) -> Result<Outcome> {
-    let schema = creation_schema(&create.name)?;
+    let schema = creation_schema(session, &create.name)?;
     let name = create.name.name.clone();
     let database = session.database.clone();
     let turn = database.0.ddl.lock().await;
@@ -33,6 +33,7 @@ pub(crate) async fn run(session: &mut Session, create: &CreateSource, guard: &Gu
         session.notice(skipping(&name));
         return Ok(Outcome::Done(TAG.into()));
     }
+    need_files(session, create)?;
     let (source, definition) = open(&database, create).await?;
     let mut next = (*database.published()).clone();
     let (number, oid) = (next.catalog.allocate(), next.catalog.allocate());

@@ -89,6 +89,7 @@ pub(super) fn indexes(tables: &CatalogTables) -> Vec<Relation> {
         kind: "i",
         checks: 0,
         indexed: false,
+        table: Some(number(index.table.oid)),
     };
     all_indexes(tables).into_iter().map(relation).collect()
 }

@@ -1,6 +1,6 @@
 //! The functions of `pg_catalog` that ask the catalog.
 //!
-//! Each answers what is true of Thalweg: there is one owner, who may everything; there are no
+//! Each answers what is true of Thalweg: there are no
 //! triggers, rules, partitions. For queries: a view, whose answer would change without any of its
 //! inputs changing, is refused them. What only works on its arguments stands in
 //! `crate::planner::functions`.
@@ -21,8 +21,9 @@ use thalweg_dataflow::types::PgType;
 
 use super::names::{self, Named};
 use super::queries::CatalogTables;
+use super::roles::number;
 use super::table::array;
-use super::{constraints, routines};
+use super::{constraints, privileges, routines};
 use crate::catalog::{Object, PUBLIC};
 use crate::planner::SystemFunction;
 use crate::session::asked::Asked;
@@ -83,20 +84,14 @@ const NULLS: &[&str] = &[
 
 /// Functions whose answer is true.
 const TRUES: &[&str] = &[
-    "has_any_column_privilege",
     "has_foreign_data_wrapper_privilege",
     "has_language_privilege",
     "has_server_privilege",
     "has_tablespace_privilege",
-    "has_column_privilege",
-    "has_database_privilege",
     "has_function_privilege",
-    "has_schema_privilege",
     "has_sequence_privilege",
-    "has_table_privilege",
     "has_type_privilege",
     "pg_function_is_visible",
-    "pg_has_role",
     "pg_operator_is_visible",
     "pg_opclass_is_visible",
     "pg_collation_is_visible",
@@ -133,10 +128,14 @@ const NULL_ARRAYS: &[&str] = &["acldefault"];
 /// Whether a function asks the catalog.
 pub(crate) fn is_known(name: &str) -> bool {
     [OTHERS, NULLS, TRUES, FALSES, SIZES, NO_OIDS, NULL_ARRAYS].iter().any(|list| list.contains(&name))
+        || privileges::is_one(name)
 }
 
 /// The function of this name.
 pub(crate) fn find(tables: &CatalogTables, name: &str) -> Option<SystemFunction> {
+    if let Some(function) = privileges::find(tables, name) {
+        return Some(function);
+    }
     let answer = answer(tables, name)?;
     let result = answer.result();
     // A call that changes something is no constant.
@@ -149,7 +148,7 @@ pub(crate) fn find(tables: &CatalogTables, name: &str) -> Option<SystemFunction>
 fn answer(tables: &CatalogTables, name: &str) -> Option<Answer> {
     let text = |value: &str| Answer::Text(Some(value.to_string()));
     Some(match name {
-        "pg_get_userbyid" => text(&tables.user),
+        "pg_get_userbyid" => Answer::Role(role_names(tables)),
         "pg_encoding_to_char" | "getdatabaseencoding" | "pg_client_encoding" => text("UTF8"),
         "pg_char_to_encoding" => Answer::Encoding,
         "pg_table_is_visible" => Answer::Visible,
@@ -210,6 +209,10 @@ fn view_definitions(tables: &CatalogTables) -> BTreeMap<i32, String> {
     catalog.objects().filter_map(|object| Some((i32::try_from(object.oid).ok()?, text(object)?))).collect()
 }
 
+fn role_names(tables: &CatalogTables) -> BTreeMap<i32, String> {
+    tables.published.catalog.roles.all().map(|role| (number(role.oid), role.name.clone())).collect()
+}
+
 fn settings(tables: &CatalogTables) -> BTreeMap<String, String> {
     tables.settings.iter().map(|(name, value, _)| (name.to_lowercase(), value.clone())).collect()
 }
@@ -243,6 +246,8 @@ enum Answer {
     Visible,
     SizePretty,
     ByOid(BTreeMap<i32, String>),
+    /// The name of a role.
+    Role(BTreeMap<i32, String>),
     /// By oid or, in the old form, by name.
     ViewDefinition(BTreeMap<i32, String>, BTreeMap<String, i32>),
     /// The whole statement or, with a second argument, the name of a column.
@@ -356,6 +361,10 @@ impl Answer {
                 Arc::new(oids.map(|oid| oid.map(visible)).collect::<BooleanArray>())
             }
             Answer::ByOid(known) | Answer::ViewDefinition(known, _) => texts(oids.map(|oid| known.get(&oid?).cloned())),
+            Answer::Role(names) => {
+                let unknown = |oid: i32| format!("unknown (OID={oid})");
+                texts(oids.map(|oid| Some(names.get(&oid?).cloned().unwrap_or_else(|| unknown(oid.unwrap_or(0))))))
+            }
             Answer::Index(whole, columns) => {
                 let places = if call.args.len() > 1 { call.numbers(1)? } else { vec![Some(0); call.rows] };
                 texts(oids.zip(places).map(|(oid, place)| match (oid?, place?) {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
-use thalweg_dataflow::error::Result;
+use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::source::Column;
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::types::PgType::{Int4, Text};
@@ -41,12 +41,29 @@ pub(crate) struct Relation {
     pub(crate) checks: i16,
     /// Whether it has an index.
     pub(crate) indexed: bool,
+    /// Of an index, its table's oid.
+    pub(crate) table: Option<i32>,
 }
 
 impl Relation {
     /// The oid of its schema.
     pub(crate) fn namespace(&self) -> i32 {
-        SCHEMAS.iter().find(|(name, _)| *name == self.schema).map_or(0, |(_, oid)| *oid)
+        schema_oid(&self.schema)
+    }
+}
+
+/// The oid of a schema, 0 for what is none.
+pub(super) fn schema_oid(name: &str) -> i32 {
+    SCHEMAS.iter().find(|(known, _)| *known == name).map_or(0, |(_, oid)| *oid)
+}
+
+/// The schema of this name or oid; `None`: an oid of nothing. Error: 3F000.
+pub(super) fn schema_named(value: &str, is_oid: bool) -> Result<Option<&'static str>> {
+    let named = |(name, oid): &&(&str, i32)| if is_oid { value == oid.to_string() } else { value == *name };
+    match SCHEMAS.iter().find(named) {
+        Some((name, _)) => Ok(Some(*name)),
+        None if is_oid => Ok(None),
+        None => Err(Error::new(SqlState::InvalidSchemaName, format!("schema \"{value}\" does not exist"))),
     }
 }
 
@@ -57,6 +74,8 @@ pub(crate) fn table(tables: &CatalogTables, name: &str) -> Option<Result<Arc<dyn
         "columns" => columns(tables),
         "schemata" => schemata(tables),
         "views" => views(tables),
+        "table_privileges" | "role_table_grants" => super::roles::table_privileges(tables),
+        "enabled_roles" => super::roles::enabled_roles(tables),
         "table_constraints" => super::constraints::information(tables, false),
         "key_column_usage" => super::constraints::information(tables, true),
         "referential_constraints" => Table::new(&[
@@ -202,7 +221,7 @@ fn columns(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
 fn schemata(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
     let mut table = Table::new(&[("catalog_name", Text), ("schema_name", Text), ("schema_owner", Text)]);
     for (name, _) in SCHEMAS {
-        table.row([text(DATABASE), text(name), text(&tables.user)]);
+        table.row([text(DATABASE), text(name), text(tables.published.catalog.roles.name(crate::roles::SUPERUSER))]);
     }
     table.finish()
 }

@@ -10,7 +10,9 @@ mod functions;
 mod information;
 mod names;
 mod pg_catalog;
+mod privileges;
 mod queries;
+mod roles;
 mod routines;
 mod table;
 #[cfg(test)]
@@ -28,6 +30,7 @@ use thalweg_dataflow::error::Result;
 
 use crate::database::Published;
 use crate::planner::SystemFunction;
+use crate::roles::rights::{Asker, denied};
 use crate::session::Session;
 use crate::session::asked::Asked;
 use crate::settings::SessionSettings;
@@ -42,7 +45,7 @@ pub(crate) struct SystemTables {
     status: OnceLock<Status>,
     file_errors: Arc<FileErrors>,
     server_settings: Vec<(String, String, String)>,
-    user: String,
+    role: u32,
     settings: SessionSettings,
     asked: Asked,
     catalog: OnceLock<CatalogTables>,
@@ -59,7 +62,7 @@ impl SystemTables {
             status: OnceLock::new(),
             file_errors: inner.file_errors.clone(),
             server_settings: inner.options.settings.clone(),
-            user: session.user.clone(),
+            role: session.role_in(&published.catalog),
             settings: session.settings.clone(),
             asked: session.asked.clone(),
             catalog: OnceLock::new(),
@@ -69,6 +72,20 @@ impl SystemTables {
     /// The state of everything, as of when it is first asked for.
     fn status(&self) -> &Status {
         self.status.get_or_init(|| self.engine.status())
+    }
+
+    /// Who asks.
+    fn asker(&self) -> Asker<'_> {
+        Asker { catalog: &self.published.catalog, role: self.role }
+    }
+
+    /// Refuses tables that are not for everybody. Error: 42501.
+    pub(crate) fn need_to_read(&self, schema: &str, name: &str) -> Result<()> {
+        let secret = schema == "pg_catalog" && roles::SECRET.contains(&name);
+        match secret && !self.published.catalog.roles.is_superuser(self.role) {
+            true => Err(denied("table", name)),
+            false => Ok(()),
+        }
     }
 
     /// The table of this name.
@@ -96,7 +113,7 @@ impl SystemTables {
     fn catalog(&self) -> &CatalogTables {
         self.catalog.get_or_init(|| CatalogTables {
             published: self.published.clone(),
-            user: self.user.clone(),
+            role: self.role,
             path: self.settings.search_path(),
             settings: self.settings.all(),
             current: self.settings.clone(),

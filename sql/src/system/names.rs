@@ -13,9 +13,9 @@ use datafusion_pg_catalog::pg_catalog::{ArrowTable, PgCatalogStaticTables};
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::types::PgType;
 
+use super::constraints;
 use super::information::SCHEMAS;
 use super::queries::CatalogTables;
-use super::{constraints, pg_catalog};
 use crate::catalog::PUBLIC;
 use crate::statement::definition::quoted;
 
@@ -106,8 +106,11 @@ impl Named {
                 .ok_or_else(|| missing(SqlState::InvalidSchemaName, "schema")),
             Named::Routine => super::routines::number(parts.last().map_or("", String::as_str))
                 .ok_or_else(|| missing(SqlState::UndefinedFunction, "function")),
-            Named::Role if parts == [tables.user.as_str()] => Ok(pg_catalog::OWNER),
-            Named::Role => Err(missing(SqlState::UndefinedObject, "role")),
+            Named::Role => {
+                let role = tables.published.catalog.roles.find(parts.last().map_or("", String::as_str));
+                let role = role.filter(|_| parts.len() == 1).map(|role| super::roles::number(role.oid));
+                role.ok_or_else(|| missing(SqlState::UndefinedObject, "role"))
+            }
         }
     }
 
@@ -119,7 +122,10 @@ impl Named {
             Named::Type => Some(type_name(number, -1)).filter(|name| name != "???"),
             Named::Schema => SCHEMAS.iter().find(|(_, oid)| *oid == number).map(|(name, _)| quoted(name)),
             Named::Routine => super::routines::name(number),
-            Named::Role => (number == pg_catalog::OWNER).then(|| quoted(&tables.user)),
+            Named::Role => {
+                let role = u32::try_from(number).ok().and_then(|oid| tables.published.catalog.roles.get(oid));
+                role.map(|role| quoted(&role.name))
+            }
         };
         name.unwrap_or_else(|| number.to_string())
     }

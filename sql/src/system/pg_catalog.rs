@@ -19,14 +19,17 @@ use thalweg_dataflow::source::Column;
 use thalweg_dataflow::types::PgType::{Array as ArrayOf, Bool, Float4, Int2, Int4, Oid, Text, Timestamptz};
 use thalweg_dataflow::types::{PgType, Zone, parse_text};
 
-use super::constraints;
 use super::information::{Relation, SCHEMAS};
 use super::queries::CatalogTables;
-use super::table::{Table, array, bool, int2, int4, maybe, text, time};
+use super::table::{Table, array, bool, int2, int4, maybe, text};
+use super::{constraints, roles};
+use crate::catalog::{Catalog, PUBLIC};
+use crate::roles::SUPERUSER;
+use crate::roles::acl::Thing;
 use crate::statement::definition::query_text;
 
-/// The role that owns everything.
-pub(super) const OWNER: i32 = 10;
+/// The role that owns what nobody made.
+const OWNER: i32 = 10;
 
 /// The oid of the one database.
 pub(super) const DATABASE_OID: i32 = 5;
@@ -36,9 +39,8 @@ pub(crate) fn table(tables: &CatalogTables, name: &str) -> Option<Result<Arc<dyn
     Some(match name {
         "pg_class" => pg_class(tables),
         "pg_attribute" => pg_attribute(tables),
-        "pg_namespace" => pg_namespace(),
-        "pg_database" => pg_database(),
-        "pg_roles" | "pg_user" => pg_roles(tables),
+        "pg_namespace" => pg_namespace(tables),
+        "pg_database" => pg_database(tables),
         "pg_matviews" => pg_matviews(tables),
         "pg_tables" => pg_tables(tables),
         "pg_views" => pg_views(tables),
@@ -54,7 +56,7 @@ pub(crate) fn table(tables: &CatalogTables, name: &str) -> Option<Result<Arc<dyn
         "pg_description" => pg_description(tables),
         "pg_stat_user_tables" | "pg_stat_all_tables" => pg_stat_tables(tables),
         "pg_get_keywords" => pg_get_keywords(),
-        _ => return fixed(name),
+        _ => return roles::table(tables, name).or_else(|| fixed(name)),
     })
 }
 
@@ -280,9 +282,7 @@ const EMPTY: &[(&str, &[(&str, PgType)])] = &[
 
 fn empty<'a>(tables: &'a PgCatalogStaticTables, name: &str) -> Option<&'a ArrowTable> {
     Some(match name {
-        "pg_auth_members" => &tables.pg_auth_members,
         "pg_db_role_setting" => &tables.pg_db_role_setting,
-        "pg_default_acl" => &tables.pg_default_acl,
         "pg_depend" => &tables.pg_depend,
         "pg_enum" => &tables.pg_enum,
         "pg_event_trigger" => &tables.pg_event_trigger,
@@ -308,39 +308,42 @@ fn empty<'a>(tables: &'a PgCatalogStaticTables, name: &str) -> Option<&'a ArrowT
     })
 }
 
+/// The columns of `pg_class` but its arrays.
+const CLASS: &[(&str, PgType)] = &[
+    ("oid", Oid),
+    ("relname", Text),
+    ("relnamespace", Oid),
+    ("reltype", Oid),
+    ("reloftype", Oid),
+    ("relowner", Oid),
+    ("relam", Oid),
+    ("relfilenode", Oid),
+    ("reltablespace", Oid),
+    ("relpages", Int4),
+    ("reltuples", Float4),
+    ("relallvisible", Int4),
+    ("reltoastrelid", Oid),
+    ("relhasindex", Bool),
+    ("relisshared", Bool),
+    ("relpersistence", Text),
+    ("relkind", Text),
+    ("relnatts", Int2),
+    ("relchecks", Int2),
+    ("relhasrules", Bool),
+    ("relhastriggers", Bool),
+    ("relhassubclass", Bool),
+    ("relrowsecurity", Bool),
+    ("relforcerowsecurity", Bool),
+    ("relispopulated", Bool),
+    ("relreplident", Text),
+    ("relispartition", Bool),
+    ("relrewrite", Oid),
+    ("relpartbound", Text),
+];
+
 fn pg_class(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
-    let mut table = Table::new(&[
-        ("oid", Oid),
-        ("relname", Text),
-        ("relnamespace", Oid),
-        ("reltype", Oid),
-        ("reloftype", Oid),
-        ("relowner", Oid),
-        ("relam", Oid),
-        ("relfilenode", Oid),
-        ("reltablespace", Oid),
-        ("relpages", Int4),
-        ("reltuples", Float4),
-        ("relallvisible", Int4),
-        ("reltoastrelid", Oid),
-        ("relhasindex", Bool),
-        ("relisshared", Bool),
-        ("relpersistence", Text),
-        ("relkind", Text),
-        ("relnatts", Int2),
-        ("relchecks", Int2),
-        ("relhasrules", Bool),
-        ("relhastriggers", Bool),
-        ("relhassubclass", Bool),
-        ("relrowsecurity", Bool),
-        ("relforcerowsecurity", Bool),
-        ("relispopulated", Bool),
-        ("relreplident", Text),
-        ("relispartition", Bool),
-        ("relrewrite", Oid),
-        ("relpartbound", Text),
-    ])
-    .with_text_arrays(&["relacl", "reloptions"]);
+    let mut table = Table::new(CLASS).with_text_arrays(&["relacl", "reloptions"]);
+    let catalog = &tables.published.catalog;
     for relation in tables.relations().into_iter().chain(constraints::indexes(tables)) {
         let zero = || int4(0);
         // heap, btree.
@@ -355,7 +358,7 @@ fn pg_class(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
             int4(relation.namespace()),
             zero(),
             zero(),
-            int4(OWNER),
+            int4(roles::number(tables.owner_of(&relation))),
             int4(method),
             int4(relation.oid),
             zero(),
@@ -380,6 +383,8 @@ fn pg_class(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
             zero(),
             maybe(None::<String>),
         ]);
+        let acl = u32::try_from(relation.oid).ok().and_then(|oid| catalog.acl(oid));
+        table.text_array("relacl", acl.map(|acl| roles::printed(catalog, acl)));
     }
     table.finish()
 }
@@ -502,15 +507,18 @@ fn pg_get_keywords() -> Result<Arc<dyn TableProvider>> {
     table.finish()
 }
 
-fn pg_namespace() -> Result<Arc<dyn TableProvider>> {
+fn pg_namespace(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
     let mut table = Table::new(&[("oid", Oid), ("nspname", Text), ("nspowner", Oid)]).with_text_arrays(&["nspacl"]);
+    let catalog = &tables.published.catalog;
     for (name, oid) in SCHEMAS {
         table.row([int4(oid), text(name), int4(OWNER)]);
+        let acl = Catalog::acl_in_force(catalog.schema_acl(name), Thing::Schema, SUPERUSER);
+        table.text_array("nspacl", (name == PUBLIC).then(|| roles::printed(catalog, &acl)));
     }
     table.finish()
 }
 
-fn pg_database() -> Result<Arc<dyn TableProvider>> {
+fn pg_database(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
     let mut table = Table::new(&[
         ("oid", Oid),
         ("datname", Text),
@@ -544,45 +552,8 @@ fn pg_database() -> Result<Arc<dyn TableProvider>> {
         maybe(None::<String>),
         maybe(None::<String>),
     ]);
-    table.finish()
-}
-
-fn pg_roles(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
-    let mut table = Table::new(&[
-        ("oid", Oid),
-        ("rolname", Text),
-        ("usename", Text),
-        ("usesysid", Oid),
-        ("rolsuper", Bool),
-        ("usesuper", Bool),
-        ("rolinherit", Bool),
-        ("rolcreaterole", Bool),
-        ("rolcreatedb", Bool),
-        ("rolcanlogin", Bool),
-        ("rolreplication", Bool),
-        ("rolconnlimit", Int4),
-        ("rolpassword", Text),
-        ("rolvaliduntil", Timestamptz),
-        ("rolbypassrls", Bool),
-    ])
-    .with_text_arrays(&["rolconfig"]);
-    table.row([
-        int4(OWNER),
-        text(&tables.user),
-        text(&tables.user),
-        int4(OWNER),
-        bool(true),
-        bool(true),
-        bool(true),
-        bool(true),
-        bool(true),
-        bool(true),
-        bool(false),
-        int4(-1),
-        maybe(None::<String>),
-        time(None),
-        bool(true),
-    ]);
+    let catalog = &tables.published.catalog;
+    table.text_array("datacl", catalog.database_acl().map(|acl| roles::printed(catalog, acl)));
     table.finish()
 }
 
@@ -604,7 +575,7 @@ fn pg_matviews(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
             table.row([
                 text(&object.schema),
                 text(&object.name),
-                text(&tables.user),
+                text(tables.owner(object.oid)),
                 none,
                 bool(false),
                 bool(true),
@@ -621,7 +592,7 @@ fn pg_views(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         if object.named_query().is_some()
             && let Some(query) = query_text(&tables.published.catalog, object)
         {
-            table.row([text(&object.schema), text(&object.name), text(&tables.user), text(&query)]);
+            table.row([text(&object.schema), text(&object.name), text(tables.owner(object.oid)), text(&query)]);
         }
     }
     table.finish()
@@ -643,7 +614,7 @@ fn pg_tables(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         table.row([
             text(&relation.schema),
             text(&relation.name),
-            text(&tables.user),
+            text(tables.published.catalog.roles.name(tables.owner_of(relation))),
             maybe(None::<String>),
             bool(relation.indexed),
             no(),

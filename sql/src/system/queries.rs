@@ -11,6 +11,7 @@ use super::information::{Relation, THALWEG_OID};
 use crate::catalog::Rule;
 use crate::database::Published;
 use crate::parser::ObjectKind;
+use crate::roles::SUPERUSER;
 use crate::session::asked::Asked;
 use crate::settings::{SessionSettings, Setting};
 use crate::statement::create_source::columns_of;
@@ -21,8 +22,8 @@ use crate::statement::resolve::{folded, relations_of};
 pub(crate) struct CatalogTables {
     /// The catalog.
     pub(crate) published: Arc<Published>,
-    /// Who asks, and owns everything.
-    pub(crate) user: String,
+    /// The role who asks.
+    pub(crate) role: u32,
     /// The schemas of `search_path`.
     pub(crate) path: Vec<String>,
     /// All settings: name, value, what it does.
@@ -38,6 +39,18 @@ pub(crate) struct CatalogTables {
 }
 
 impl CatalogTables {
+    /// Who owns a relation; an index is its table's owner's.
+    pub(super) fn owner_of(&self, relation: &Relation) -> u32 {
+        let own = relation.table.unwrap_or(relation.oid);
+        u32::try_from(own).map_or(SUPERUSER, |oid| self.published.catalog.owner(oid))
+    }
+
+    /// The name of an object's owner.
+    pub(super) fn owner(&self, oid: u32) -> String {
+        let catalog = &self.published.catalog;
+        catalog.roles.name(catalog.owner(oid))
+    }
+
     /// Users' objects, then the tables of schema `thalweg`.
     pub(crate) fn relations(&self) -> Vec<Relation> {
         let objects = self.published.catalog.objects().map(|object| Relation {
@@ -57,6 +70,7 @@ impl CatalogTables {
             indexed: object.table().is_some_and(|table| {
                 !table.indexes.is_empty() || table.constraints.iter().any(|one| matches!(one.rule, Rule::Unique { .. }))
             }),
+            table: None,
         });
         let system = (THALWEG_OID..).zip(&self.thalweg).map(|(oid, (name, schema))| Relation {
             oid,
@@ -66,6 +80,7 @@ impl CatalogTables {
             kind: "r",
             checks: 0,
             indexed: false,
+            table: None,
         });
         objects.chain(system).collect()
     }

@@ -18,8 +18,8 @@ use thalweg_dataflow::types::PgType;
 pub(crate) struct Table {
     schema: SchemaRef,
     columns: Vec<Vec<ScalarValue>>,
-    /// Columns of type text[] that follow, all null.
-    text_arrays: Vec<&'static str>,
+    /// Columns of type text[] that follow: null, or one value a row.
+    text_arrays: Vec<(&'static str, Vec<ScalarValue>)>,
 }
 
 impl Table {
@@ -33,10 +33,19 @@ impl Table {
         }
     }
 
-    /// With columns of type text[] at the end, null in every row: access lists, options.
+    /// With columns of type text[] at the end, null in every row but where [`Table::text_array`] says
+    /// more: access lists, options.
     pub(crate) fn with_text_arrays(mut self, names: &[&'static str]) -> Table {
-        self.text_arrays = names.to_vec();
+        self.text_arrays = names.iter().map(|name| (*name, Vec::new())).collect();
         self
+    }
+
+    /// The value of such a column in the row that was added last; for each row, or for none.
+    pub(crate) fn text_array(&mut self, name: &str, value: Option<Vec<String>>) {
+        let of = |texts: Vec<String>| array(&PgType::Text, texts.into_iter().map(text).collect());
+        if let Some((_, values)) = self.text_arrays.iter_mut().find(|(known, _)| *known == name) {
+            values.push(value.map_or(ScalarValue::Binary(None), of));
+        }
     }
 
     /// Adds a row; its values have the columns' layouts.
@@ -69,9 +78,12 @@ impl Table {
         let rows = arrays.first().map_or(0, |array| array.len());
         let texts = PgType::Array(&PgType::Text);
         let mut fields = self.schema.fields().to_vec();
-        for name in self.text_arrays {
+        for (name, values) in self.text_arrays {
             fields.push(Arc::new(texts.field(name, true)));
-            arrays.push(new_null_array(&texts.arrow(), rows));
+            arrays.push(match values.is_empty() {
+                true => new_null_array(&texts.arrow(), rows),
+                false => ScalarValue::iter_to_array(values)?,
+            });
         }
         let batch = RecordBatch::try_new_with_options(
             Arc::new(Schema::new(fields)),

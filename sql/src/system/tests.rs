@@ -55,7 +55,7 @@ fn tables() -> CatalogTables {
     published.catalog.put(Object { oid: view, schema: PUBLIC.into(), name: "v".into(), columns, data });
     CatalogTables {
         published: Arc::new(published),
-        user: "ann".into(),
+        role: crate::roles::SUPERUSER,
         path: vec![PUBLIC.into()],
         settings: SessionSettings::new("ann").all(),
         listed: Vec::new(),
@@ -119,7 +119,7 @@ async fn every_query_of_psql_15_is_answered() {
 async fn d_lists_sources_and_views() {
     let sql = include_str!("psql15.sql").split("\n-- ").next().unwrap();
     let rows = ask(sql).await.unwrap();
-    assert_eq!(rows, ["Schema|Name|Type|Owner", "public|events|table|ann", "public|v|materialized view|ann"]);
+    assert_eq!(rows, ["Schema|Name|Type|Owner", "public|events|table|thalweg", "public|v|materialized view|thalweg"]);
 }
 
 #[tokio::test]
@@ -157,7 +157,7 @@ async fn settings_and_matviews_are_there() {
     );
     assert_eq!(
         ask("select matviewname, matviewowner from pg_matviews").await.unwrap(),
-        ["matviewname|matviewowner", "v|ann"]
+        ["matviewname|matviewowner", "v|thalweg"]
     );
     assert_eq!(ask("select datname from pg_database").await.unwrap(), ["datname", "thalweg"]);
     assert!(

@@ -16,7 +16,8 @@ use thalweg_dataflow::types::PgType::{Bytea, Int4, Int8, Interval, Text, Timesta
 
 use super::SystemTables;
 use super::table::{Table, bytes, count, int4, int8, maybe, text, time};
-use crate::catalog::{Object, ObjectData};
+use crate::catalog::{Object, ObjectData, PUBLIC};
+use crate::roles::acl;
 use crate::statement::show::view_state;
 
 /// The names of its tables.
@@ -176,6 +177,9 @@ fn source_errors(system: &SystemTables) -> Result<Arc<dyn TableProvider>> {
     for error in system.snapshot.source_errors() {
         let mut objects = system.published.catalog.objects();
         let object = objects.find(|object| object.source().is_some_and(|(id, _)| id == error.source));
+        if !system.asker().sees(object, acl::SELECT) {
+            continue;
+        }
         let topic = object.and_then(Object::source).and_then(|(_, definition)| definition.options.get("topic"));
         table.row([
             maybe(object.map(|object| &object.name)),
@@ -203,6 +207,10 @@ fn view_errors(system: &SystemTables) -> Result<Arc<dyn TableProvider>> {
     ]);
     for error in system.snapshot.view_errors() {
         let object = system.published.catalog.objects().find(|object| object.relation() == error.view);
+        // They show rows of what the view reads: its owner may.
+        if !object.is_some_and(|object| system.asker().owns(object.oid)) && !system.asker().sees(None, acl::SELECT) {
+            continue;
+        }
         table.row([
             maybe(object.map(|object| &object.name)),
             text(error.error.state().code()),
@@ -227,6 +235,10 @@ fn file_errors(system: &SystemTables) -> Result<Arc<dyn TableProvider>> {
     ];
     let mut table = Table::new(&columns);
     for error in system.file_errors.all() {
+        let object = system.published.catalog.find(Some(PUBLIC), &error.table, &[]);
+        if !system.asker().sees(object, acl::SELECT) {
+            continue;
+        }
         table.row([
             text(&*error.table),
             text(error.file),

@@ -111,7 +111,8 @@ async fn open(setup: &Setup, disk: &Disk, topics: &Topics) -> Result<Running> {
         settings: Vec::new(),
     };
     let database = Database::open(engine.clone(), Arc::new(topics.clone()), options).await?;
-    let session = database.session(Startup { user: "tester".into(), database: "thalweg".into(), parameters: vec![] });
+    let session =
+        database.session(Startup { user: "tester".into(), database: "thalweg".into(), parameters: vec![], role: None });
     Ok(Running { engine, database, session })
 }
 

@@ -19,6 +19,7 @@ use crate::guard::Guard;
 use crate::parser::change::Copy;
 use crate::planner::Planner;
 use crate::planner::change::{RowScope, places};
+use crate::roles::acl;
 use crate::session::{Session, View};
 use crate::statement::query::planning;
 use crate::statement::resolve::Names;
@@ -54,6 +55,7 @@ impl CopyIn {
     pub(crate) fn new(session: &mut Session, copy: &Copy, guard: &Guard) -> Result<CopyIn> {
         let view = session.view();
         let target = Target::find(session, &view, &copy.target)?;
+        session.asker(&view.published.catalog).need(&target.object, acl::INSERT)?;
         let columns = places(&target.planned()?, copy.columns.as_deref())?;
         let format = Format::of(&copy.options)?;
         let zone = Zone::parse(session.settings.zone())?;

@@ -16,7 +16,7 @@ use thalweg_dataflow::types::PgType;
 
 use super::evaluate::{Evaluation, one_row, rows_by_key};
 use super::target::with_names;
-use super::{Effect, Target, check, indices};
+use super::{Effect, Target, allowed, check, indices};
 use crate::parser::Statement;
 use crate::parser::change::{Arbiter, Conflict, ConflictAction, Insert};
 use crate::planner::Planner;
@@ -45,6 +45,7 @@ async fn bind(
     target: &Target,
     types: &[Option<PgType>],
 ) -> Result<BoundInsert> {
+    allowed::check(session, view, statement.kind(), target)?;
     with_names(session, view, statement.kind(), |names| {
         let settings = planning(session, statement.request(), false);
         Planner.bind_insert(insert, &target.planned()?, names, &settings, types)

@@ -5,6 +5,7 @@
 //! its rows stay with the session until COMMIT. Promises: an error leaves nothing behind; a cancel
 //! is heard until the commit is under way, and no longer.
 
+mod allowed;
 pub(crate) mod alter;
 pub(crate) mod check;
 pub(crate) mod copy;

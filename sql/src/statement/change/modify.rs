@@ -16,7 +16,7 @@ use thalweg_dataflow::types::PgType;
 
 use super::evaluate::{Evaluation, one_row, rows_by_key};
 use super::target::with_names;
-use super::{Effect, Target, check, indices};
+use super::{Effect, Target, allowed, check, indices};
 use crate::parser::{Kind, Statement};
 use crate::planner::Planner;
 use crate::planner::change::{BoundChange, RowScope};
@@ -51,6 +51,7 @@ async fn bind(
     target: &Target,
     types: &[Option<PgType>],
 ) -> Result<BoundChange> {
+    allowed::check(session, view, statement.kind(), target)?;
     with_names(session, view, statement.kind(), |names| {
         let settings = planning(session, statement.request(), false);
         match statement.kind() {

@@ -10,6 +10,7 @@ use super::{MAX_TRIES, Target, concurrent_update, gone, keep};
 use crate::guard::Guard;
 use crate::parser::change;
 use crate::parser::table::Truncate;
+use crate::roles::acl;
 use crate::session::{Outcome, Session, View};
 
 /// See the module.
@@ -51,6 +52,7 @@ async fn changes(session: &Session, view: &View, truncate: &Truncate) -> Result<
     for name in &truncate.names {
         let target = change::Target { name: name.clone(), alias: None, at: None };
         let target = Target::find(session, view, &target)?;
+        session.asker(&view.published.catalog).need(&target.object, acl::TRUNCATE)?;
         if tables.iter().all(|known| known.object.oid != target.object.oid) {
             tables.push(target);
         }

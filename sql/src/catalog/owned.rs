@@ -1,0 +1,201 @@
+//! Who owns what in the catalog, and who else may do what with it.
+//!
+//! Promises: what nothing is said of belongs to the superuser; a new object's access list follows the
+//! default privileges of who makes it. Checks nobody's rights.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Catalog;
+use crate::roles::acl::{Acl, Rights, Thing};
+use crate::roles::{Roles, SUPERUSER};
+
+/// The owner of an object and what was granted on it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Owned {
+    owner: u32,
+    acl: Option<Acl>,
+}
+
+/// ALTER DEFAULT PRIVILEGES of one role, in one schema or in all.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DefaultAcl {
+    /// Its oid.
+    pub(crate) oid: u32,
+    /// Whose objects.
+    pub(crate) role: u32,
+    /// In this schema only.
+    pub(crate) schema: Option<String>,
+    /// In a schema: what is added. Else the whole list.
+    pub(crate) acl: Acl,
+}
+
+/// See the module.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Ownership {
+    objects: BTreeMap<u32, Owned>,
+    schemas: BTreeMap<String, Acl>,
+    database: Option<Acl>,
+    defaults: Vec<DefaultAcl>,
+}
+
+impl Catalog {
+    /// Who owns an object.
+    pub(crate) fn owner(&self, oid: u32) -> u32 {
+        self.ownership.objects.get(&oid).map_or(SUPERUSER, |owned| owned.owner)
+    }
+
+    /// What was granted on an object; `None`: nothing, its owner has all.
+    pub(crate) fn acl(&self, oid: u32) -> Option<&Acl> {
+        self.ownership.objects.get(&oid)?.acl.as_ref()
+    }
+
+    /// Sets what is granted on an object.
+    pub(crate) fn set_acl(&mut self, oid: u32, acl: Option<Acl>) {
+        self.version += 1;
+        let owner = self.owner(oid);
+        self.ownership.objects.insert(oid, Owned { owner, acl });
+    }
+
+    /// Gives an object to another owner.
+    pub(crate) fn set_owner(&mut self, oid: u32, to: u32) {
+        self.version += 1;
+        let from = self.owner(oid);
+        let mut acl = self.acl(oid).cloned();
+        acl.iter_mut().for_each(|acl| acl.change_owner(from, to));
+        self.ownership.objects.insert(oid, Owned { owner: to, acl });
+    }
+
+    /// A new object is `owner`'s, with that role's default privileges.
+    pub(crate) fn own(&mut self, oid: u32, owner: u32) {
+        let schema = self.get(oid).map(|object| object.schema.clone());
+        let standard = Thing::Relation.default_acl(owner);
+        let of = |schema: Option<&str>| {
+            let mine = |one: &&DefaultAcl| one.role == owner && one.schema.as_deref() == schema;
+            self.ownership.defaults.iter().find(mine).map(|one| &one.acl)
+        };
+        let mut acl = of(None).cloned().unwrap_or_else(|| standard.clone());
+        for item in of(schema.as_deref()).into_iter().filter(|_| schema.is_some()).flat_map(Acl::items) {
+            acl.add(item.grantee, item.grantor, item.rights, item.options);
+        }
+        let acl = (acl != standard).then_some(acl);
+        self.ownership.objects.insert(oid, Owned { owner, acl });
+    }
+
+    /// Nothing is owned or granted of an object that is gone.
+    pub(super) fn disown(&mut self, oid: u32) {
+        self.ownership.objects.remove(&oid);
+    }
+
+    /// What was granted on a schema; all schemas are the superuser's.
+    pub(crate) fn schema_acl(&self, schema: &str) -> Option<&Acl> {
+        self.ownership.schemas.get(schema)
+    }
+
+    /// Sets what is granted on a schema.
+    pub(crate) fn set_schema_acl(&mut self, schema: &str, acl: Acl) {
+        self.version += 1;
+        self.ownership.schemas.insert(schema.into(), acl);
+    }
+
+    /// What was granted on the database, which is the superuser's.
+    pub(crate) fn database_acl(&self) -> Option<&Acl> {
+        self.ownership.database.as_ref()
+    }
+
+    /// Sets what is granted on the database.
+    pub(crate) fn set_database_acl(&mut self, acl: Acl) {
+        self.version += 1;
+        self.ownership.database = Some(acl);
+    }
+
+    /// ALTER DEFAULT PRIVILEGES so far.
+    pub(crate) fn default_acls(&self) -> &[DefaultAcl] {
+        &self.ownership.defaults
+    }
+
+    /// Sets the default privileges of a role, in a schema or everywhere; those that say nothing go.
+    pub(crate) fn set_default_acl(&mut self, role: u32, schema: Option<String>, mut acl: Acl) {
+        self.version += 1;
+        let says_nothing = match schema {
+            Some(_) => acl.items().is_empty(),
+            None => acl == Thing::Relation.default_acl(role),
+        };
+        acl.sort();
+        let mine = |one: &DefaultAcl| one.role == role && one.schema == schema;
+        let place = self.ownership.defaults.iter().position(mine);
+        match place {
+            Some(place) if says_nothing => drop(self.ownership.defaults.remove(place)),
+            Some(place) => self.ownership.defaults[place].acl = acl,
+            None if says_nothing => {}
+            None => {
+                let oid = self.allocate();
+                self.ownership.defaults.push(DefaultAcl { oid, role, schema, acl });
+            }
+        }
+    }
+
+    /// Changes the roles.
+    pub(crate) fn change_roles(&mut self, change: impl FnOnce(&mut Roles)) {
+        self.version += 1;
+        change(&mut self.roles);
+    }
+
+    /// Whether nothing was ever changed: a fresh database.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.version == 0
+    }
+
+    /// Takes away all rights of a role, and its default privileges.
+    pub(crate) fn forget_rights(&mut self, role: u32) {
+        self.version += 1;
+        let objects = self.ownership.objects.values_mut().filter_map(|owned| owned.acl.as_mut());
+        let acls = objects.chain(self.ownership.schemas.values_mut()).chain(&mut self.ownership.database);
+        let defaults = &mut self.ownership.defaults;
+        defaults.retain(|one| one.role != role);
+        acls.chain(defaults.iter_mut().map(|one| &mut one.acl)).for_each(|acl| acl.forget(role));
+    }
+
+    /// What stands in the way of dropping a role, as PostgreSQL words it.
+    pub(crate) fn dependent_on_role(&self, role: u32) -> Vec<String> {
+        let mut lines = BTreeMap::new();
+        for object in self.objects() {
+            let what = format!("{} {}", object.kind().word(), object.name);
+            if self.owner(object.oid) == role {
+                lines.insert(object.oid, format!("owner of {what}"));
+            } else if self.acl(object.oid).is_some_and(|acl| acl.names(role)) {
+                lines.insert(object.oid, format!("privileges for {what}"));
+            }
+        }
+        for one in self.default_acls().iter().filter(|one| one.role == role || one.acl.names(role)) {
+            let word = if one.role == role { "owner of" } else { "privileges for" };
+            let whose = self.roles.name(one.role);
+            let place = one.schema.as_ref().map_or(String::new(), |schema| format!(" in schema {schema}"));
+            let line = format!("{word} default privileges on new relations belonging to role {whose}{place}");
+            lines.insert(one.oid, line);
+        }
+        // In the order of oids, those of the system first, as PostgreSQL lists them.
+        let database = self.database_acl().filter(|acl| acl.names(role));
+        let database = database.map(|_| format!("privileges for database {}", crate::database::DATABASE));
+        let schemas = self.ownership.schemas.iter().filter(|(_, acl)| acl.names(role));
+        let schemas = schemas.map(|(name, _)| format!("privileges for schema {name}"));
+        database.into_iter().chain(schemas).chain(lines.into_values()).collect()
+    }
+
+    /// The list on a thing as it is in force.
+    pub(crate) fn acl_in_force(acl: Option<&Acl>, thing: Thing, owner: u32) -> Acl {
+        acl.cloned().unwrap_or_else(|| thing.default_acl(owner))
+    }
+
+    /// What a role has on an object by its access list, memberships included.
+    pub(crate) fn held(&self, role: u32, oid: u32) -> Rights {
+        let inherited = self.roles.inherited(role);
+        let owner = self.owner(oid);
+        match self.acl(oid) {
+            Some(acl) => acl.held(|grantee| inherited.contains(&grantee)),
+            None if inherited.contains(&owner) => Thing::Relation.all(),
+            None => 0,
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! GRANT and REVOKE on relations, schemas and the database, default privileges, and who owns what.
+//!
+//! Promises: durable when it returns; all things of one statement change or none; who may grant what,
+//! warnings and refusals are PostgreSQL's.
+
+use thalweg_dataflow::error::{Error, Result, SqlState};
+
+use super::drop;
+use crate::catalog::{Catalog, Object, PUBLIC, SYSTEM_SCHEMAS};
+use crate::database::{DATABASE, Published};
+use crate::parser::grant::{Change, GrantStatement, Objects};
+use crate::parser::role::RoleName;
+use crate::parser::{Name, ObjectKind};
+use crate::roles::SUPERUSER;
+use crate::roles::acl::{self, Acl, Rights, Thing};
+use crate::roles::rights::denied;
+use crate::session::{Outcome, Session};
+
+/// See the module.
+pub(crate) async fn run(session: &mut Session, statement: &GrantStatement) -> Result<Outcome> {
+    let tag = statement.tag();
+    session.changed_lastingly(tag);
+    let database = session.database.clone();
+    let _turn = database.0.ddl.lock().await;
+    let mut next = (*database.published()).clone();
+    let mut gone = Vec::new();
+    match statement {
+        GrantStatement::Objects(objects, change) => on_objects(session, &mut next.catalog, objects, change)?,
+        GrantStatement::Default { roles, schemas, change } => {
+            by_default(session, &mut next.catalog, roles, schemas, change)?;
+        }
+        GrantStatement::Owner { kind, if_exists, name, to } => {
+            change_owner(session, &mut next.catalog, (*kind, *if_exists, name), to)?;
+        }
+        GrantStatement::Reassign { from, to } => reassign(session, &mut next.catalog, from, to)?,
+        GrantStatement::DropOwned { of, cascade } => gone = drop_owned(session, &mut next, of, *cascade)?,
+    }
+    database.publish(next).await?;
+    if !gone.is_empty() {
+        database.0.engine.remove(gone).await?;
+    }
+    Ok(Outcome::Done(tag.into()))
+}
+
+fn on_objects(session: &Session, catalog: &mut Catalog, objects: &Objects, change: &Change) -> Result<()> {
+    if let Some(by) = &change.grantor
+        && session.one_role(catalog, by)? != session.role_in(catalog)
+    {
+        return Err(Error::new(SqlState::FeatureNotSupported, "grantor must be current user"));
+    }
+    match objects {
+        Objects::Relations(names) => {
+            let oids = names.iter().map(|name| Ok(relation(session, catalog, name)?.oid));
+            for oid in oids.collect::<Result<Vec<u32>>>()? {
+                on_relation(session, catalog, oid, change)?;
+            }
+        }
+        Objects::AllTables(schemas) => {
+            schemas.iter().try_for_each(|schema| known_schema(schema))?;
+            let all = catalog.objects().filter(|object| schemas.contains(&object.schema));
+            for oid in all.map(|object| object.oid).collect::<Vec<u32>>() {
+                on_relation(session, catalog, oid, change)?;
+            }
+        }
+        Objects::AllOthers(schemas) => schemas.iter().try_for_each(|schema| known_schema(schema))?,
+        Objects::Schemas(names) => {
+            for name in names {
+                known_schema(name)?;
+                if name != PUBLIC {
+                    let error = Error::unsupported(format!("a privilege on schema \"{name}\""));
+                    return Err(error.hint("Everybody may read the schemas of the system."));
+                }
+                let acl = Catalog::acl_in_force(catalog.schema_acl(name), Thing::Schema, SUPERUSER);
+                let acl = changed(session, catalog, (Thing::Schema, SUPERUSER, acl), ("schema", name), change)?;
+                catalog.set_schema_acl(name, acl);
+            }
+        }
+        Objects::Databases(names) => {
+            for name in names {
+                if name != DATABASE {
+                    let message = format!("database \"{name}\" does not exist");
+                    return Err(Error::new(SqlState::InvalidCatalogName, message));
+                }
+                let acl = Catalog::acl_in_force(catalog.database_acl(), Thing::Database, SUPERUSER);
+                let acl = changed(session, catalog, (Thing::Database, SUPERUSER, acl), ("database", name), change)?;
+                catalog.set_database_acl(acl);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn known_schema(name: &str) -> Result<()> {
+    if name == PUBLIC || SYSTEM_SCHEMAS.contains(&name) {
+        return Ok(());
+    }
+    Err(Error::new(SqlState::InvalidSchemaName, format!("schema \"{name}\" does not exist")))
+}
+
+/// The relation of this name.
+fn relation<'a>(session: &Session, catalog: &'a Catalog, name: &Name) -> Result<&'a Object> {
+    let path = session.settings.search_path();
+    catalog.find(name.schema.as_deref(), &name.name, &path).ok_or_else(|| {
+        let system = name.schema.as_deref().is_some_and(|schema| SYSTEM_SCHEMAS.contains(&schema));
+        if system {
+            return Error::unsupported(format!("a privilege on system table \"{name}\""));
+        }
+        Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist"))
+    })
+}
+
+fn on_relation(session: &Session, catalog: &mut Catalog, oid: u32, change: &Change) -> Result<()> {
+    let Some(object) = catalog.get(oid) else { return Ok(()) };
+    let (name, word, owner) = (object.name.clone(), object.kind().word(), catalog.owner(oid));
+    let acl = Catalog::acl_in_force(catalog.acl(oid), Thing::Relation, owner);
+    let acl = changed(session, catalog, (Thing::Relation, owner, acl), (word, &name), change)?;
+    catalog.set_acl(oid, Some(acl));
+    Ok(())
+}
+
+/// The rights that a statement names.
+fn wanted(change: &Change, thing: Thing) -> Result<Rights> {
+    match &change.rights {
+        None => Ok(thing.all()),
+        Some(words) => words.iter().try_fold(0, |rights, word| Ok(rights | acl::named(word, thing)?)),
+    }
+}
+
+/// The access list after a GRANT or REVOKE by this session.
+fn changed(
+    session: &Session,
+    catalog: &Catalog,
+    (thing, owner, mut acl): (Thing, u32, Acl),
+    (word, name): (&str, &str),
+    change: &Change,
+) -> Result<Acl> {
+    let wanted = wanted(change, thing)?;
+    let me = session.role_in(catalog);
+    let (grantor, options) = best_grantor(catalog, me, (thing, owner, &acl), wanted);
+    let available = wanted & options;
+    if available == 0 {
+        let inherited = catalog.roles.inherited(me);
+        if acl.held(|grantee| inherited.contains(&grantee)) == 0 {
+            return Err(denied(word, name));
+        }
+    }
+    // ALL means all there is to give.
+    if available == 0 || (available != wanted && change.rights.is_some()) {
+        let state = if change.grants { SqlState::PrivilegeNotGranted } else { SqlState::PrivilegeNotRevoked };
+        let part = if available == 0 { "no" } else { "not all" };
+        let verb = if change.grants { "were granted" } else { "could be revoked" };
+        session.warning(Error::new(state, format!("{part} privileges {verb} for \"{name}\"")));
+    }
+    for grantee in &change.grantees {
+        let grantee = session.named_role(catalog, grantee)?;
+        if change.grants {
+            acl.grant(owner, grantee, grantor, available, change.option)?;
+        } else {
+            acl.revoke(owner, grantee, grantor, available, change.option, change.cascade)?;
+        }
+    }
+    Ok(acl)
+}
+
+/// As whom a role grants, and what it may grant so: the owner if it can, else who of its roles has the
+/// most of the grant options.
+fn best_grantor(catalog: &Catalog, me: u32, (thing, owner, acl): (Thing, u32, &Acl), wanted: Rights) -> (u32, Rights) {
+    if catalog.roles.has_rights_of(me, owner) {
+        return (owner, thing.all());
+    }
+    let mut best = (me, 0);
+    for role in catalog.roles.inherited(me) {
+        let options = acl.grantable(|grantee| grantee == role);
+        if (options & wanted).count_ones() > (best.1 & wanted).count_ones() {
+            best = (role, options);
+        }
+    }
+    best
+}
+
+fn by_default(
+    session: &Session,
+    catalog: &mut Catalog,
+    roles: &[RoleName],
+    schemas: &[String],
+    change: &Change,
+) -> Result<()> {
+    let me = session.role_in(catalog);
+    let whose = match roles {
+        [] => vec![me],
+        roles => roles.iter().map(|role| session.one_role(catalog, role)).collect::<Result<_>>()?,
+    };
+    schemas.iter().try_for_each(|schema| known_schema(schema))?;
+    let wanted = wanted(change, Thing::Relation)?;
+    for role in whose {
+        if !catalog.roles.has_rights_of(me, role) {
+            let message = "permission denied to change default privileges";
+            return Err(Error::new(SqlState::InsufficientPrivilege, message));
+        }
+        let places: Vec<Option<String>> =
+            if schemas.is_empty() { vec![None] } else { schemas.iter().cloned().map(Some).collect() };
+        for schema in places {
+            let mine = catalog.default_acls().iter().find(|one| one.role == role && one.schema == schema);
+            let mut acl = match (mine, &schema) {
+                (Some(one), _) => one.acl.clone(),
+                (None, Some(_)) => Acl::default(),
+                (None, None) => Thing::Relation.default_acl(role),
+            };
+            for grantee in &change.grantees {
+                let grantee = session.named_role(catalog, grantee)?;
+                if change.grants {
+                    acl.grant(role, grantee, role, wanted, change.option)?;
+                } else {
+                    acl.revoke(role, grantee, role, wanted, change.option, change.cascade)?;
+                }
+            }
+            catalog.set_default_acl(role, schema, acl);
+        }
+    }
+    Ok(())
+}
+
+fn change_owner(
+    session: &Session,
+    catalog: &mut Catalog,
+    (kind, if_exists, name): (ObjectKind, bool, &Name),
+    to: &RoleName,
+) -> Result<()> {
+    let object = match relation(session, catalog, name) {
+        Err(_) if if_exists => {
+            let text = format!("relation \"{name}\" does not exist, skipping");
+            session.notice(Error::new(SqlState::SuccessfulCompletion, text));
+            return Ok(());
+        }
+        found => found?,
+    };
+    // ALTER TABLE takes any relation, as in PostgreSQL.
+    if object.kind() != kind && kind != ObjectKind::Table {
+        let message = format!("\"{}\" is not a {}", object.name, kind.word());
+        return Err(Error::new(SqlState::WrongObjectType, message));
+    }
+    let asker = session.asker(catalog);
+    asker.need_to_own(object)?;
+    let to = session.one_role(catalog, to)?;
+    if !catalog.roles.can_become(asker.role, to) {
+        let message = format!("must be able to SET ROLE \"{}\"", catalog.roles.name(to));
+        return Err(Error::new(SqlState::InsufficientPrivilege, message));
+    }
+    if !catalog.roles.is_superuser(asker.role) {
+        crate::roles::rights::Asker { catalog, role: to }.need_to_create_in(&object.schema)?;
+    }
+    let oid = object.oid;
+    catalog.set_owner(oid, to);
+    Ok(())
+}
+
+/// The roles whose belongings a statement is about, if the session has their rights.
+fn whose(session: &Session, catalog: &Catalog, names: &[RoleName], verb: &str) -> Result<Vec<u32>> {
+    let me = session.role_in(catalog);
+    let mut roles = Vec::with_capacity(names.len());
+    for name in names {
+        let role = session.one_role(catalog, name)?;
+        if !catalog.roles.has_rights_of(me, role) {
+            let name = catalog.roles.name(role);
+            let message = format!("permission denied to {verb} objects");
+            let detail = format!("Only roles with privileges of role \"{name}\" may {verb} objects owned by it.");
+            return Err(Error::new(SqlState::InsufficientPrivilege, message).detail(detail));
+        }
+        roles.push(role);
+    }
+    Ok(roles)
+}
+
+fn owned(catalog: &Catalog, roles: &[u32]) -> Vec<u32> {
+    catalog.objects().map(|object| object.oid).filter(|oid| roles.contains(&catalog.owner(*oid))).collect()
+}
+
+fn reassign(session: &Session, catalog: &mut Catalog, from: &[RoleName], to: &RoleName) -> Result<()> {
+    let from = whose(session, catalog, from, "reassign")?;
+    let to = *whose(session, catalog, std::slice::from_ref(to), "reassign")?.first().unwrap_or(&SUPERUSER);
+    owned(catalog, &from).into_iter().for_each(|oid| catalog.set_owner(oid, to));
+    Ok(())
+}
+
+/// What the engine is to remove.
+fn drop_owned(
+    session: &mut Session,
+    next: &mut Published,
+    of: &[RoleName],
+    cascade: bool,
+) -> Result<Vec<thalweg_dataflow::plan::RelationId>> {
+    let roles = whose(session, &next.catalog, of, "drop")?;
+    if roles.contains(&SUPERUSER) {
+        let name = next.catalog.roles.name(SUPERUSER);
+        let message =
+            format!("cannot drop objects owned by role {name} because they are required by the database system");
+        return Err(Error::new(SqlState::DependentObjectsStillExist, message));
+    }
+    let oids = owned(&next.catalog, &roles);
+    let gone = drop::take(session, next, &oids, cascade)?;
+    roles.iter().for_each(|role| next.catalog.forget_rights(*role));
+    Ok(gone)
+}

@@ -1,0 +1,606 @@
+//! Who gets in, as whom, and what each may do: TLS, SCRAM, rules, roles, privileges; real clients.
+//!
+//! libpq (psql) checks certificates and channel binding; PostgreSQL itself says what `\du`, `\dp` and
+//! refusals look like. Does not test the parts by themselves: those are unit tests beside them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use thalweg_tests::client::{rows, value};
+use thalweg_tests::postgres::Postgres;
+use thalweg_tests::server::{Options, Server, binary, free_port};
+use tokio_postgres::{Client, NoTls};
+
+const PASSWORD: &str = "corr3ct horse";
+
+/// A certificate and its key, signed by itself, for 127.0.0.1.
+fn certificate(folder: &Path, name: &str) -> (PathBuf, PathBuf) {
+    let (certificate, key) = (folder.join(format!("{name}.crt")), folder.join(format!("{name}.key")));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args(["-subj", &format!("/CN={name}"), "-addext", "subjectAltName=IP:127.0.0.1"])
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()
+        .expect("openssl is there (apt-get install openssl)");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    (certificate, key)
+}
+
+fn args(list: &[&str]) -> Vec<String> {
+    list.iter().map(ToString::to_string).collect()
+}
+
+/// A server with a certificate and a password for its superuser.
+fn secured(folder: &Path, more: &[&str]) -> Server {
+    let (certificate, key) = certificate(folder, "server");
+    let mut list = args(&["--tls-cert", &certificate.to_string_lossy(), "--tls-key", &key.to_string_lossy()]);
+    list.extend(args(more));
+    let env = vec![("THALWEG_PASSWORD".to_string(), PASSWORD.to_string())];
+    Server::start(Options { args: list, env, ..Options::default() })
+}
+
+/// What psql says to a statement, over a connection string.
+fn psql(server: &Server, connection: &str, password: &str, sql: &str) -> (bool, String) {
+    let output = Command::new("psql")
+        .args(["-X", "-w", "-A", "-t", "-c", sql])
+        .arg(format!("host=127.0.0.1 port={} dbname=thalweg {connection}", server.port()))
+        .env("PGPASSWORD", password)
+        .env("LC_ALL", "C.UTF-8")
+        .output()
+        .expect("psql is there");
+    let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    (output.status.success(), said.trim().to_string())
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A session of a user with a password, in clear.
+async fn login(server: &Server, user: &str, password: &str) -> Result<Client, tokio_postgres::Error> {
+    let mut config = tokio_postgres::Config::new();
+    config.host("127.0.0.1").port(server.port()).user(user).password(password).dbname("thalweg");
+    let (client, connection) = config.connect(NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+/// SQLSTATE and message of what was refused.
+fn refusal<T>(result: Result<T, tokio_postgres::Error>) -> String {
+    match result {
+        Ok(_) => "allowed".to_string(),
+        Err(error) => match error.as_db_error() {
+            Some(error) => format!("{} {}", error.code().code(), error.message()),
+            None => format!("{error:?}"),
+        },
+    }
+}
+
+/// Waits until the log says something so many times.
+fn await_log(server: &Server, wanted: &str, times: usize) {
+    let start = Instant::now();
+    while server.log().matches(wanted).count() < times {
+        assert!(start.elapsed() < Duration::from_secs(20), "the log does not say {wanted:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn this_machine_is_trusted_until_there_is_a_password() {
+    let server = Server::start(Options::default());
+    assert!(server.log().contains("everybody on this machine is trusted"), "{}", server.log());
+    let first = server.connect().await;
+    assert_eq!(value(&first, "SELECT current_user").await, "tester");
+    assert_eq!(value(&first, "SHOW is_superuser").await, "on");
+    first.batch_execute("CREATE ROLE ann LOGIN PASSWORD 'x'").await.unwrap();
+    assert_eq!(
+        refusal(login(&server, "tester", "x").await),
+        "28P01 password authentication failed for user \"tester\""
+    );
+    assert_eq!(
+        refusal(login(&server, "thalweg", "x").await),
+        "28P01 password authentication failed for user \"thalweg\""
+    );
+    let ann = login(&server, "ann", "x").await.unwrap();
+    assert_eq!(value(&ann, "SHOW is_superuser").await, "off");
+    first.batch_execute("DROP ROLE ann").await.unwrap();
+    assert_eq!(value(&server.connect().await, "SELECT session_user").await, "tester");
+}
+
+#[test]
+fn listening_elsewhere_without_authentication_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |more: &[&str]| {
+        let mut command = Command::new(binary());
+        command.args(["serve", "--listen", &format!("0.0.0.0:{}", free_port()), "--data-dir"]);
+        command.arg(folder.path().join("data")).args(more).stdin(Stdio::null()).output().unwrap()
+    };
+    let output = refused(&[]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("error: no role has a password: without one the server listens on loopback"));
+    for (more, said) in [
+        (&["--tls", "require"][..], "invalid value \"require\" for --tls: it needs a certificate"),
+        (&["--tls-cert", "nowhere"][..], "--tls-cert and --tls-key go together"),
+        (&["--tls-cert", "nowhere", "--tls-key", "nowhere"][..], "cannot read certificate file nowhere"),
+        (&["--hba-file", "nowhere"][..], "cannot read the rules in nowhere"),
+        (&["--password-file", "nowhere"][..], "cannot read password file nowhere"),
+        (&["--superuser", "pg_me"][..], "role name \"pg_me\" is reserved"),
+    ] {
+        let output = refused(more);
+        assert!(!output.status.success() && text(&output.stderr).contains(said), "{more:?}: {}", text(&output.stderr));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn libpq_comes_in_over_tls_with_a_bound_password() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = secured(folder.path(), &["--tls", "require"]);
+    let root = folder.path().join("server.crt");
+    let verified = format!("user=thalweg sslmode=verify-full channel_binding=require sslrootcert={}", root.display());
+    let (ok, said) = psql(&server, &verified, PASSWORD, "SELECT current_user, session_user");
+    assert!(ok && said == "thalweg|thalweg", "{said}");
+    for (user, password) in [("thalweg", "wrong"), ("nobody", PASSWORD)] {
+        let (ok, said) = psql(&server, &format!("user={user} sslmode=require"), password, "SELECT 1");
+        assert!(!ok && said.contains(&format!("password authentication failed for user \"{user}\"")), "{said}");
+    }
+    let clear = login(&server, "thalweg", PASSWORD).await;
+    assert_eq!(
+        refusal(clear),
+        "28000 no pg_hba.conf entry for host \"127.0.0.1\", user \"thalweg\", database \"thalweg\", no encryption"
+    );
+    assert!(server.log().contains("login of \"nobody\" from 127.0.0.1 failed: there is no such role"));
+}
+
+#[test]
+fn newer_libpq_negotiates_at_once_and_cancels_in_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = secured(folder.path(), &["--tls", "require"]);
+    let output = Command::new(python())
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/clients/psycopg/security.py"))
+        .arg(server.port().to_string())
+        .arg(folder.path().join("server.crt"))
+        .arg(PASSWORD)
+        .output()
+        .expect("Python runs");
+    assert_eq!(text(&output.stdout).trim(), "ok", "{}", text(&output.stderr));
+}
+
+/// The Python with psycopg that tests/run makes.
+fn python() -> PathBuf {
+    let cache = || {
+        let home = PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache/thalweg");
+        std::env::var_os("THALWEG_CACHE").map_or(home, PathBuf::from).join("venv/bin/python")
+    };
+    std::env::var_os("THALWEG_TEST_PYTHON").map_or_else(cache, PathBuf::from)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_certificate_is_taken_up_and_a_bad_one_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = secured(folder.path(), &[]);
+    let old = folder.path().join("old.crt");
+    std::fs::copy(folder.path().join("server.crt"), &old).unwrap();
+    let verified = |root: &Path| {
+        let connection = format!("user=thalweg sslmode=verify-ca sslrootcert={}", root.display());
+        psql(&server, &connection, PASSWORD, "SELECT 1").0
+    };
+    assert!(verified(&old));
+    let (new, key) = certificate(folder.path(), "new");
+    std::fs::write(folder.path().join("server.crt"), "no certificate").unwrap();
+    server.signal("HUP");
+    await_log(&server, "the certificate in force stay as they were: there is no certificate in", 1);
+    assert!(verified(&old));
+    std::fs::copy(&new, folder.path().join("server.crt")).unwrap();
+    server.signal("HUP");
+    await_log(&server, "cannot be used", 1);
+    assert!(verified(&old), "a certificate without its key is not taken");
+    std::fs::copy(&key, folder.path().join("server.key")).unwrap();
+    server.signal("HUP");
+    let start = Instant::now();
+    while !verified(&new) {
+        assert!(start.elapsed() < Duration::from_secs(20), "the new certificate is not in force");
+    }
+    assert!(!verified(&old));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rules_decide_in_their_order_and_are_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("hba.conf");
+    std::fs::write(
+        &rules,
+        "host all ann all reject\nhost all +readers 127.0.0.1/32 trust\nhost all thalweg all scram-sha-256\n",
+    )
+    .unwrap();
+    let server = secured(folder.path(), &["--hba-file", &rules.to_string_lossy()]);
+    let admin = login(&server, "thalweg", PASSWORD).await.unwrap();
+    admin
+        .batch_execute("CREATE ROLE ann LOGIN; CREATE ROLE readers; CREATE ROLE bob LOGIN IN ROLE readers")
+        .await
+        .unwrap();
+    admin.batch_execute("CREATE ROLE carl PASSWORD 'x' NOLOGIN IN ROLE readers").await.unwrap();
+    let who = |user: &str, said: &str| {
+        format!("{said} host \"127.0.0.1\", user \"{user}\", database \"thalweg\", no encryption")
+    };
+    assert_eq!(refusal(login(&server, "ann", "").await), who("ann", "28000 pg_hba.conf rejects connection for"));
+    assert_eq!(refusal(login(&server, "dora", "").await), who("dora", "28000 no pg_hba.conf entry for"));
+    assert_eq!(refusal(login(&server, "bob", "").await), "allowed");
+    assert_eq!(refusal(login(&server, "carl", "").await), "28000 role \"carl\" is not permitted to log in");
+    std::fs::write(&rules, "host all all all nonsense\n").unwrap();
+    server.signal("HUP");
+    await_log(&server, "line 1: authentication method \"nonsense\" is not supported", 1);
+    assert_eq!(refusal(login(&server, "bob", "").await), "allowed");
+    std::fs::write(&rules, "hostssl all all all scram-sha-256\nhost all dora all trust\n").unwrap();
+    server.signal("HUP");
+    await_log(&server, "received SIGHUP", 2);
+    let start = Instant::now();
+    while refusal(login(&server, "bob", "").await) == "allowed" {
+        assert!(start.elapsed() < Duration::from_secs(20), "the new rules are not in force");
+    }
+    assert_eq!(refusal(login(&server, "thalweg", PASSWORD).await), who("thalweg", "28000 no pg_hba.conf entry for"));
+    assert_eq!(refusal(login(&server, "dora", "").await), "28000 role \"dora\" does not exist");
+    assert!(psql(&server, "user=thalweg sslmode=require", PASSWORD, "SELECT 1").0);
+    assert_eq!(value(&admin, "SELECT 1").await, "1", "who is in stays in");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_fails_too_often_has_to_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = secured(folder.path(), &["--login-failures-per-minute", "3"]);
+    for _ in 0..5 {
+        login(&server, "thalweg", PASSWORD).await.unwrap();
+    }
+    for _ in 0..3 {
+        let said = refusal(login(&server, "thalweg", "wrong").await);
+        assert_eq!(said, "28P01 password authentication failed for user \"thalweg\"");
+    }
+    assert_eq!(
+        refusal(login(&server, "thalweg", PASSWORD).await),
+        "28000 too many failed logins from host \"127.0.0.1\""
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn places_are_limited_by_role_and_kept_for_superusers() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = secured(folder.path(), &["--max-connections", "4", "--superuser-reserved-connections", "1"]);
+    let admin = login(&server, "thalweg", PASSWORD).await.unwrap();
+    admin.batch_execute("CREATE USER ann PASSWORD 'a' CONNECTION LIMIT 1; CREATE USER bob PASSWORD 'b'").await.unwrap();
+    let _ann = login(&server, "ann", "a").await.unwrap();
+    assert_eq!(refusal(login(&server, "ann", "a").await), "53300 too many connections for role \"ann\"");
+    let _bob = login(&server, "bob", "b").await.unwrap();
+    let reserved = "53300 remaining connection slots are reserved for roles with the SUPERUSER attribute";
+    assert_eq!(refusal(login(&server, "bob", "b").await), reserved);
+    let _other = login(&server, "thalweg", PASSWORD).await.unwrap();
+    assert_eq!(refusal(login(&server, "thalweg", PASSWORD).await), "53300 sorry, too many clients already");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn passwords_expire_change_and_are_seen_by_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = secured(folder.path(), &[]);
+    let admin = login(&server, "thalweg", PASSWORD).await.unwrap();
+    admin.batch_execute("CREATE USER ann PASSWORD 'first-secret' VALID UNTIL 'infinity'").await.unwrap();
+    let ann = login(&server, "ann", "first-secret").await.unwrap();
+    ann.batch_execute("ALTER ROLE ann PASSWORD 'second-secret'").await.unwrap();
+    assert!(login(&server, "ann", "first-secret").await.is_err());
+    assert!(login(&server, "ann", "second-secret").await.is_ok());
+    assert_eq!(refusal(ann.batch_execute("ALTER ROLE ann SUPERUSER").await), "42501 permission denied to alter role");
+    let verifier = value(&admin, "SELECT rolpassword FROM pg_authid WHERE rolname = 'ann'").await;
+    assert!(verifier.starts_with("SCRAM-SHA-256$4096:"), "{verifier}");
+    assert_eq!(
+        refusal(ann.simple_query("SELECT * FROM pg_authid").await),
+        "42501 permission denied for table pg_authid"
+    );
+    assert_eq!(
+        refusal(ann.simple_query("SELECT * FROM pg_shadow").await),
+        "42501 permission denied for table pg_shadow"
+    );
+    assert_eq!(value(&ann, "SELECT rolpassword FROM pg_roles WHERE rolname = 'ann'").await, "********");
+    // A verifier is taken as it is.
+    admin.batch_execute(&format!("CREATE USER bob PASSWORD '{verifier}'")).await.unwrap();
+    assert!(login(&server, "bob", "second-secret").await.is_ok());
+    admin.batch_execute("ALTER USER bob VALID UNTIL '2001-01-01'").await.unwrap();
+    assert_eq!(
+        refusal(login(&server, "bob", "second-secret").await),
+        "28P01 password authentication failed for user \"bob\""
+    );
+    for broken in [
+        "ALTER ROLE ann PASSWORD 'second-secret' 'x",
+        "ALTER ROLE ann PASWORD 'second-secret'",
+        "ALTER ROLE ann PASSWORD PASSWORD 'second-secret'",
+        "ALTER ROLE ann VALID PASSWORD 'second-secret'",
+        "ALTER ROLE ann PASSWORD $$second-secret$$ $$second-secret$$",
+        "SELECT password 'second-secret",
+    ] {
+        let said = refusal(ann.batch_execute(broken).await);
+        assert!(said.starts_with("42601 ") && !said.contains("second-secret"), "{broken}: {said}");
+    }
+    let shown = [
+        format!("{:?}", rows(&admin, "SHOW ALL").await),
+        format!("{:?}", rows(&admin, "SELECT * FROM thalweg.settings").await),
+        server.log(),
+        stored(&server.data_dir()),
+    ];
+    for secret in ["first-secret", "second-secret", PASSWORD] {
+        assert!(shown.iter().all(|text| !text.contains(secret)), "{secret} shows");
+    }
+}
+
+/// Every byte of every file below a folder, as text.
+fn stored(folder: &Path) -> String {
+    let mut all = String::new();
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        all.push_str(&if path.is_dir() { stored(&path) } else { text(&std::fs::read(&path).unwrap_or_default()) });
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn roles_owners_and_rights_survive_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = secured(folder.path(), &[]);
+    let admin = login(&server, "thalweg", PASSWORD).await.unwrap();
+    admin
+        .batch_execute(
+            "CREATE ROLE readers; CREATE USER ann PASSWORD 'a' IN ROLE readers; CREATE USER bob PASSWORD 'b';
+             GRANT CREATE ON SCHEMA public TO ann; CREATE TABLE mine (a int); INSERT INTO mine VALUES (1);
+             GRANT SELECT ON mine TO readers; ALTER DEFAULT PRIVILEGES FOR ROLE ann GRANT SELECT ON TABLES TO bob",
+        )
+        .await
+        .unwrap();
+    let ann = login(&server, "ann", "a").await.unwrap();
+    ann.batch_execute("CREATE TABLE anns (a int); CREATE INDEX anns_index ON anns (a); CREATE MATERIALIZED VIEW v AS SELECT a FROM mine").await.unwrap();
+    server.restart();
+    let (ann, bob) = (login(&server, "ann", "a").await.unwrap(), login(&server, "bob", "b").await.unwrap());
+    assert_eq!(value(&ann, "SELECT a FROM mine").await, "1");
+    assert_eq!(value(&bob, "SELECT a FROM v").await, "1");
+    assert_eq!(refusal(bob.simple_query("SELECT a FROM mine").await), "42501 permission denied for table mine");
+    for (statement, what) in [
+        ("DROP TABLE anns", "table anns"),
+        ("ALTER TABLE anns ADD b int", "table anns"),
+        ("ALTER TABLE anns OWNER TO bob", "table anns"),
+        ("COMMENT ON TABLE anns IS 'mine'", "table anns"),
+        ("CREATE INDEX ON anns (a)", "table anns"),
+        ("DROP INDEX anns_index", "index anns_index"),
+        ("ALTER MATERIALIZED VIEW v RENAME TO w", "materialized view v"),
+        ("REFRESH MATERIALIZED VIEW v", "materialized view v"),
+    ] {
+        assert_eq!(
+            refusal(bob.batch_execute(statement).await),
+            format!("42501 must be owner of {what}"),
+            "{statement}"
+        );
+    }
+    ann.batch_execute("DROP TABLE anns").await.unwrap();
+    assert_eq!(refusal(login(&server, "bob", "a").await), "28P01 password authentication failed for user \"bob\"");
+}
+
+/// What a statement needs, beside what everybody has; each is tried without and with it.
+const MATRIX: [(&str, &str, &str); 29] = [
+    ("SELECT * FROM t", "SELECT ON t", "permission denied for table t"),
+    ("SELECT 1 FROM t", "SELECT ON t", "permission denied for table t"),
+    ("SELECT * FROM (SELECT a FROM t) x WHERE a IN (SELECT a FROM u)", "SELECT ON t, u", "permission denied for table"),
+    ("TABLE s", "SELECT ON s", "permission denied for source s"),
+    ("SELECT * FROM files", "SELECT ON files", "permission denied for table files"),
+    ("SELECT * FROM m", "SELECT ON m", "permission denied for materialized view m"),
+    ("SELECT * FROM q", "SELECT ON q", "permission denied for view q"),
+    ("EXPLAIN SELECT * FROM t", "SELECT ON t", "permission denied for table t"),
+    ("INSERT INTO t VALUES (7)", "INSERT ON t", "permission denied for table t"),
+    ("INSERT INTO t VALUES (8) RETURNING a", "INSERT, SELECT ON t", "permission denied for table t"),
+    ("INSERT INTO t SELECT a + 100 FROM u", "INSERT ON t; SELECT ON u", "permission denied for table"),
+    ("INSERT INTO t VALUES (9) ON CONFLICT (a) DO NOTHING", "INSERT, SELECT ON t", "permission denied for table t"),
+    (
+        "INSERT INTO t VALUES (9) ON CONFLICT (a) DO UPDATE SET a = 9",
+        "INSERT, SELECT, UPDATE ON t",
+        "permission denied for table t",
+    ),
+    ("UPDATE u SET a = 1", "UPDATE ON u", "permission denied for table u"),
+    ("UPDATE u SET a = a", "UPDATE, SELECT ON u", "permission denied for table u"),
+    ("UPDATE u SET a = 1 WHERE a = 3", "UPDATE, SELECT ON u", "permission denied for table u"),
+    ("DELETE FROM u WHERE a = 1000", "DELETE, SELECT ON u", "permission denied for table u"),
+    ("DELETE FROM u USING t WHERE t.a = 1000", "DELETE, SELECT ON u; SELECT ON t", "permission denied for table"),
+    ("DELETE FROM u", "DELETE ON u", "permission denied for table u"),
+    ("TRUNCATE u", "TRUNCATE ON u", "permission denied for table u"),
+    (
+        "CREATE MATERIALIZED VIEW made AS SELECT a FROM u",
+        "SELECT ON u; CREATE ON SCHEMA public",
+        "permission denied for",
+    ),
+    ("CREATE VIEW made AS SELECT a FROM u", "SELECT ON u; CREATE ON SCHEMA public", "permission denied for"),
+    ("CREATE TABLE made (a int)", "CREATE ON SCHEMA public", "permission denied for schema public"),
+    (
+        "CREATE SOURCE made WITH (connector = 'generator', rows = '3')",
+        "CREATE ON SCHEMA public",
+        "permission denied for schema public",
+    ),
+    (
+        "CREATE EXTERNAL TABLE made STORED AS CSV LOCATION 'x.csv' OPTIONS ('format.has_header' 'true')",
+        "CREATE ON SCHEMA public; pg_read_server_files",
+        "permission denied",
+    ),
+    ("DECLARE c CURSOR WITH HOLD FOR SELECT * FROM t", "SELECT ON t", "permission denied for table t"),
+    ("PREPARE p AS SELECT a FROM t; EXECUTE p; DEALLOCATE p", "SELECT ON t", "permission denied for table t"),
+    ("SELECT c.relname, t.a FROM pg_class c, t", "SELECT ON t", "permission denied for table t"),
+    ("GRANT SELECT ON t TO PUBLIC", "SELECT ON t WITH GRANT OPTION", "permission denied for table t"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_statement_needs_its_rights_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = secured(folder.path(), &[]);
+    std::fs::write(server.dir().join("x.csv"), "a\n1\n").unwrap();
+    let admin = login(&server, "thalweg", PASSWORD).await.unwrap();
+    admin
+        .batch_execute(
+            "CREATE USER ann PASSWORD 'a'; CREATE TABLE t (a int PRIMARY KEY); CREATE TABLE u (a int);
+             CREATE SOURCE s WITH (connector = 'generator', rows = '3');
+             CREATE MATERIALIZED VIEW m AS SELECT a FROM t; CREATE VIEW q AS SELECT a FROM t;
+             CREATE EXTERNAL TABLE files STORED AS CSV LOCATION 'x.csv' OPTIONS ('format.has_header' 'true')",
+        )
+        .await
+        .unwrap_or_else(|error| panic!("{error:?}"));
+    let ann = login(&server, "ann", "a").await.unwrap();
+    for (statement, needed, refused) in MATRIX {
+        let grants: Vec<String> = needed.split("; ").map(|right| format!("GRANT {right}")).collect();
+        let grant = |text: &str| match text.split_once(" WITH GRANT OPTION") {
+            Some((right, _)) => format!("{right} TO ann WITH GRANT OPTION"),
+            None => format!("{text} TO ann"),
+        };
+        // Each right by itself is missed.
+        for left_out in 0..grants.len() {
+            for (_, text) in grants.iter().enumerate().filter(|(place, _)| *place != left_out) {
+                admin.batch_execute(&grant(text)).await.unwrap_or_else(|error| panic!("{text}: {error:?}"));
+            }
+            let said = refusal(ann.batch_execute(statement).await);
+            assert!(
+                said.starts_with("42501 ") && said.contains(refused),
+                "{statement} without {}: {said}",
+                grants[left_out]
+            );
+            forget(&admin).await;
+        }
+        for text in &grants {
+            admin.batch_execute(&grant(text)).await.unwrap_or_else(|error| panic!("{text}: {error:?}"));
+        }
+        let said = refusal(ann.batch_execute(statement).await);
+        assert_eq!(said, "allowed", "{statement}");
+        forget(&admin).await;
+    }
+    // What has the server read its files or run something needs more than to create.
+    admin.batch_execute("GRANT CREATE ON SCHEMA public TO ann").await.unwrap();
+    let source = |option: &str| format!("CREATE SOURCE made WITH (connector = 'kafka', {option} = '/etc/passwd')");
+    let read = refusal(ann.batch_execute(&source("properties.ssl.ca.location")).await);
+    assert_eq!(read, "42501 permission denied to read files of the server");
+    admin.batch_execute("GRANT pg_read_server_files TO ann").await.unwrap();
+    assert!(!refusal(ann.batch_execute(&source("properties.ssl.ca.location")).await).starts_with("42501"));
+    let run = refusal(ann.batch_execute(&source("properties.plugin.library.paths")).await);
+    assert_eq!(run, "42501 permission denied to set option \"properties.plugin.library.paths\"");
+}
+
+/// Takes all from ann that she has, and what she made.
+async fn forget(admin: &Client) {
+    admin.batch_execute("DROP OWNED BY ann CASCADE; REVOKE pg_read_server_files FROM ann").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_reads_with_its_owner_s_rights_and_set_role_changes_who_asks() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = secured(folder.path(), &[]);
+    let admin = login(&server, "thalweg", PASSWORD).await.unwrap();
+    admin
+        .batch_execute(
+            "CREATE ROLE owners; CREATE USER ann PASSWORD 'a' IN ROLE owners; CREATE USER bob PASSWORD 'b';
+             CREATE TABLE t (a int); INSERT INTO t VALUES (5); GRANT SELECT ON t TO owners; GRANT CREATE ON SCHEMA public TO owners",
+        )
+        .await
+        .unwrap();
+    let (ann, bob) = (login(&server, "ann", "a").await.unwrap(), login(&server, "bob", "b").await.unwrap());
+    ann.batch_execute("SET ROLE owners; CREATE VIEW q AS SELECT a FROM t; CREATE VIEW qq AS SELECT a + 1 AS b FROM q")
+        .await
+        .unwrap();
+    assert_eq!(value(&ann, "SELECT current_user || ' ' || session_user").await, "owners ann");
+    ann.batch_execute("GRANT SELECT ON qq TO bob; RESET ROLE").await.unwrap();
+    assert_eq!(value(&ann, "SELECT current_user").await, "ann");
+    assert_eq!(value(&bob, "SELECT b FROM qq").await, "6");
+    assert_eq!(refusal(bob.simple_query("SELECT a FROM q").await), "42501 permission denied for view q");
+    for copy in ["COPY t TO STDOUT", "COPY (SELECT a FROM t) TO STDOUT", "COPY t FROM STDIN"] {
+        assert_eq!(refusal(bob.batch_execute(copy).await), "42501 permission denied for table t", "{copy}");
+    }
+    admin.batch_execute("REVOKE SELECT ON t FROM owners").await.unwrap();
+    assert_eq!(refusal(bob.simple_query("SELECT b FROM qq").await), "42501 permission denied for table t");
+    assert_eq!(refusal(bob.batch_execute("SET ROLE owners").await), "42501 permission denied to set role \"owners\"");
+    assert_eq!(refusal(bob.batch_execute("SET ROLE nobody").await), "22023 role \"nobody\" does not exist");
+    assert_eq!(
+        refusal(admin.batch_execute("DROP ROLE owners").await),
+        "2BP01 role \"owners\" cannot be dropped because some objects depend on it"
+    );
+    // A block that is rolled back takes SET ROLE with it.
+    ann.batch_execute("BEGIN; SET ROLE owners; ROLLBACK").await.unwrap();
+    assert_eq!(value(&ann, "SELECT current_user").await, "ann");
+    ann.batch_execute("BEGIN; SET LOCAL ROLE owners").await.unwrap();
+    assert_eq!(value(&ann, "SELECT current_user").await, "owners");
+    ann.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(value(&ann, "SELECT current_user").await, "ann");
+    admin.batch_execute("REASSIGN OWNED BY owners TO bob; DROP OWNED BY owners; DROP ROLE owners").await.unwrap();
+    assert_eq!(value(&admin, "SELECT viewowner FROM pg_views WHERE viewname = 'q'").await, "bob");
+}
+
+/// Statements and questions about roles and rights that psql asks of both.
+const SHOWN: &str = r"
+CREATE ROLE readers;
+CREATE USER ann PASSWORD 'a' CONNECTION LIMIT 3 VALID UNTIL '2030-01-01 00:00:00+00';
+CREATE ROLE boss CREATEROLE CREATEDB NOINHERIT;
+GRANT readers TO ann;
+GRANT readers, ann TO boss WITH ADMIN OPTION;
+\du
+CREATE TABLE t (a int);
+CREATE VIEW v AS SELECT a FROM t;
+\dp
+GRANT SELECT, INSERT ON t TO readers;
+GRANT ALL ON v TO ann WITH GRANT OPTION;
+GRANT UPDATE ON t TO PUBLIC;
+\dp
+SET ROLE ann;
+GRANT SELECT ON v TO boss;
+GRANT SELECT ON t TO boss;
+GRANT SELECT, DELETE ON v TO readers;
+RESET ROLE;
+\dp v
+REVOKE ALL ON v FROM ann;
+REVOKE GRANT OPTION FOR SELECT ON v FROM ann CASCADE;
+\dp v
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO readers;
+ALTER DEFAULT PRIVILEGES FOR ROLE ann GRANT INSERT ON TABLES TO PUBLIC;
+\ddp
+CREATE TABLE later (a int);
+\dp later
+GRANT CONNECT ON DATABASE postgres TO readers;
+GRANT EAT ON t TO readers;
+GRANT USAGE ON t TO readers;
+GRANT SELECT ON nothing TO readers;
+GRANT SELECT ON t TO nobody;
+CREATE ROLE ann;
+CREATE ROLE pg_x;
+CREATE ROLE x LOGIN NOLOGIN;
+DROP ROLE nobody;
+DROP ROLE IF EXISTS nobody;
+DROP ROLE readers;
+DROP ROLE tester;
+ALTER ROLE nobody LOGIN;
+ALTER TABLE t OWNER TO ann;
+SELECT tableowner FROM pg_tables WHERE tablename = 't';
+\dp t
+SET ROLE ann;
+DROP VIEW v;
+RESET ROLE;
+SELECT has_table_privilege('readers', 't', 'SELECT'), has_table_privilege('readers', 't', 'DELETE'),
+  has_table_privilege('boss', 't', 'insert, delete'), has_table_privilege('t', 'SELECT WITH GRANT OPTION'),
+  has_schema_privilege('readers', 'public', 'USAGE'), has_schema_privilege('readers', 'public', 'CREATE'),
+  pg_has_role('ann', 'readers', 'MEMBER'), pg_has_role('readers', 'ann', 'USAGE');
+SELECT grantee, privilege_type, is_grantable FROM information_schema.table_privileges WHERE table_name = 'later' ORDER BY 1, 2;
+";
+
+#[test]
+fn psql_shows_roles_and_rights_as_over_postgresql() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("hba.conf");
+    std::fs::write(&rules, "host all all 127.0.0.1/32 trust\n").unwrap();
+    let server = secured(folder.path(), &["--superuser", "tester", "--hba-file", &rules.to_string_lossy()]);
+    let postgres = Postgres::start();
+    let ours = thalweg_tests::postgres::psql(
+        "127.0.0.1",
+        server.port(),
+        "thalweg",
+        &SHOWN.replace("DATABASE postgres", "DATABASE thalweg"),
+    );
+    let theirs = postgres.psql(SHOWN);
+    let whole = |output: &Output| format!("{}\n--- stderr\n{}", text(&output.stdout), text(&output.stderr));
+    // The databases have their names.
+    assert_eq!(whole(&ours).replace("database thalweg", "database postgres"), whole(&theirs));
+}
