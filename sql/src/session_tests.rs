@@ -179,7 +179,7 @@ async fn a_failed_block_takes_nothing_but_its_end() {
     let database = open(&Storage::memory()).await;
     let mut session = session(&database);
     assert_eq!(say(&mut session, "begin; set application_name = 'x'").await, "SET");
-    assert_eq!(say(&mut session, CREATE).await, "25001 CREATE SOURCE cannot run inside a transaction block");
+    assert_eq!(say(&mut session, "discard all").await, "25001 DISCARD ALL cannot run inside a transaction block");
     let refused = "25P02 current transaction is aborted, commands ignored until end of transaction block";
     assert_eq!(say(&mut session, "show application_name").await, refused);
     assert_eq!(say(&mut session, "commit").await, "ROLLBACK");

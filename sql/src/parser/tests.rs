@@ -135,9 +135,28 @@ fn drop_show_explain_and_set() {
         ("reset all; reset timezone", "Reset(None); Reset(Some(\"timezone\"))"),
         (
             "begin isolation level repeatable read, read only; start transaction; commit and no chain; abort work",
-            "Begin(\"BEGIN\"); Begin(\"START TRANSACTION\"); Commit; Rollback",
+            "Begin(\"BEGIN\", Modes { isolation: Some(\"repeatable read\"), read_only: Some(true) }); \
+             Begin(\"START TRANSACTION\", Modes { isolation: None, read_only: None }); Commit { chain: false }; \
+             Rollback { chain: false }",
         ),
-        ("set session characteristics as transaction read only", "SetTransaction"),
+        (
+            "set session characteristics as transaction read only; set transaction read write",
+            "SetTransactions(Modes { isolation: None, read_only: Some(true) }); \
+             SetTransaction(Modes { isolation: None, read_only: Some(false) })",
+        ),
+        (
+            "savepoint a; release a; rollback to savepoint a; rollback to b; commit and chain",
+            "Savepoint(\"a\"); Release(\"a\"); RollbackTo(\"a\"); RollbackTo(\"b\"); Commit { chain: true }",
+        ),
+        (
+            "fetch c; fetch next; fetch all from c; move backward 3 in c; fetch absolute -1 c; fetch -2 from c; close all",
+            "Fetch(Fetch { name: \"c\", direction: Forward(1), moves: false }); \
+             Fetch(Fetch { name: \"next\", direction: Forward(1), moves: false }); \
+             Fetch(Fetch { name: \"c\", direction: Forward(9223372036854775807), moves: false }); \
+             Fetch(Fetch { name: \"c\", direction: Backward(3), moves: true }); \
+             Fetch(Fetch { name: \"c\", direction: Absolute(-1), moves: false }); \
+             Fetch(Fetch { name: \"c\", direction: Backward(2), moves: false }); Close(None)",
+        ),
         (
             "discard all; deallocate prepare all; deallocate s",
             "Discard(\"DISCARD ALL\"); Deallocate(None); Deallocate(Some(\"s\"))",
@@ -201,7 +220,10 @@ fn syntax_errors_are_postgresql_s() {
         ("update t set a = ", "42601 syntax error at end of input @18"),
         ("update t set (a, b) = row(1)", "42601 number of columns does not match number of values @23"),
         ("delete t", "42601 syntax error at or near \"t\" @8"),
-        ("copy t to stdout", "0A000 COPY TO is not supported @8"),
+        ("copy t to 'file'", "0A000 COPY to a file or program is not supported @11"),
+        ("declare c binary cursor for select 1", "0A000 a binary cursor is not supported @11"),
+        ("prepare p as begin", "42601 syntax error at or near \"begin\" @14"),
+        ("fetch absolute x from c", "42601 syntax error at or near \"x\" @16"),
         ("copy t from stdin (format csv, format text)", "42601 conflicting or redundant options @32"),
         ("vacuum", "0A000 VACUUM is not supported @1"),
         ("drop sequence i", "0A000 DROP SEQUENCE is not supported @6"),

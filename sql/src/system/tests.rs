@@ -92,7 +92,9 @@ async fn ask(sql: &str) -> Result<Vec<String>, String> {
     let names: Vec<String> = bound.schema.fields().iter().map(|field| field.name().clone()).collect();
     let spill = tempfile::tempdir().map_err(|error| error.to_string())?;
     let options = BatchOptions { workers: 1, memory: 1 << 26, spill: spill.path().into() };
-    let rows = Batch::new(options).map_err(said)?.run(&bound, &[], None).await.map_err(said)?;
+    // Its threads go with it, and with them what they run.
+    let batch = Batch::new(options).map_err(said)?;
+    let rows = batch.run(&bound, &[], None).await.map_err(said)?;
     let batches: Vec<_> = rows.try_collect().await.map_err(|error| error.to_string())?;
     let mut rows = vec![names.join("|")];
     for batch in &batches {
