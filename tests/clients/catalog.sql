@@ -1,4 +1,4 @@
-CREATE TABLE customers (id int PRIMARY KEY, name varchar(40) NOT NULL DEFAULT 'nobody', email text UNIQUE, balance numeric(10,2) CHECK (balance >= 0), born date, at timestamptz, ok boolean, tags text[]);
+CREATE TABLE customers (id int PRIMARY KEY, name varchar(40) NOT NULL DEFAULT 'nobody', email text UNIQUE, balance numeric(10,2) CHECK (balance >= 0::numeric), born date, at timestamptz, ok boolean, tags text[]);
 CREATE TABLE orders (id bigint, line int, customer int, amount numeric(12,2), at timestamp, PRIMARY KEY (id, line));
 CREATE INDEX orders_customer ON orders (customer DESC);
 INSERT INTO customers VALUES (1, 'ann', 'a@x', 10.5, '2001-02-03', '2019-11-01 00:00:00+00', true, '{a,b}'), (2, 'bob', null, null, null, null, null, null);

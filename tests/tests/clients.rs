@@ -104,6 +104,11 @@ fn oids_and_comments_outlive_a_restart() {
         ("COMMENT ON VIEW nosuch IS 'x'", "relation \"nosuch\" does not exist"),
         ("COMMENT ON COLUMN customers.nosuch IS 'x'", "column \"nosuch\" of relation \"customers\" does not exist"),
         ("COMMENT ON FUNCTION abs IS 'x'", "COMMENT ON FUNCTION is not supported"),
+        ("ALTER VIEW orders RENAME TO x", "\"orders\" is not a view"),
+        ("REFRESH MATERIALIZED VIEW orders", "\"orders\" is not a materialized view"),
+        ("LOCK TABLE orders IN ACCESS SHARE MODE", "LOCK TABLE can only be used in transaction blocks"),
+        ("LOCK TABLE orders", "LOCK other than IN ACCESS SHARE MODE is not supported"),
+        ("SELECT 'nosuch'::regclass", "relation \"nosuch\" does not exist"),
     ] {
         let output = psql("127.0.0.1", server.port(), "thalweg", &format!("{wrong};\n"));
         assert!(String::from_utf8_lossy(&output.stderr).contains(message), "{wrong}: {output:?}");
@@ -111,8 +116,27 @@ fn oids_and_comments_outlive_a_restart() {
 }
 
 #[test]
+fn views_keep_their_rows_under_other_names() {
+    let mut server = browsed();
+    let ask = |server: &Server, sql: &str| {
+        let output = psql("127.0.0.1", server.port(), "thalweg", &format!("\\set ON_ERROR_STOP 1\n\\a\n\\t\n{sql}\n"));
+        assert!(output.stderr.is_empty(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    ask(&server, "CREATE VIEW ids AS SELECT id FROM order_names JOIN totals ON true WHERE n > 1;");
+    ask(&server, "ALTER TABLE order_names RENAME TO named;");
+    ask(&server, "ALTER MATERIALIZED VIEW totals RENAME TO sums;");
+    let look = "SELECT count(*) FROM ids; SELECT count(*) FROM named; SELECT count(*) FROM sums;";
+    let before = ask(&server, look);
+    assert!(before.ends_with("3\n3\n2\n"), "{before}");
+    server.restart();
+    assert_eq!(ask(&server, look), before);
+}
+
+#[test]
 fn psql_completes_names() {
-    says_ok(Command::new("python3").arg(clients().join("psql/complete.py")).arg(browsed().port().to_string()));
+    let server = browsed();
+    says_ok(Command::new("python3").arg(clients().join("psql/complete.py")).arg(server.port().to_string()));
 }
 
 #[test]
@@ -179,7 +203,8 @@ fn node_postgres() {
 
 #[test]
 fn pgbench() {
-    says_ok(Command::new(clients().join("pgbench/run.sh")).arg(browsed().port().to_string()));
+    let server = browsed();
+    says_ok(Command::new(clients().join("pgbench/run.sh")).arg(server.port().to_string()));
 }
 
 #[test]
@@ -194,6 +219,14 @@ fn pg_dump() {
     let (server, postgres) = (browsed(), Postgres::start());
     let mut client = Command::new(clients().join("pg_dump/run.sh"));
     says_ok(client.arg(server.port().to_string()).arg(postgres.socket()).arg(python()));
+}
+
+#[test]
+fn dbt() {
+    let server = browsed();
+    let mut client = Command::new(clients().join("dbt/run.sh"));
+    let program = venv("dbt", "dbt/requirements.txt").join("bin/dbt");
+    says_ok(client.arg(server.port().to_string()).arg(program));
 }
 
 /// A server with the objects of catalog.sql.
@@ -283,22 +316,27 @@ fn cache() -> PathBuf {
 
 /// A Python that has the packages of requirements.txt.
 fn python() -> PathBuf {
+    match std::env::var_os("THALWEG_TEST_PYTHON") {
+        Some(python) => python.into(),
+        None => venv("venv", "requirements.txt").join("bin/python"),
+    }
+}
+
+/// A Python environment with the packages of a list; made again when the list changes.
+fn venv(name: &str, list: &str) -> PathBuf {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _turn = ONE_AT_A_TIME.lock();
-    if let Some(python) = std::env::var_os("THALWEG_TEST_PYTHON") {
-        return python.into();
-    }
-    let (list, venv) = (clients().join("requirements.txt"), cache().join("venv"));
-    let (python, made_from) = (venv.join("bin/python"), venv.join("requirements.txt"));
-    let wanted = std::fs::read(&list).expect("requirements.txt");
+    let (list, venv) = (clients().join(list), cache().join(name));
+    let made_from = venv.join("requirements.txt");
+    let wanted = std::fs::read(&list).expect("the list of packages");
     if std::fs::read(&made_from).ok() != Some(wanted) {
         ran(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
-        ran(Command::new(&python)
+        ran(Command::new(venv.join("bin/python"))
             .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
             .arg(&list));
         std::fs::copy(&list, &made_from).expect("the cache is writable");
     }
-    python
+    venv
 }
 
 /// The jar of pgjdbc.

@@ -10,6 +10,7 @@ use bytes::{BufMut, BytesMut};
 use pgwire::messages::data::{FieldDescription, RowDescription};
 use thalweg_dataflow::types::{PgType, TextStyle, TextWriter, normalize, write_binary};
 use thalweg_dataflow::{Error, Result, SqlState};
+use thalweg_sql::planner::SHOWN_OID;
 
 /// The form of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +54,7 @@ fn describe(field: &Field, format: Option<&Format>) -> FieldDescription {
         field.name().replace('\0', ""),
         0,
         0,
-        data_type.oid(),
+        field.metadata().get(SHOWN_OID).and_then(|oid| oid.parse().ok()).unwrap_or(data_type.oid()),
         data_type.size(),
         data_type.typmod(),
         i16::from(format == Some(&Format::Binary)),

@@ -93,6 +93,8 @@ pub(crate) enum Kind {
     DropIndex(DropIndex),
     /// COMMENT ON.
     Comment(Comment),
+    /// LOCK TABLE ... IN ACCESS SHARE MODE.
+    Lock(Vec<Name>),
     /// REFRESH MATERIALIZED VIEW.
     Refresh(Name),
     /// ALTER TABLE.

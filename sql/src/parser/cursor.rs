@@ -266,6 +266,17 @@ impl<'a> Cursor<'a> {
         Ok(read)
     }
 
+    /// A type of a parameter: also what only the catalog has.
+    pub(crate) fn parameter_type(&mut self) -> Result<PgType> {
+        if self.takes("PG_CATALOG") {
+            self.expect_token(&Token::Period)?;
+        }
+        match self.takes("OID") {
+            true => Ok(PgType::Oid),
+            false => self.data_type(),
+        }
+    }
+
     /// A type of a column.
     pub(crate) fn data_type(&mut self) -> Result<PgType> {
         let place = self.peek();

@@ -15,7 +15,7 @@ pub(super) fn prepare(cursor: &mut Cursor<'_>, request: &Arc<str>) -> Result<Kin
     let mut types = Vec::new();
     if cursor.takes_token(&Token::LParen) {
         loop {
-            types.push(if cursor.takes("UNKNOWN") { None } else { Some(cursor.data_type()?) });
+            types.push(if cursor.takes("UNKNOWN") { None } else { Some(cursor.parameter_type()?) });
             if !cursor.takes_token(&Token::Comma) {
                 break;
             }

@@ -22,7 +22,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("IMPORT", ""),
     ("LISTEN", ""),
     ("LOAD", ""),
-    ("LOCK", "Nothing needs a lock: every statement reads one snapshot."),
     ("MERGE", ""),
     ("NOTIFY", ""),
     ("REINDEX", "There are no indexes."),
@@ -32,7 +31,8 @@ const REFUSED: &[(&str, &str)] = &[
 ];
 
 /// First words of ours that [`transaction`] does not read.
-const WORDS: [&str; 25] = [
+const WORDS: [&str; 26] = [
+    "LOCK",
     "REFRESH",
     "COMMENT",
     "GRANT",
@@ -78,6 +78,7 @@ pub(crate) fn statement(cursor: &mut Cursor<'_>, request: &Arc<str>) -> Result<K
     match word.as_str() {
         "COMMENT" => comment::comment(cursor),
         "REFRESH" => refresh(cursor),
+        "LOCK" => lock(cursor),
         "CREATE" => ddl::create(cursor),
         "ALTER" => role::alter(cursor).or_else(|| grant::alter(cursor)).unwrap_or_else(|| table::alter(cursor)),
         "GRANT" => grant::grant(cursor),
@@ -297,4 +298,16 @@ fn refresh(cursor: &mut Cursor<'_>) -> Result<Kind> {
     }
     cursor.takes("WITH DATA");
     Ok(Kind::Refresh(name))
+}
+
+/// LOCK TABLE in the mode that every SELECT takes; stronger ones would promise what nobody keeps.
+fn lock(cursor: &mut Cursor<'_>) -> Result<Kind> {
+    cursor.takes("TABLE");
+    let names = cursor.names()?;
+    if !cursor.takes("IN ACCESS SHARE MODE") {
+        let error = Error::unsupported("LOCK other than IN ACCESS SHARE MODE");
+        return Err(cursor.error_here(error.hint("Nothing needs a lock: every statement reads one snapshot.")));
+    }
+    cursor.takes("NOWAIT");
+    Ok(Kind::Lock(names))
 }

@@ -192,6 +192,12 @@ impl Binder<'_> {
             return Err(Error::unsupported("a subscript of several dimensions, or a field of a value"));
         };
         let (array, from_zero) = self.vector(self.expr(env, root)?)?;
+        if let [AccessExpr::Subscript(Subscript::Index { index })] = chain {
+            let place = self.coerce(self.expr(env, index)?, &PgType::Int4, Cast::Explicit)?;
+            if let Some(byte) = self.name_byte(&array, &place)? {
+                return Ok(byte);
+            }
+        }
         let Some(element) = array.ty.as_ref().and_then(PgType::element) else {
             let message =
                 format!("cannot subscript type {} because it does not support subscripting", array.type_name());

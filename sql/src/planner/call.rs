@@ -110,19 +110,7 @@ impl Binder<'_> {
     }
 
     fn function(&self, env: &Env<'_>, function: &ast::Function) -> Result<Typed> {
-        let parts = name_parts(&function.name)?;
-        let name = match parts.as_slice() {
-            [name] => name.as_str(),
-            [schema, name] if schema == "pg_catalog" => name.as_str(),
-            [schema, name] if schema == "information_schema" && name == "_pg_expandarray" => name.as_str(),
-            [schema, name] => {
-                return Err(Error::new(
-                    SqlState::UndefinedFunction,
-                    format!("function {schema}.{name}() does not exist"),
-                ));
-            }
-            _ => return Err(Error::unsupported(format!("the function name {}", function.name))),
-        };
+        let name = &function_name(&function.name)?;
         if !function.within_group.is_empty() {
             return self.within_group(env, name, function);
         }
@@ -286,12 +274,7 @@ impl Binder<'_> {
         }
         let call = Expr::AggregateFunction(AggregateFunction::new_udf(func, args, distinct, filter, order_by, None));
         let call = self.in_its_query(env, call, &ty)?.expr;
-        let value = match name {
-            _ if keyed => extreme_key::value(call, &ty),
-            "string_agg" => functions::as_text(call),
-            _ => call,
-        };
-        Ok(Typed::new(value, ty))
+        Ok(Typed::new(if keyed { extreme_key::value(call, &ty) } else { call }, ty))
     }
 
     /// What the arguments of an aggregate see.
@@ -436,6 +419,21 @@ fn refuse_aggregate_clauses(name: &str, function: &ast::Function, list: &ast::Fu
             Err(Error::new(SqlState::WrongObjectType, message))
         }
         None => Ok(()),
+    }
+}
+
+/// The name of a function, without the schema that all of them are in.
+fn function_name(name: &ast::ObjectName) -> Result<String> {
+    let parts = name_parts(name)?;
+    match parts.as_slice() {
+        [name] => Ok(name.clone()),
+        [schema, name] if schema == "pg_catalog" => Ok(name.clone()),
+        [schema, name] if schema == "information_schema" && name == "_pg_expandarray" => Ok(name.clone()),
+        [schema, name] => {
+            let message = format!("function {schema}.{name}() does not exist");
+            Err(Error::new(SqlState::UndefinedFunction, message))
+        }
+        _ => Err(Error::unsupported(format!("the function name {name}"))),
     }
 }
 

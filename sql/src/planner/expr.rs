@@ -66,17 +66,7 @@ impl Binder<'_> {
             E::Nested(inner) => self.expr(env, inner),
             E::Value(value) => self.value(&value.value),
             E::Prefixed { .. } => Err(Error::unsupported("a literal with a character set")),
-            E::TypedString(typed) => {
-                let reg = system::reg_type(&typed.data_type);
-                let target = if reg.is_some() { PgType::Oid } else { self.data_type(&typed.data_type)? };
-                let text = typed.value.value.clone().into_string().ok_or_else(|| {
-                    Error::new(SqlState::SyntaxError, "a type name before a literal needs a literal in quotes")
-                })?;
-                match reg {
-                    Some(name) => self.reg_cast(Typed::unknown(Some(text)), name),
-                    None => self.coerce(Typed::unknown(Some(text)), &target, Cast::Explicit),
-                }
-            }
+            E::TypedString(typed) => self.typed_string(typed),
             E::Interval(interval) => self.interval(interval),
             E::Cast {
                 expr: inner,
@@ -84,13 +74,7 @@ impl Binder<'_> {
                 array: false,
                 kind: ast::CastKind::Cast | ast::CastKind::DoubleColon,
                 ..
-            } => {
-                if let Some(name) = system::reg_type(data_type) {
-                    return self.reg_cast(self.expr(env, inner)?, name);
-                }
-                let target = self.data_type(data_type)?;
-                self.written_cast(env, inner, &target)
-            }
+            } => self.written_cast(env, inner, data_type),
             E::Array(array) => self.array(env, array, None),
             E::CompoundFieldAccess { root, access_chain } => self.subscripted(env, root, access_chain),
             E::UnaryOp { op, expr: inner } => self.unary(env, *op, inner),
@@ -133,8 +117,24 @@ impl Binder<'_> {
         }
     }
 
-    /// `CAST(inner AS target)`.
-    fn written_cast(&self, env: &Env<'_>, inner: &ast::Expr, target: &PgType) -> Result<Typed> {
+    /// `date '2019-11-01'`.
+    fn typed_string(&self, typed: &ast::TypedString) -> Result<Typed> {
+        let text = typed.value.value.clone().into_string().ok_or_else(|| {
+            Error::new(SqlState::SyntaxError, "a type name before a literal needs a literal in quotes")
+        })?;
+        let text = Typed::unknown(Some(text));
+        match system::reg_type(&typed.data_type) {
+            Some(name) => self.reg_cast(text, name),
+            None => self.coerce(text, &self.data_type(&typed.data_type)?, Cast::Explicit),
+        }
+    }
+
+    /// `CAST(inner AS data_type)`.
+    fn written_cast(&self, env: &Env<'_>, inner: &ast::Expr, data_type: &ast::DataType) -> Result<Typed> {
+        if let Some(name) = system::reg_type(data_type) {
+            return self.reg_cast(self.expr(env, inner)?, name);
+        }
+        let target = &self.data_type(data_type)?;
         let inner = match inner {
             ast::Expr::Array(array) if target.element().is_some() => self.array(env, array, Some(target))?,
             _ => self.expr(env, inner)?,
@@ -222,6 +222,9 @@ impl Binder<'_> {
         let Some(from) = typed.ty.clone() else {
             return self.resolve_unknown(typed, target).map_err(|error| at(error, place));
         };
+        if *target == PgType::Oid && cast == Cast::Explicit && system::is_regproc(&typed) {
+            return self.regproc_number(typed);
+        }
         if matches!(target, PgType::Oid | PgType::Int4 | PgType::Int8)
             && let Some(number) = system::reg_number(&typed)
         {

@@ -221,7 +221,7 @@ impl Binder<'_> {
             Error::new(SqlState::UndefinedTable, format!("relation \"{full}\" does not exist"))
         })?;
         let oid = match &relation {
-            Relation::Virtual(_) => crate::system::class_oid(own).and_then(|oid| u32::try_from(oid).ok()),
+            Relation::Virtual(_) => u32::try_from(crate::system::class_oid(own).unwrap_or(0)).ok(),
             _ => None,
         };
         let mut from = self.scan(relation, own, visible(own))?;

@@ -73,7 +73,7 @@ pub(crate) use functions::identifiers::parts as identifier_parts;
 pub(crate) use guard::{can_fail, guard};
 pub use named_query::NamedQuery;
 pub(crate) use recursive_query::{RecursiveQuery, WorkingTable};
-pub use system::SystemFunction;
+pub use system::{SHOWN_OID, SystemFunction};
 pub(crate) use typed::literal;
 pub(crate) use unnest::unnest;
 
@@ -225,7 +225,7 @@ impl Planner {
         let fields: Vec<_> = bound
             .columns
             .iter()
-            .map(|column| column.ty.clone().unwrap_or(PgType::Text).field(&column.name, true))
+            .map(|column| system::shown(column.ty.clone().unwrap_or(PgType::Text).field(&column.name, true)))
             .collect();
         let plan = unnest::unnest(bound.plan, &|wanted| binder.unique(wanted), settings.view)?;
         let parameters = binder.parameters.into_inner();

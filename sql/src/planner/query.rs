@@ -67,6 +67,8 @@ impl Binder<'_> {
                 format!("each {construct} query must have the same number of columns"),
             ));
         }
+        let (left, right) = (self.numbers_beside(left, &right)?, right);
+        let right = self.numbers_beside(right, &left)?;
         let mut types = Vec::with_capacity(left.columns.len());
         for (one, other) in left.columns.iter().zip(&right.columns) {
             types.push(super::typed::common([(one.ty.as_ref(), None), (other.ty.as_ref(), None)], &construct)?);

@@ -8,9 +8,10 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
+use arrow::datatypes::Field;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::{Expr, ScalarUDF};
+use datafusion::logical_expr::{Expr, LogicalPlan, ScalarUDF};
 use datafusion::sql::sqlparser::ast;
 use thalweg_dataflow::types::{PgType, Zone, array};
 use thalweg_dataflow::{Error, Result};
@@ -59,11 +60,31 @@ const REGPROCS: &[&str] = &[
     "prosupport",
     "amhandler",
     "aggfnoid",
+    "trffromsql",
+    "trftosql",
     "aggfinalfn",
     "aggtransfn",
     "conproc",
     "amproc",
 ];
+
+/// The key in a field's metadata under which the oid stands of the type that a client is told of.
+pub const SHOWN_OID: &str = "thalweg.shown";
+
+/// A column of a result as clients see it: vectors of the catalog by their own types.
+pub(super) fn shown(field: Field) -> Field {
+    let oid = match field.name().as_str() {
+        "indkey" | "indoption" | "tgattr" | "prattrs" => "22",
+        "indcollation" | "indclass" | "proargtypes" => "30",
+        _ => return field,
+    };
+    if PgType::of(&field) != PgType::Text {
+        return field;
+    }
+    let mut marks = field.metadata().clone();
+    marks.insert(SHOWN_OID.into(), oid.into());
+    field.with_metadata(marks)
+}
 
 /// The tables in FROM that are written as calls.
 const CALLED_TABLES: &[&str] =
@@ -147,9 +168,10 @@ impl Binder<'_> {
         if let Some(operands) = regproc_operands(&left, &right) {
             return Ok(operands);
         }
-        if is_regproc(&left) && right.ty == Some(PgType::Oid) {
-            let shown = self.reg_cast(left, "regproc")?;
-            return Ok((reg_number(&shown).unwrap_or(shown), right));
+        match (is_regproc(&left), is_regproc(&right)) {
+            (true, false) if right.ty == Some(PgType::Oid) => return Ok((self.regproc_number(left)?, right)),
+            (false, true) if left.ty == Some(PgType::Oid) => return Ok((left, self.regproc_number(right)?)),
+            _ => {}
         }
         let is_text =
             |typed: &Typed| reg_number(typed).is_none() && matches!(typed.ty, Some(PgType::Text | PgType::Varchar(_)));
@@ -157,6 +179,46 @@ impl Binder<'_> {
             return Ok((left, right));
         }
         Ok((number_of(&left, &right)?, number_of(&right, &left)?))
+    }
+
+    /// The number of a regproc of the catalog.
+    pub(super) fn regproc_number(&self, typed: Typed) -> Result<Typed> {
+        let shown = self.reg_cast(typed, "regproc")?;
+        Ok(reg_number(&shown).unwrap_or(shown))
+    }
+
+    /// `name[n]`, a byte of a name of the catalog; `None`: it is none.
+    pub(super) fn name_byte(&self, name: &Typed, place: &Typed) -> Result<Option<Typed>> {
+        let is_name = matches!((&name.expr, &name.ty), (Expr::Column(column), Some(PgType::Text))
+            if column.name == "typname");
+        if !is_name {
+            return Ok(None);
+        }
+        let one = Typed::constant(ScalarValue::Int32(Some(1)), PgType::Int4);
+        let from = self.operate(&ast::BinaryOperator::Plus, place.clone(), one.clone())?;
+        self.call_by_name("substring", vec![name.clone(), from, one]).map(Some)
+    }
+
+    /// One side of a set operation: `reg...` values beside numbers are numbers.
+    pub(super) fn numbers_beside(&self, side: BoundQuery, other: &BoundQuery) -> Result<BoundQuery> {
+        let LogicalPlan::Projection(projection) = &side.plan else { return Ok(side) };
+        let (mut exprs, mut columns) = (projection.expr.clone(), side.columns.clone());
+        let mut changed = false;
+        for (place, expr) in exprs.iter_mut().enumerate() {
+            let (Some(own), Some(beside)) = (columns.get_mut(place), other.columns.get(place)) else { continue };
+            let value = Typed { expr: expr.clone().unalias(), ty: own.ty.clone(), at: None };
+            if let (Some(PgType::Oid), Some(number)) = (&beside.ty, reg_number(&value)) {
+                *expr = number.expr.alias_with_metadata(&own.column.name, Some(metadata(&PgType::Oid)));
+                own.ty = Some(PgType::Oid);
+                changed = true;
+            }
+        }
+        if !changed {
+            return Ok(side);
+        }
+        let input = projection.input.as_ref().clone();
+        let plan = datafusion::logical_expr::LogicalPlanBuilder::from(input).project(exprs)?.build()?;
+        Ok(BoundQuery { plan, columns })
     }
 
     /// A vector as an array; anything else as it is. The flag tells whether it was a vector.
@@ -202,7 +264,7 @@ impl Binder<'_> {
 }
 
 /// Whether a value is a regproc of the catalog.
-fn is_regproc(typed: &Typed) -> bool {
+pub(super) fn is_regproc(typed: &Typed) -> bool {
     match (&typed.expr, &typed.ty) {
         (Expr::Column(column) | Expr::OuterReferenceColumn(_, column), Some(PgType::Text)) => {
             REGPROCS.contains(&column.name.as_str())

@@ -1,9 +1,11 @@
-//! COMMENT ON: kept in the catalog, durable when the statement returns.
+//! COMMENT ON: kept in the catalog, durable when the statement returns. REFRESH, LOCK: nothing
+//! to do.
 
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
-use crate::parser::ObjectKind;
+use super::{drop, show};
 use crate::parser::comment::Comment;
+use crate::parser::{Name, ObjectKind};
 use crate::session::{Outcome, Session};
 
 /// See the module.
@@ -39,4 +41,28 @@ pub(crate) async fn run(session: &mut Session, comment: &Comment) -> Result<Outc
     next.catalog.comment(oid, column, comment.text.clone());
     database.publish(next).await?;
     Ok(Outcome::Done(TAG.into()))
+}
+
+/// REFRESH MATERIALIZED VIEW: there must be such a view, and it is fresh already.
+pub(super) fn refresh(session: &Session, name: &Name) -> Result<Outcome> {
+    let published = session.database.published();
+    let view = drop::find(session, &published.catalog, ObjectKind::View, name);
+    session.asker(&published.catalog).need_to_own(view.map_err(show::without_drop_hint)?)?;
+    Ok(Outcome::Done("REFRESH MATERIALIZED VIEW".into()))
+}
+
+/// LOCK TABLE ... IN ACCESS SHARE MODE: the relations must be there, and a block, as in PostgreSQL.
+pub(super) fn lock(session: &Session, names: &[Name]) -> Result<Outcome> {
+    if session.block.is_none() {
+        let message = "LOCK TABLE can only be used in transaction blocks";
+        return Err(Error::new(SqlState::NoActiveTransaction, message));
+    }
+    let (published, path) = (session.database.published(), session.settings.search_path());
+    for name in names {
+        let Some(object) = published.catalog.find(name.schema.as_deref(), &name.name, &path) else {
+            return Err(Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist")));
+        };
+        session.asker(&published.catalog).need_to_read(&[object.oid])?;
+    }
+    Ok(Outcome::Done("LOCK TABLE".into()))
 }

@@ -39,7 +39,7 @@ use thalweg_dataflow::types::PgType;
 
 use crate::catalog::{PUBLIC, SYSTEM_SCHEMAS};
 use crate::guard::Guard;
-use crate::parser::{Kind, Name, ObjectKind, Set, Statement};
+use crate::parser::{Kind, Name, Set, Statement};
 use crate::session::{Outcome, Prepared, RowsTag, Session};
 
 /// The types of the parameters, and the columns if there will be rows.
@@ -96,7 +96,8 @@ pub(crate) async fn execute(
         Kind::CreateIndex(create) => index::create(session, create).await,
         Kind::DropIndex(drop) => index::drop(session, drop).await,
         Kind::Comment(comment) => comment::run(session, comment).await,
-        Kind::Refresh(name) => refresh(session, name).and_then(done),
+        Kind::Lock(names) => comment::lock(session, names),
+        Kind::Refresh(name) => comment::refresh(session, name),
         Kind::AlterTable(alter) => alter_table::run(session, alter).await,
         Kind::Insert(_) | Kind::Update(_) | Kind::Delete(_) => change::run(session, prepared, &parameters, guard).await,
         Kind::Truncate(truncate) => change::truncate(session, truncate, guard).await,
@@ -146,14 +147,6 @@ pub(crate) async fn execute(
             done("DEALLOCATE")
         }
     }
-}
-
-/// REFRESH: a view is up to date always.
-fn refresh(session: &Session, name: &Name) -> Result<&'static str> {
-    let published = session.database.published();
-    let view = drop::find(session, &published.catalog, ObjectKind::View, name);
-    session.asker(&published.catalog).need_to_own(view.map_err(show::without_drop_hint)?)?;
-    Ok("REFRESH MATERIALIZED VIEW")
 }
 
 fn reset(session: &mut Session, name: Option<&str>) -> Result<&'static str> {

@@ -10,6 +10,7 @@ mod functions;
 mod information;
 mod names;
 mod pg_catalog;
+mod postgresql;
 mod privileges;
 mod queries;
 mod roles;

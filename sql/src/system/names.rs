@@ -94,6 +94,9 @@ impl Named {
         if let Ok(number) = text.trim().parse::<u32>() {
             return Ok(i32::try_from(number).unwrap_or(i32::MAX));
         }
+        if text == "-" {
+            return Ok(0);
+        }
         let parts = parts(text)?;
         let missing = |state, what: &str| Error::new(state, format!("{what} \"{}\" does not exist", parts.join(".")));
         match self {

@@ -1,28 +1,21 @@
 //! The tables of schema `pg_catalog`.
 //!
-//! What describes users' objects is made from the catalog; what describes PostgreSQL itself (types,
-//! functions, operators) is `datafusion-pg-catalog`'s; what Thalweg has none of (triggers, rules,
-//! policies, ...) is there and empty. Sources and external tables are relkind `r`, views `v`,
-//! materialized views `m`.
+//! What describes users' objects is made from the catalog; the rest stands in `postgresql` and `roles`.
+//! Sources and external tables are relkind `r`, views `v`, materialized views `m`.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, new_empty_array, new_null_array};
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
-use arrow::record_batch::RecordBatch;
 use datafusion::catalog::TableProvider;
-use datafusion::datasource::MemTable;
 use datafusion::scalar::ScalarValue;
-use datafusion_pg_catalog::pg_catalog::{ArrowTable, PgCatalogStaticTables};
 use thalweg_dataflow::error::Result;
 use thalweg_dataflow::source::Column;
-use thalweg_dataflow::types::PgType::{Array as ArrayOf, Bool, Float4, Int2, Int4, Oid, Text, Timestamptz};
-use thalweg_dataflow::types::{PgType, Zone, parse_text};
+use thalweg_dataflow::types::PgType;
+use thalweg_dataflow::types::PgType::{Array as ArrayOf, Bool, Float4, Int2, Int4, Oid, Text};
 
 use super::information::{Relation, SCHEMAS};
 use super::queries::CatalogTables;
 use super::table::{Table, array, bool, int2, int4, maybe, text};
-use super::{constraints, roles};
+use super::{constraints, postgresql, roles};
 use crate::catalog::{Catalog, PUBLIC};
 use crate::roles::SUPERUSER;
 use crate::roles::acl::Thing;
@@ -56,256 +49,17 @@ pub(crate) fn table(tables: &CatalogTables, name: &str) -> Option<Result<Arc<dyn
         "pg_description" => pg_description(tables),
         "pg_stat_user_tables" | "pg_stat_all_tables" => pg_stat_tables(tables),
         "pg_get_keywords" => pg_get_keywords(),
-        _ => return roles::table(tables, name).or_else(|| fixed(name)),
+        _ => return roles::table(tables, name).or_else(|| postgresql::table(name)),
     })
 }
 
-/// A table of PostgreSQL's own, full or empty.
-fn fixed(name: &str) -> Option<Result<Arc<dyn TableProvider>>> {
-    if let Some((_, columns)) = EMPTY.iter().find(|(known, _)| *known == name) {
-        return Some(Table::new(columns).finish());
+/// heap, btree, or none.
+fn access_method(relation: &Relation) -> i32 {
+    match relation.kind {
+        "r" | "m" => 2,
+        "i" => 403,
+        _ => 0,
     }
-    static TABLES: OnceLock<Option<PgCatalogStaticTables>> = OnceLock::new();
-    let tables = TABLES.get_or_init(|| PgCatalogStaticTables::try_new().ok()).as_ref()?;
-    if let Some(full) = full(tables, name) {
-        return Some(with_types(full.schema(), full.data()));
-    }
-    Some(with_types(empty(tables, name)?.schema(), &[]))
-}
-
-/// Columns with the types that PostgreSQL gives them: that crate has oids as integers, and arrays as
-/// text of its own or left null.
-fn with_types(schema: SchemaRef, batches: &[RecordBatch]) -> Result<Arc<dyn TableProvider>> {
-    let fields: Vec<PgType> = schema.fields().iter().map(|field| type_of(field)).collect();
-    // As PostgreSQL 16 calls it.
-    let name = |field: &Field| if field.name() == "colllocale" { "colliculocale" } else { field.name() }.to_string();
-    let named = schema.fields().iter().zip(&fields).map(|(field, ty)| ty.field(name(field), true));
-    let changed: SchemaRef = Arc::new(Schema::new(named.collect::<Fields>()));
-    let mut made = Vec::with_capacity(batches.len());
-    for batch in batches {
-        let columns = batch.columns().iter().zip(&fields).map(|(column, ty)| {
-            Ok(match ty {
-                PgType::Array(element) if column.data_type() == &DataType::Utf8 => arrays(element, column)?,
-                PgType::Array(_) => new_null_array(&ty.arrow(), batch.num_rows()),
-                _ if *column.data_type() == ty.arrow() => column.clone(),
-                _ => arrow::compute::cast(column, &ty.arrow())?,
-            })
-        });
-        made.push(RecordBatch::try_new(changed.clone(), columns.collect::<Result<Vec<_>>>()?)?);
-    }
-    Ok(Arc::new(MemTable::try_new(changed, vec![made])?))
-}
-
-/// The type of a column of that crate's.
-fn type_of(field: &Field) -> PgType {
-    match field.name().as_str() {
-        "evttags" | "stxkind" | "subpublications" | "proargmodes" | "proargnames" | "protrftypes" => {
-            PgType::Array(&PgType::Text)
-        }
-        "proallargtypes" | "polroles" => PgType::Array(&PgType::Oid),
-        name if name.ends_with("acl") || name.ends_with("options") || name.ends_with("config") => {
-            PgType::Array(&PgType::Text)
-        }
-        "typtypmod" | "typndims" | "collencoding" | "conforencoding" | "contoencoding" | "aggtransspace"
-        | "aggmtransspace" | "objsubid" | "refobjsubid" | "refobjversion" | "inhseqno" => {
-            PgType::of_arrow(field.data_type())
-        }
-        _ if *field.data_type() == DataType::Int32 => PgType::Oid,
-        _ => PgType::of_arrow(field.data_type()),
-    }
-}
-
-/// Lists as that crate writes them.
-fn arrays(element: &'static PgType, column: &ArrayRef) -> Result<ArrayRef> {
-    let texts = column.as_string::<i32>();
-    let mut made: Vec<ScalarValue> = Vec::with_capacity(texts.len());
-    for text in texts {
-        let Some(text) = text else {
-            made.push(ScalarValue::Binary(None));
-            continue;
-        };
-        let items = super::routines::list(text);
-        let items = items.iter().map(|item| parse_text(element, item, &Zone::default())).collect::<Result<Vec<_>>>()?;
-        made.push(super::table::array(element, items));
-    }
-    match made.is_empty() {
-        true => Ok(new_empty_array(&DataType::Binary)),
-        false => Ok(ScalarValue::iter_to_array(made)?),
-    }
-}
-
-fn full<'a>(tables: &'a PgCatalogStaticTables, name: &str) -> Option<&'a ArrowTable> {
-    Some(match name {
-        "pg_aggregate" => &tables.pg_aggregate,
-        "pg_am" => &tables.pg_am,
-        "pg_amop" => &tables.pg_amop,
-        "pg_amproc" => &tables.pg_amproc,
-        "pg_cast" => &tables.pg_cast,
-        "pg_collation" => &tables.pg_collation,
-        "pg_conversion" => &tables.pg_conversion,
-        "pg_language" => &tables.pg_language,
-        "pg_opclass" => &tables.pg_opclass,
-        "pg_operator" => &tables.pg_operator,
-        "pg_opfamily" => &tables.pg_opfamily,
-        "pg_proc" => &tables.pg_proc,
-        "pg_range" => &tables.pg_range,
-        "pg_tablespace" => &tables.pg_tablespace,
-        "pg_type" => &tables.pg_type,
-        _ => return None,
-    })
-}
-
-/// Tables without rows that that crate has not, or not all columns of.
-const EMPTY: &[(&str, &[(&str, PgType)])] = &[
-    ("aclexplode", &[("grantor", Oid), ("grantee", Oid), ("privilege_type", Text), ("is_grantable", Bool)]),
-    (
-        "pg_available_extensions",
-        &[("name", Text), ("default_version", Text), ("installed_version", Text), ("comment", Text)],
-    ),
-    (
-        "pg_cursors",
-        &[
-            ("name", Text),
-            ("statement", Text),
-            ("is_holdable", Bool),
-            ("is_binary", Bool),
-            ("is_scrollable", Bool),
-            ("creation_time", Timestamptz),
-        ],
-    ),
-    (
-        "pg_init_privs",
-        &[("objoid", Oid), ("classoid", Oid), ("objsubid", Int4), ("privtype", Text), ("initprivs", ArrayOf(&Text))],
-    ),
-    ("pg_largeobject", &[("loid", Oid), ("pageno", Int4)]),
-    ("pg_largeobject_metadata", &[("oid", Oid), ("lomowner", Oid), ("lomacl", ArrayOf(&Text))]),
-    ("pg_listening_channels", &[("pg_listening_channels", Text)]),
-    (
-        "pg_locks",
-        &[("locktype", Text), ("database", Oid), ("relation", Oid), ("pid", Int4), ("mode", Text), ("granted", Bool)],
-    ),
-    ("pg_options_to_table", &[("option_name", Text), ("option_value", Text)]),
-    ("pg_parameter_acl", &[("oid", Oid), ("parname", Text), ("paracl", ArrayOf(&Text))]),
-    (
-        "pg_policies",
-        &[
-            ("schemaname", Text),
-            ("tablename", Text),
-            ("policyname", Text),
-            ("permissive", Text),
-            ("roles", ArrayOf(&Text)),
-            ("cmd", Text),
-            ("qual", Text),
-            ("with_check", Text),
-        ],
-    ),
-    (
-        "pg_prepared_statements",
-        &[("name", Text), ("statement", Text), ("prepare_time", Timestamptz), ("from_sql", Bool)],
-    ),
-    ("pg_prepared_xacts", &[("gid", Text), ("prepared", Timestamptz), ("owner", Text), ("database", Text)]),
-    ("pg_publication_tables", &[("pubname", Text), ("schemaname", Text), ("tablename", Text)]),
-    ("pg_replication_slots", &[("slot_name", Text), ("slot_type", Text), ("active", Bool), ("restart_lsn", Text)]),
-    ("pg_rules", &[("schemaname", Text), ("tablename", Text), ("rulename", Text), ("definition", Text)]),
-    ("pg_seclabel", &[("objoid", Oid), ("classoid", Oid), ("objsubid", Int4), ("provider", Text), ("label", Text)]),
-    (
-        "pg_seclabels",
-        &[
-            ("objoid", Oid),
-            ("classoid", Oid),
-            ("objsubid", Int4),
-            ("objtype", Text),
-            ("provider", Text),
-            ("label", Text),
-        ],
-    ),
-    ("pg_sequences", &[("schemaname", Text), ("sequencename", Text), ("sequenceowner", Text)]),
-    (
-        "pg_shdepend",
-        &[
-            ("dbid", Oid),
-            ("classid", Oid),
-            ("objid", Oid),
-            ("objsubid", Int4),
-            ("refclassid", Oid),
-            ("refobjid", Oid),
-            ("deptype", Text),
-        ],
-    ),
-    ("pg_shseclabel", &[("objoid", Oid), ("classoid", Oid), ("provider", Text), ("label", Text)]),
-    ("pg_stat_replication", &[("pid", Int4), ("usename", Text), ("state", Text)]),
-    ("pg_statistic_ext_data", &[("stxoid", Oid), ("stxdndistinct", Text), ("stxddependencies", Text)]),
-    ("pg_subscription_rel", &[("srsubid", Oid), ("srrelid", Oid), ("srsubstate", Text)]),
-    ("pg_transform", &[("oid", Oid), ("trftype", Oid), ("trflang", Oid), ("trffromsql", Text), ("trftosql", Text)]),
-    ("pg_ts_config", &[("oid", Oid), ("cfgname", Text), ("cfgnamespace", Oid), ("cfgowner", Oid), ("cfgparser", Oid)]),
-    ("pg_ts_config_map", &[("mapcfg", Oid), ("maptokentype", Int4), ("mapseqno", Int4), ("mapdict", Oid)]),
-    (
-        "pg_ts_dict",
-        &[
-            ("oid", Oid),
-            ("dictname", Text),
-            ("dictnamespace", Oid),
-            ("dictowner", Oid),
-            ("dicttemplate", Oid),
-            ("dictinitoption", Text),
-        ],
-    ),
-    (
-        "pg_ts_parser",
-        &[
-            ("oid", Oid),
-            ("prsname", Text),
-            ("prsnamespace", Oid),
-            ("prsstart", Text),
-            ("prstoken", Text),
-            ("prsend", Text),
-            ("prsheadline", Text),
-            ("prslextype", Text),
-        ],
-    ),
-    (
-        "pg_ts_template",
-        &[("oid", Oid), ("tmplname", Text), ("tmplnamespace", Oid), ("tmplinit", Text), ("tmpllexize", Text)],
-    ),
-    (
-        "pg_user_mappings",
-        &[
-            ("umid", Oid),
-            ("srvid", Oid),
-            ("srvname", Text),
-            ("umuser", Oid),
-            ("usename", Text),
-            ("umoptions", ArrayOf(&Text)),
-        ],
-    ),
-];
-
-fn empty<'a>(tables: &'a PgCatalogStaticTables, name: &str) -> Option<&'a ArrowTable> {
-    Some(match name {
-        "pg_db_role_setting" => &tables.pg_db_role_setting,
-        "pg_depend" => &tables.pg_depend,
-        "pg_enum" => &tables.pg_enum,
-        "pg_event_trigger" => &tables.pg_event_trigger,
-        "pg_extension" => &tables.pg_extension,
-        "pg_foreign_data_wrapper" => &tables.pg_foreign_data_wrapper,
-        "pg_foreign_server" => &tables.pg_foreign_server,
-        "pg_foreign_table" => &tables.pg_foreign_table,
-        "pg_inherits" => &tables.pg_inherits,
-        "pg_partitioned_table" => &tables.pg_partitioned_table,
-        "pg_policy" => &tables.pg_policy,
-        "pg_publication" => &tables.pg_publication,
-        "pg_publication_namespace" => &tables.pg_publication_namespace,
-        "pg_publication_rel" => &tables.pg_publication_rel,
-        "pg_rewrite" => &tables.pg_rewrite,
-        "pg_sequence" => &tables.pg_sequence,
-        "pg_shdescription" => &tables.pg_shdescription,
-        "pg_statistic" => &tables.pg_statistic,
-        "pg_statistic_ext" => &tables.pg_statistic_ext,
-        "pg_subscription" => &tables.pg_subscription,
-        "pg_trigger" => &tables.pg_trigger,
-        "pg_user_mapping" => &tables.pg_user_mapping,
-        _ => return None,
-    })
 }
 
 /// The columns of `pg_class` but its arrays.
@@ -338,6 +92,8 @@ const CLASS: &[(&str, PgType)] = &[
     ("relreplident", Text),
     ("relispartition", Bool),
     ("relrewrite", Oid),
+    ("relfrozenxid", Oid),
+    ("relminmxid", Oid),
     ("relpartbound", Text),
 ];
 
@@ -346,12 +102,6 @@ fn pg_class(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
     let catalog = &tables.published.catalog;
     for relation in tables.relations().into_iter().chain(constraints::indexes(tables)) {
         let zero = || int4(0);
-        // heap, btree.
-        let method = match relation.kind {
-            "r" | "m" => 2,
-            "i" => 403,
-            _ => 0,
-        };
         table.row([
             int4(relation.oid),
             text(&relation.name),
@@ -359,7 +109,7 @@ fn pg_class(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
             zero(),
             zero(),
             int4(roles::number(tables.owner_of(&relation))),
-            int4(method),
+            int4(access_method(&relation)),
             int4(relation.oid),
             zero(),
             zero(),
@@ -381,6 +131,8 @@ fn pg_class(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
             text("n"),
             bool(false),
             zero(),
+            zero(),
+            zero(),
             maybe(None::<String>),
         ]);
         let acl = u32::try_from(relation.oid).ok().and_then(|oid| catalog.acl(oid));
@@ -400,6 +152,7 @@ fn pg_attribute(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         ("attndims", Int4),
         ("atttypmod", Int4),
         ("attbyval", Bool),
+        ("attalign", Text),
         ("attstorage", Text),
         ("attcompression", Text),
         ("attnotnull", Bool),
@@ -427,6 +180,7 @@ fn pg_attribute(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
                 int4(0),
                 int4(column.data_type.typmod()),
                 bool((1..=8).contains(&length)),
+                text(alignment(column)),
                 text(storage(column)),
                 text(""),
                 bool(column.not_null && relation.kind != "i"),
@@ -447,6 +201,16 @@ fn pg_attribute(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
 /// The oid of a type as the catalogs hold it.
 fn oid(data_type: &PgType) -> i32 {
     i32::try_from(data_type.oid()).unwrap_or(i32::MAX)
+}
+
+/// As `pg_type.typalign` has it.
+fn alignment(column: &Column) -> &'static str {
+    match column.data_type {
+        PgType::Bool => "c",
+        PgType::Int2 => "s",
+        PgType::Int8 | PgType::Float8 | PgType::Timestamp | PgType::Timestamptz | PgType::Interval => "d",
+        _ => "i",
+    }
 }
 
 fn storage(column: &Column) -> &'static str {

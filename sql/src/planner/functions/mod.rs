@@ -278,12 +278,6 @@ pub(crate) fn nullable(expr: Expr, ty: &PgType) -> Expr {
     evaluated(PgFunction::new("nullable", vec![ty.clone()], ty.clone(), Zone::default(), kernel), vec![expr])
 }
 
-/// A text of any of Arrow's layouts in ours: DataFusion's string_agg has one of its own.
-pub(crate) fn as_text(expr: Expr) -> Expr {
-    let kernel: Kernel = |input| thalweg_dataflow::types::normalize(&PgType::Text, &input.array(0)?);
-    evaluated(PgFunction::new("text", vec![PgType::Text], PgType::Text, Zone::default(), kernel), vec![expr])
-}
-
 /// The value with the same bytes for equal values, still of its type: what is grouped by.
 pub(crate) fn canonical(expr: Expr, ty: &PgType) -> Result<Expr> {
     fn numerics(input: &Input<'_>) -> Result<ArrayRef> {
