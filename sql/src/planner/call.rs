@@ -150,7 +150,8 @@ impl Binder<'_> {
             return Err(error);
         }
         if aggregates::is_window_only(name) {
-            return Err(Error::new(SqlState::GroupingError, format!("window function {name} requires an OVER clause")));
+            let message = format!("window function {name} requires an OVER clause");
+            return Err(Error::new(SqlState::WrongObjectType, message));
         }
         refuse_aggregate_clauses(name, function, list)?;
         let args = self.arguments(env, name, list)?;
@@ -278,6 +279,9 @@ impl Binder<'_> {
         let args = self.aggregate_arguments(&inner, name, list, distinct)?;
         let filter = self.aggregate_filter(&inner, function)?;
         let order_by = self.inner_order(&inner, &list.clauses)?;
+        if distinct {
+            check_distinct_order(&args, &order_by)?;
+        }
         let (func, mut args, ty) = self.aggregate_function(name, args, distinct)?;
         let keyed = needs_key(name, &ty);
         if keyed {
@@ -420,6 +424,18 @@ impl Binder<'_> {
             )
         })
     }
+}
+
+/// DISTINCT values are sorted by themselves alone.
+fn check_distinct_order(args: &[Typed], order_by: &[SortExpr]) -> Result<()> {
+    let plain = ast::OrderByOptions { asc: None, nulls_first: None };
+    let key = |arg: &Typed| sort(arg.expr.clone(), arg.ty.as_ref().unwrap_or(&PgType::Text), &plain);
+    let keys = args.iter().map(key).collect::<Result<Vec<_>>>()?;
+    if order_by.iter().all(|by| keys.iter().any(|key| key.expr == by.expr)) {
+        return Ok(());
+    }
+    let message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
+    Err(Error::new(SqlState::InvalidColumnReference, message))
 }
 
 /// What only aggregates take.

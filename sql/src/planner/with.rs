@@ -137,12 +137,18 @@ fn terms<'q>(name: &str, query: &'q ast::Query) -> Result<(&'q SetExpr, &'q SetE
         SetQuantifier::Distinct | SetQuantifier::None => false,
         other => return Err(Error::unsupported(format!("UNION {other}"))),
     };
-    let refused = |clause: &str| Err(Error::unsupported(format!("{clause} in a recursive query")));
+    let refused = |clause: &str| {
+        let message = format!("{clause} in a recursive query is not implemented");
+        Err(Error::new(SqlState::FeatureNotSupported, message))
+    };
     if query.order_by.is_some() {
         return refused("ORDER BY");
     }
+    if let Some(ast::LimitClause::LimitOffset { limit: None, .. }) = &query.limit_clause {
+        return refused("OFFSET");
+    }
     if query.limit_clause.is_some() || query.fetch.is_some() {
-        return refused("LIMIT or OFFSET");
+        return refused("LIMIT");
     }
     let within =
         |place: &str| Err(invalid(format!("recursive reference to query \"{name}\" must not appear within {place}")));
@@ -189,7 +195,10 @@ fn in_order(with: &ast::With, names: &[String]) -> Result<Vec<usize>> {
         let ready = |place: &usize| !order.contains(place) && reads[*place].iter().all(|read| order.contains(read));
         match (0..names.len()).find(ready) {
             Some(next) => order.push(next),
-            None => return Err(Error::unsupported("mutual recursion between WITH items")),
+            None => {
+                let message = "mutual recursion between WITH items is not implemented";
+                return Err(Error::new(SqlState::FeatureNotSupported, message));
+            }
         }
     }
     Ok(order)
