@@ -39,7 +39,7 @@ impl Binder<'_> {
             let recursive = with.recursive && mentions(cte.query.as_ref(), name) > 0;
             let mut bound = self.nested(|| match recursive {
                 true => self.recursive(name, cte, outer, &ctes),
-                false => self.query(&cte.query, outer, &ctes),
+                false => self.query(&cte.query, outer, &ctes).map_err(|error| ahead(error, &names[place..])),
             })?;
             bound = self.settled_query(bound)?;
             renamed(&mut bound, name, cte)?;
@@ -108,6 +108,21 @@ impl Binder<'_> {
         let mut bound = BoundQuery { plan, columns };
         renamed(&mut bound, name, cte)?;
         Ok((bound, table))
+    }
+}
+
+/// The error for a name that a WITH item of this or a later place has.
+fn ahead(error: Error, names: &[String]) -> Error {
+    let named = |name: &&String| error.message() == format!("relation \"{name}\" does not exist");
+    match names.iter().find(named) {
+        Some(name) if error.detail_text().is_none() => {
+            let detail = format!(
+                "There is a WITH item named \"{name}\", but it cannot be referenced from this part of the query."
+            );
+            let hint = "Use WITH RECURSIVE, or re-order the WITH items to remove forward references.";
+            error.detail(detail).hint(hint)
+        }
+        _ => error,
     }
 }
 
