@@ -153,7 +153,9 @@ sql_states! {
     DatatypeMismatch = "42804",
     /// A frame's bound that lies nowhere.
     InvalidFrameOffset = "22013",
-    /// invalid_argument_for_nth_value_function
+    /// Fewer buckets than one.
+    InvalidArgumentForNtile = "22014",
+    /// A row before the first.
     InvalidArgumentForNthValue = "22016",
     /// A window that cannot be.
     WindowingError = "42P20",

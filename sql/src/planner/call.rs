@@ -4,15 +4,12 @@ use std::sync::Arc;
 
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::AggregateFunction;
-use datafusion::logical_expr::{Case, Expr, SortExpr};
-use datafusion::sql::sqlparser::ast::{
-    self, BinaryOperator, DuplicateTreatment, FunctionArg, FunctionArgExpr, FunctionArguments,
-};
+use datafusion::logical_expr::{Expr, SortExpr};
+use datafusion::sql::sqlparser::ast::{self, DuplicateTreatment, FunctionArg, FunctionArgExpr, FunctionArguments};
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::binder::{Binder, Env, name_parts};
-use super::expand::no_sets;
 use super::expr::Cast;
 use super::functions::{self, aggregates, extreme_key};
 use super::query::sort;
@@ -139,7 +136,8 @@ impl Binder<'_> {
             return Err(error);
         }
         if aggregates::is_window_only(name) {
-            return Err(Error::new(SqlState::GroupingError, format!("window function {name} requires an OVER clause")));
+            let message = format!("window function {name} requires an OVER clause");
+            return Err(Error::new(SqlState::WrongObjectType, message));
         }
         refuse_aggregate_clauses(name, function, list)?;
         let args = self.arguments(env, name, list)?;
@@ -227,34 +225,6 @@ impl Binder<'_> {
         functions::call(overload, exprs, &self.settings.zone)
     }
 
-    fn coalesce(&self, args: Vec<Typed>) -> Result<Typed> {
-        no_sets(&args.iter().collect::<Vec<_>>(), "COALESCE")?;
-        let (args, ty) = self.unify(args, "COALESCE")?;
-        let mut exprs: Vec<Expr> = args.into_iter().map(|arg| arg.expr).collect();
-        let Some(last) = exprs.pop() else { return Err(Error::internal("coalesce of nothing")) };
-        if exprs.is_empty() {
-            return Ok(Typed::new(last, ty));
-        }
-        let pairs = exprs.into_iter().map(|expr| (Box::new(expr.clone().is_not_null()), Box::new(expr))).collect();
-        Ok(Typed::new(Expr::Case(Case { expr: None, when_then_expr: pairs, else_expr: Some(Box::new(last)) }), ty))
-    }
-
-    fn null_if(&self, mut args: Vec<Typed>) -> Result<Typed> {
-        let (Some(second), Some(first)) = (args.pop(), args.pop()) else {
-            return Err(Error::internal("nullif of nothing"));
-        };
-        let first = if first.ty.is_none() && second.ty.is_none() { self.settled(first)? } else { first };
-        let equal = self.compare(&BinaryOperator::Eq, first.clone(), second.clone(), false)?.expr;
-        let ty = first.ty.clone().or_else(|| second.ty.clone()).unwrap_or(PgType::Text);
-        let first = self.coerce(first, &ty, Cast::Implicit)?;
-        let null = super::typed::literal(super::typed::null(&ty), &ty);
-        let pairs = vec![(Box::new(equal), Box::new(null))];
-        Ok(Typed::new(
-            Expr::Case(Case { expr: None, when_then_expr: pairs, else_expr: Some(Box::new(first.expr)) }),
-            ty,
-        ))
-    }
-
     fn aggregate_call(
         &self,
         env: &Env<'_>,
@@ -267,6 +237,9 @@ impl Binder<'_> {
         let args = self.aggregate_arguments(&inner, name, list, distinct)?;
         let filter = self.aggregate_filter(&inner, function)?;
         let order_by = self.inner_order(&inner, &list.clauses)?;
+        if distinct {
+            check_distinct_order(&args, &order_by)?;
+        }
         let (func, mut args, ty) = self.aggregate_function(name, args, distinct)?;
         let keyed = needs_key(name, &ty);
         if keyed {
@@ -404,6 +377,18 @@ impl Binder<'_> {
             )
         })
     }
+}
+
+/// DISTINCT values are sorted by themselves alone.
+fn check_distinct_order(args: &[Typed], order_by: &[SortExpr]) -> Result<()> {
+    let plain = ast::OrderByOptions { asc: None, nulls_first: None };
+    let key = |arg: &Typed| sort(arg.expr.clone(), arg.ty.as_ref().unwrap_or(&PgType::Text), &plain);
+    let keys = args.iter().map(key).collect::<Result<Vec<_>>>()?;
+    if order_by.iter().all(|by| keys.iter().any(|key| key.expr == by.expr)) {
+        return Ok(());
+    }
+    let message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
+    Err(Error::new(SqlState::InvalidColumnReference, message))
 }
 
 /// What only aggregates take.

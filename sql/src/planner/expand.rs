@@ -145,7 +145,7 @@ impl Binder<'_> {
         if let Some(clause) = env.no_windows {
             let refused = |message: String| Error::new(SqlState::FeatureNotSupported, message);
             match clause {
-                "GROUP BY" => {}
+                "GROUP BY" | "window definitions" => {}
                 "aggregate function calls" | "window function calls" => {
                     let message = format!("{clause} cannot contain set-returning function calls");
                     return Err(refused(message).hint(MOVE_IT));

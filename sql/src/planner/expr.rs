@@ -4,7 +4,7 @@
 //! Operators live in `operator`, calls in `call`, subqueries in `subquery`.
 
 use datafusion::common::ScalarValue;
-use datafusion::logical_expr::{Case, Expr};
+use datafusion::logical_expr::Expr;
 use datafusion::sql::sqlparser::ast::Spanned;
 use datafusion::sql::sqlparser::ast::{self, BinaryOperator, UnaryOperator, Value};
 use thalweg_dataflow::types::PgType;
@@ -12,7 +12,6 @@ use thalweg_dataflow::types::numeric::Numeric;
 use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::binder::{Binder, Env, at, fold};
-use super::expand::no_sets;
 use super::functions::{self, numeric_constant};
 use super::precedence;
 use super::system;
@@ -440,44 +439,6 @@ impl Binder<'_> {
         }
         let result = result.unwrap_or_else(|| datafusion::prelude::lit(false));
         Ok(Typed::new(if negated { Expr::Not(Box::new(result)) } else { result }, PgType::Bool))
-    }
-
-    fn case(
-        &self,
-        env: &Env<'_>,
-        operand: Option<&ast::Expr>,
-        conditions: &[ast::CaseWhen],
-        otherwise: Option<&ast::Expr>,
-    ) -> Result<Typed> {
-        let operand = operand.map(|operand| self.expr(env, operand)).transpose()?;
-        no_sets(&operand.iter().collect::<Vec<_>>(), "CASE")?;
-        let mut whens = Vec::with_capacity(conditions.len());
-        let mut results = Vec::with_capacity(conditions.len() + 1);
-        for when in conditions {
-            let place = self.position(when.condition.span());
-            let condition = match &operand {
-                Some(operand) => {
-                    self.compare(&BinaryOperator::Eq, operand.clone(), self.expr(env, &when.condition)?, false)?
-                }
-                None => Typed::new(self.condition(env, &when.condition, "CASE/WHEN")?, PgType::Bool),
-            };
-            whens.push(condition.at(place));
-            results.push(self.expr(env, &when.result)?);
-        }
-        let has_else = otherwise.is_some();
-        if let Some(otherwise) = otherwise {
-            // PostgreSQL looks at ELSE first when it chooses the type.
-            results.insert(0, self.expr(env, otherwise)?);
-        }
-        no_sets(&whens.iter().chain(&results).collect::<Vec<_>>(), "CASE")?;
-        let (mut results, ty) = self.unify(results, "CASE")?;
-        let otherwise = if has_else { Some(Box::new(results.remove(0).expr)) } else { None };
-        let pairs = whens
-            .into_iter()
-            .map(|when| Box::new(when.expr))
-            .zip(results.into_iter().map(|result| Box::new(result.expr)))
-            .collect();
-        Ok(Typed::new(Expr::Case(Case { expr: None, when_then_expr: pairs, else_expr: otherwise }), ty))
     }
 
     fn interval(&self, interval: &ast::Interval) -> Result<Typed> {

@@ -16,6 +16,7 @@ mod call;
 pub(crate) mod change;
 pub(crate) mod change_by_key;
 mod columns_read;
+mod conditional;
 mod deparse;
 mod expand;
 mod explain;

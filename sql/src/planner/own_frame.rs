@@ -28,7 +28,14 @@ impl Binder<'_> {
     ) -> Result<WindowFunction> {
         let ordered = !call.params.order_by.is_empty();
         let whole = WindowFrame::new(ordered.then_some(false));
-        let Some(of) = of_frames(&call.fun) else {
+        let args = &call.params.args;
+        let constant = |place: usize| args.get(place).is_none_or(|arg| matches!(arg, Expr::Literal(..)));
+        let known = match call.fun.name() {
+            "lag" | "lead" => constant(1) && constant(2),
+            "ntile" => args.first().is_some_and(is_number),
+            _ => true,
+        };
+        let Some(of) = of_frames(&call.fun, known) else {
             // What looks at whole partitions.
             call.params.window_frame = whole;
             return Ok(call);
@@ -36,7 +43,7 @@ impl Binder<'_> {
         let frame = &call.params.window_frame;
         let numeric = offsets(frame).any(|by| matches!(by, ScalarValue::Binary(_)));
         let numbered = matches!(of, Of::Nth) && !call.params.args.get(1).is_some_and(is_number);
-        if exclusion == Exclusion::Nothing && !numeric && !numbered {
+        if exclusion == Exclusion::Nothing && !numeric && !numbered && known {
             return Ok(call);
         }
         let own = call.params.args.len();
@@ -61,13 +68,18 @@ impl Binder<'_> {
 }
 
 /// What a function computes of a frame; `None`: it looks at no frame.
-fn of_frames(function: &WindowFunctionDefinition) -> Option<Of> {
+///
+/// `known`: whether DataFusion takes the arguments of those that look at none.
+fn of_frames(function: &WindowFunctionDefinition, known: bool) -> Option<Of> {
     match function {
         WindowFunctionDefinition::AggregateUDF(function) => Some(Of::Aggregate(function.clone())),
         WindowFunctionDefinition::WindowUDF(function) => match function.name() {
             "first_value" => Some(Of::First),
             "last_value" => Some(Of::Last),
             "nth_value" => Some(Of::Nth),
+            "lag" if !known => Some(Of::Lag),
+            "lead" if !known => Some(Of::Lead),
+            "ntile" if !known => Some(Of::Ntile),
             _ => None,
         },
     }

@@ -205,6 +205,10 @@ impl Binder<'_> {
         for item in &order {
             let place = match output_place(&item.expr, &bound.columns)? {
                 Some(place) => place,
+                None if let ast::Expr::Identifier(name) = &item.expr => {
+                    let message = format!("column \"{}\" does not exist", fold(name));
+                    return Err(Error::new(SqlState::UndefinedColumn, message));
+                }
                 None => {
                     return Err(Error::new(
                         SqlState::FeatureNotSupported,

@@ -162,11 +162,12 @@ impl Binder<'_> {
         if windows.is_empty() {
             return Ok(plan);
         }
-        let plan = LogicalPlanBuilder::window_plan(plan, windows.clone())?;
-        let replacements: Vec<(Expr, Column)> = windows
-            .into_iter()
-            .map(|window| (window.clone(), Column::from_name(window.schema_name().to_string())))
-            .collect();
+        // Sets that windows are partitioned or ordered by come before them.
+        let (plan, computed) = self.expanded(plan, windows.clone())?;
+        let columns: Vec<Column> =
+            computed.iter().map(|window| Column::from_name(window.schema_name().to_string())).collect();
+        let plan = LogicalPlanBuilder::window_plan(plan, computed)?;
+        let replacements: Vec<(Expr, Column)> = windows.into_iter().zip(columns).collect();
         for expr in items
             .iter_mut()
             .map(|item| &mut item.value.expr)

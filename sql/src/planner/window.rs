@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{self, DuplicateTreatment};
 use thalweg_dataflow::types::{Interval, Numeric, PgType};
 use thalweg_dataflow::{Error, Result, SqlState};
 
-use super::binder::{Binder, Env, fold};
+use super::binder::{Binder, Env, at, fold};
 use super::call::needs_key;
 use super::expr::Cast;
 use super::functions::frame::Exclusion;
@@ -28,11 +28,9 @@ impl Binder<'_> {
         list: &ast::FunctionArgumentList,
     ) -> Result<Typed> {
         if let Some(clause) = env.no_windows {
-            return Err(Error::new(SqlState::GroupingError, format!("window functions are not allowed in {clause}")));
+            return Err(misplaced(clause));
         }
-        if list.duplicate_treatment == Some(DuplicateTreatment::Distinct) {
-            return Err(Error::unsupported("DISTINCT in a window function"));
-        }
+        refuse_clauses(function, list, aggregates::is_aggregate(name))?;
         let inner = Env { no_windows: Some("window function calls"), ..env.clone() };
         if functions::approximate::is_approximate(name) {
             return Err(Error::unsupported(format!("{name} as a window function")));
@@ -63,15 +61,16 @@ impl Binder<'_> {
             Some(filter) => Some(Box::new(self.condition(&inner, filter, "FILTER")?)),
             None => None,
         };
+        let within = Env { no_windows: Some("window definitions"), ..env.clone() };
         let partition_by = spec
             .partition_by
             .iter()
             .map(|item| {
-                let value = self.settled(self.expr(&inner, item)?)?;
+                let value = self.settled(self.expr(&within, item)?)?;
                 functions::canonical(value.expr, value.ty.as_ref().unwrap_or(&PgType::Text))
             })
             .collect::<Result<_>>()?;
-        let order_by = self.sorts(&inner, &spec.order_by)?;
+        let order_by = self.sorts(&within, &spec.order_by)?;
         let window_frame = self.frame(&inner, &spec)?;
         let params = WindowFunctionParams {
             args,
@@ -96,6 +95,7 @@ impl Binder<'_> {
     fn frame(&self, env: &Env<'_>, spec: &ast::WindowSpec) -> Result<WindowFrame> {
         let ordered = !spec.order_by.is_empty();
         let Some(frame) = &spec.window_frame else { return Ok(WindowFrame::new(ordered.then_some(false))) };
+        check_bounds(frame, ordered)?;
         let units = match frame.units {
             ast::WindowFrameUnits::Rows => WindowFrameUnits::Rows,
             ast::WindowFrameUnits::Range => WindowFrameUnits::Range,
@@ -121,10 +121,23 @@ impl Binder<'_> {
         Ok(WindowFrame::new_bounds(units, start, end))
     }
 
+    /// A bound's distance, which is the same for all rows.
+    fn bound(&self, env: &Env<'_>, expr: &ast::Expr, units: &str) -> Result<Typed> {
+        let value = self.expr(env, expr)?;
+        if value.expr.any_column_refs() {
+            let message = format!("argument of {units} must not contain variables");
+            return Err(at(Error::new(SqlState::InvalidColumnReference, message), value.at));
+        }
+        Ok(value)
+    }
+
     /// How many rows or groups a bound is away.
     fn number_of_rows(&self, env: &Env<'_>, expr: &ast::Expr, side: &str) -> Result<ScalarValue> {
-        let count = self.expr(env, expr)?;
-        match self.coerce(count, &PgType::Int8, Cast::Implicit)?.expr {
+        let count = self.bound(env, expr, "ROWS")?;
+        match self.coerce(count, &PgType::Int8, Cast::Explicit)?.expr {
+            Expr::Literal(value, _) if value.is_null() => {
+                Err(Error::new(SqlState::NullValueNotAllowed, format!("frame {side} offset must not be null")))
+            }
             Expr::Literal(ScalarValue::Int64(Some(count)), _) => match u64::try_from(count) {
                 Ok(count) => Ok(ScalarValue::UInt64(Some(count))),
                 Err(_) => {
@@ -146,7 +159,7 @@ impl Binder<'_> {
         let offset = match expr {
             // The parser takes every literal in quotes there for an interval.
             ast::Expr::Interval(ast::Interval { value, leading_field: None, .. }) => self.expr(env, value)?,
-            other => self.expr(env, other)?,
+            other => self.bound(env, other, "RANGE")?,
         };
         let refused = |message: String| {
             Error::new(SqlState::FeatureNotSupported, format!("RANGE with offset PRECEDING/FOLLOWING is {message}"))
@@ -197,6 +210,48 @@ fn is_negative(value: &ScalarValue) -> bool {
         ScalarValue::IntervalMonthDayNano(Some(value)) => Interval::from_arrow(*value).canonical() < 0,
         _ => false,
     }
+}
+
+/// The error for a window function where `clause` does not take one.
+fn misplaced(clause: &str) -> Error {
+    match clause {
+        "window function calls" => Error::new(SqlState::WindowingError, "window function calls cannot be nested"),
+        "aggregate function calls" => {
+            Error::new(SqlState::GroupingError, "aggregate function calls cannot contain window function calls")
+        }
+        _ => Error::new(SqlState::WindowingError, format!("window functions are not allowed in {clause}")),
+    }
+}
+
+/// What a call with OVER does not take.
+fn refuse_clauses(function: &ast::Function, list: &ast::FunctionArgumentList, aggregate: bool) -> Result<()> {
+    let distinct = list.duplicate_treatment == Some(DuplicateTreatment::Distinct);
+    let given = [
+        (distinct, "DISTINCT is not implemented for window functions"),
+        (!list.clauses.is_empty(), "aggregate ORDER BY is not implemented for window functions"),
+        (function.filter.is_some() && !aggregate, "FILTER is not implemented for non-aggregate window functions"),
+    ];
+    match given.iter().find(|(given, _)| *given) {
+        Some((_, message)) => Err(Error::new(SqlState::FeatureNotSupported, *message)),
+        None => Ok(()),
+    }
+}
+
+/// Refuses frames that cannot be.
+fn check_bounds(frame: &ast::WindowFrame, ordered: bool) -> Result<()> {
+    use ast::WindowFrameBound::{CurrentRow, Following, Preceding};
+    let message = match (&frame.start_bound, &frame.end_bound) {
+        (Following(None), _) => "frame start cannot be UNBOUNDED FOLLOWING",
+        (_, Some(Preceding(None))) => "frame end cannot be UNBOUNDED PRECEDING",
+        (CurrentRow, Some(Preceding(_))) => "frame starting from current row cannot have preceding rows",
+        (Following(_), Some(Preceding(_) | CurrentRow)) => {
+            "frame starting from following row cannot have preceding rows"
+        }
+        (Following(_), None) => "frame starting from following row cannot end with current row",
+        _ if frame.units == ast::WindowFrameUnits::Groups && !ordered => "GROUPS mode requires an ORDER BY clause",
+        _ => return Ok(()),
+    };
+    Err(Error::new(SqlState::WindowingError, message))
 }
 
 /// The window that a call goes over, and what its frames leave out.

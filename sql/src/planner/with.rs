@@ -39,7 +39,7 @@ impl Binder<'_> {
             let recursive = with.recursive && mentions(cte.query.as_ref(), name) > 0;
             let mut bound = self.nested(|| match recursive {
                 true => self.recursive(name, cte, outer, &ctes),
-                false => self.query(&cte.query, outer, &ctes),
+                false => self.query(&cte.query, outer, &ctes).map_err(|error| ahead(error, &names[place..])),
             })?;
             bound = self.settled_query(bound)?;
             renamed(&mut bound, name, cte)?;
@@ -111,6 +111,21 @@ impl Binder<'_> {
     }
 }
 
+/// The error for a name that a WITH item of this or a later place has.
+fn ahead(error: Error, names: &[String]) -> Error {
+    let named = |name: &&String| error.message() == format!("relation \"{name}\" does not exist");
+    match names.iter().find(named) {
+        Some(name) if error.detail_text().is_none() => {
+            let detail = format!(
+                "There is a WITH item named \"{name}\", but it cannot be referenced from this part of the query."
+            );
+            let hint = "Use WITH RECURSIVE, or re-order the WITH items to remove forward references.";
+            error.detail(detail).hint(hint)
+        }
+        _ => error,
+    }
+}
+
 /// Gives the columns of a WITH query the names behind its own.
 fn renamed(bound: &mut BoundQuery, name: &str, cte: &ast::Cte) -> Result<()> {
     let (there, named) = (bound.columns.len(), cte.alias.columns.len());
@@ -137,12 +152,18 @@ fn terms<'q>(name: &str, query: &'q ast::Query) -> Result<(&'q SetExpr, &'q SetE
         SetQuantifier::Distinct | SetQuantifier::None => false,
         other => return Err(Error::unsupported(format!("UNION {other}"))),
     };
-    let refused = |clause: &str| Err(Error::unsupported(format!("{clause} in a recursive query")));
+    let refused = |clause: &str| {
+        let message = format!("{clause} in a recursive query is not implemented");
+        Err(Error::new(SqlState::FeatureNotSupported, message))
+    };
     if query.order_by.is_some() {
         return refused("ORDER BY");
     }
+    if let Some(ast::LimitClause::LimitOffset { limit: None, .. }) = &query.limit_clause {
+        return refused("OFFSET");
+    }
     if query.limit_clause.is_some() || query.fetch.is_some() {
-        return refused("LIMIT or OFFSET");
+        return refused("LIMIT");
     }
     let within =
         |place: &str| Err(invalid(format!("recursive reference to query \"{name}\" must not appear within {place}")));
@@ -189,7 +210,10 @@ fn in_order(with: &ast::With, names: &[String]) -> Result<Vec<usize>> {
         let ready = |place: &usize| !order.contains(place) && reads[*place].iter().all(|read| order.contains(read));
         match (0..names.len()).find(ready) {
             Some(next) => order.push(next),
-            None => return Err(Error::unsupported("mutual recursion between WITH items")),
+            None => {
+                let message = "mutual recursion between WITH items is not implemented";
+                return Err(Error::new(SqlState::FeatureNotSupported, message));
+            }
         }
     }
     Ok(order)

@@ -215,7 +215,8 @@ pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Aggregate> {
         }
         other => match statistics(other) {
             Some((count, function)) => (float_only(name, args, &types, count)?, function),
-            None => return Err(Error::unsupported(format!("the aggregate function {other}"))),
+            None if other == "json_agg" => return Err(Error::unsupported("the aggregate function json_agg")),
+            None => return Err(no_function(name, args)),
         },
     };
     let result = match engine {

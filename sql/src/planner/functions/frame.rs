@@ -82,7 +82,7 @@ impl<'a> Rows<'a> {
     pub(super) fn new(count: usize, keys: &[ArrayRef], values: Option<(&'a Measured, &ArrayRef)>) -> Result<Rows<'a>> {
         let groups = match (keys.is_empty(), count) {
             (_, 0) => Vec::new(),
-            (true, _) => vec![0..count],
+            (true, _) => std::iter::once(0..count).collect(),
             (false, _) => partition(keys)?.ranges(),
         };
         let group_of =
@@ -101,7 +101,7 @@ impl<'a> Rows<'a> {
         let peers = self.groups[self.group_of[row]].clone();
         let out: Vec<Range<usize>> = match exclusion {
             Exclusion::Nothing => Vec::new(),
-            Exclusion::CurrentRow => vec![row..row + 1],
+            Exclusion::CurrentRow => std::iter::once(row..row + 1).collect(),
             Exclusion::Group => vec![peers],
             Exclusion::Ties => vec![peers.start..row, row + 1..peers.end],
         };

@@ -6,8 +6,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
-use arrow::compute::{concat, filter, prep_null_mask_filter, take};
+use arrow::array::{Array, ArrayRef, AsArray, Int32Array, UInt32Array};
+use arrow::compute::{concat, filter, interleave, prep_null_mask_filter, take};
 use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DataFusionResult;
@@ -30,6 +30,13 @@ pub(crate) enum Of {
     Last,
     /// That of the row with the number that the second argument says.
     Nth,
+    /// That of the row so many before this one as the second argument says; the third where there is
+    /// none.
+    Lag,
+    /// The same behind this one.
+    Lead,
+    /// The bucket, of as many as the first argument says in the first row.
+    Ntile,
 }
 
 /// The function. Its arguments: the function's own, the condition of FILTER, the value that RANGE
@@ -64,6 +71,9 @@ impl Framed {
             Of::First => "first_value",
             Of::Last => "last_value",
             Of::Nth => "nth_value",
+            Of::Lag => "lag",
+            Of::Lead => "lead",
+            Of::Ntile => "ntile",
         };
         let name = format!("{name} {frame} {exclusion:?} {measured:?}");
         let signature = Signature::user_defined(Volatility::Immutable);
@@ -117,6 +127,11 @@ impl Evaluator {
     fn all(&self, values: &[ArrayRef], count: usize) -> Result<ArrayRef> {
         let function = &self.function;
         let (own, rest) = values.split_at(function.own);
+        match &function.of {
+            Of::Lag | Of::Lead => return shifted(function.of == Of::Lead, own, count),
+            Of::Ntile => return buckets(own, count),
+            _ => {}
+        }
         let (condition, rest) = rest.split_at(usize::from(function.filtered));
         let (measure, keys) = rest.split_at(usize::from(function.measured.is_some()));
         let rows = Rows::new(count, keys, function.measured.as_ref().zip(measure.first()))?;
@@ -205,4 +220,44 @@ fn picked(of: &Of, own: &[ArrayRef], frames: impl Iterator<Item = Result<Vec<Ran
     }
     let values = own.first().ok_or_else(|| Error::internal("a value of nothing"))?;
     Ok(take(values, &UInt32Array::from(places), None)?)
+}
+
+/// The values of rows so far away.
+fn shifted(ahead: bool, own: &[ArrayRef], count: usize) -> Result<ArrayRef> {
+    let [value, distance, rest @ ..] = own else { return Err(Error::internal("a value of nothing")) };
+    let distances = distance.as_primitive_opt::<Int64Type>().ok_or_else(|| Error::internal("a distance in rows"))?;
+    let otherwise = match rest.first() {
+        Some(default) => default.clone(),
+        None => arrow::array::new_null_array(value.data_type(), count),
+    };
+    let place = |row: usize| -> (usize, usize) {
+        let signed = if ahead { Some(distances.value(row)) } else { distances.value(row).checked_neg() };
+        let target = signed.and_then(|by| i64::try_from(row).ok()?.checked_add(by));
+        match target.and_then(|target| usize::try_from(target).ok()).filter(|target| *target < count) {
+            Some(target) => (0, target),
+            None => (1, row),
+        }
+    };
+    let nulls = arrow::array::new_null_array(value.data_type(), 1);
+    let places: Vec<(usize, usize)> =
+        (0..count).map(|row| if distances.is_null(row) { (2, 0) } else { place(row) }).collect();
+    Ok(interleave(&[value.as_ref(), otherwise.as_ref(), nulls.as_ref()], &places)?)
+}
+
+/// The number of each row's bucket; the first ones have a row more where they are not alike.
+fn buckets(own: &[ArrayRef], count: usize) -> Result<ArrayRef> {
+    let numbers = own.first().and_then(|numbers| numbers.as_primitive_opt::<Int64Type>());
+    let number = numbers.filter(|numbers| !numbers.is_empty() && numbers.is_valid(0)).map(|numbers| numbers.value(0));
+    let Some(number) = number else { return Ok(arrow::array::new_null_array(&DataType::Int32, count)) };
+    if number <= 0 {
+        let message = "argument of ntile must be greater than zero";
+        return Err(Error::new(SqlState::InvalidArgumentForNtile, message));
+    }
+    let number = usize::try_from(number).unwrap_or(usize::MAX);
+    let (each, longer) = (count / number, count % number);
+    let bucket = |row: usize| match row.checked_sub(longer * (each + 1)) {
+        None => row / (each + 1),
+        Some(behind) => longer + behind / each.max(1),
+    };
+    Ok(Arc::new((0..count).map(|row| bucket(row) as i32 + 1).collect::<Int32Array>()))
 }
