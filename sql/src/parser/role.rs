@@ -368,7 +368,6 @@ pub(super) fn may_hold_password(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::parse;
-    use super::*;
 
     fn read(sql: &str) -> String {
         match parse(sql) {
