@@ -11,8 +11,9 @@ use datafusion::sql::sqlparser::ast;
 use thalweg_dataflow::source::{Column, FormatDefinition, Meta};
 use thalweg_dataflow::types::PgType;
 
-use super::change::{Copy, Delete, Insert, Update};
+use super::change::{Delete, Insert, Update};
 use super::comment::Comment;
+use super::copy::Copy;
 use super::grant::GrantStatement;
 use super::index::{CreateIndex, DropIndex};
 use super::role::{RoleStatement, may_hold_password};

@@ -9,6 +9,7 @@ mod ahead;
 mod ast;
 pub(crate) mod change;
 pub(crate) mod comment;
+pub(crate) mod copy;
 mod cursor;
 mod ddl;
 mod empty_select;
@@ -33,7 +34,7 @@ mod tests;
 pub use ast::Statement;
 pub(crate) use ast::{
     CopyOut, CreateExternalTable, CreateNamedQuery, CreateSource, CreateView, Declare, Direction, Drop, Execute,
-    Explain, Fetch, Kind, Modes, Name, ObjectKind, Prepare, Set, Show,
+    Explain, Fetch, Kind, Modes, Name, ObjectKind, Options, Prepare, Set, Show,
 };
 
 use std::sync::Arc;

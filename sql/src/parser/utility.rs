@@ -10,7 +10,7 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use super::ast::{Explain, Kind, ObjectKind, Set, Show};
 use super::cursor::Cursor;
-use super::{change, comment, ddl, grant, prepared, role, sql_cursor, table, transaction};
+use super::{change, comment, copy, ddl, grant, prepared, role, sql_cursor, table, transaction};
 
 /// First words of PostgreSQL's other statements, with what to do instead.
 const REFUSED: &[(&str, &str)] = &[
@@ -88,7 +88,7 @@ pub(crate) fn statement(cursor: &mut Cursor<'_>, request: &Arc<str>) -> Result<K
         "INSERT" => change::insert(cursor, None),
         "UPDATE" => change::update(cursor, None),
         "DELETE" => change::delete(cursor, None),
-        "COPY" => change::copy(cursor),
+        "COPY" => copy::copy(cursor),
         "DROP" => ddl::drop(cursor),
         "SHOW" => show(cursor).map(Kind::Show),
         "EXPLAIN" => explain(cursor).map(Kind::Explain),

@@ -16,7 +16,7 @@ use super::copy_format::{Format, Layout, Line, Splitter};
 use super::evaluate::Evaluation;
 use super::{Target, check, gone, keep};
 use crate::guard::Guard;
-use crate::parser::change::Copy;
+use crate::parser::copy::Copy;
 use crate::planner::Planner;
 use crate::planner::change::{RowScope, places};
 use crate::roles::acl;

@@ -5,7 +5,7 @@
 
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
-use crate::parser::change::CopyOptions;
+use crate::parser::Options;
 
 /// How the data is written.
 #[derive(Debug, Clone)]
@@ -55,7 +55,7 @@ pub(crate) struct Line {
 
 impl Format {
     /// As the options say.
-    pub(crate) fn of(options: &CopyOptions) -> Result<Format> {
+    pub(crate) fn of(options: &Options) -> Result<Format> {
         let layout = match options.get("format").map(String::as_str) {
             None | Some("text") => Layout::Text,
             Some("csv") => Layout::Csv,
