@@ -198,7 +198,10 @@ fn forward_only() -> Error {
 impl Place {
     /// At most so many of the next rows, in one batch; `None` at the end.
     async fn next(&mut self, limit: i64) -> Result<Option<RecordBatch>> {
-        while limit > 0 {
+        if limit <= 0 {
+            return Ok(None);
+        }
+        loop {
             let batch = match (self.rest.take(), &mut self.rows) {
                 (Some(rest), _) => rest,
                 (None, Some(rows)) => match rows.next().await {
@@ -219,7 +222,6 @@ impl Place {
                 return Ok(Some(batch.slice(0, count)));
             }
         }
-        Ok(None)
     }
 
     /// Passes over some rows; how many there were.
