@@ -26,12 +26,12 @@ const REFUSED: &[(&str, &str)] = &[
     ("NOTIFY", ""),
     ("REINDEX", "There are no indexes."),
     ("SECURITY", ""),
-    ("UNLISTEN", ""),
     ("VACUUM", "There is nothing to vacuum: state is compacted in the background."),
 ];
 
 /// First words of ours that [`transaction`] does not read.
-const WORDS: [&str; 26] = [
+const WORDS: [&str; 27] = [
+    "UNLISTEN",
     "LOCK",
     "REFRESH",
     "COMMENT",
@@ -79,6 +79,7 @@ pub(crate) fn statement(cursor: &mut Cursor<'_>, request: &Arc<str>) -> Result<K
         "COMMENT" => comment::comment(cursor),
         "REFRESH" => refresh(cursor),
         "LOCK" => lock(cursor),
+        "UNLISTEN" => unlisten(cursor),
         "CREATE" => ddl::create(cursor),
         "ALTER" => role::alter(cursor).or_else(|| grant::alter(cursor)).unwrap_or_else(|| table::alter(cursor)),
         "GRANT" => grant::grant(cursor),
@@ -310,4 +311,12 @@ fn lock(cursor: &mut Cursor<'_>) -> Result<Kind> {
     }
     cursor.takes("NOWAIT");
     Ok(Kind::Lock(names))
+}
+
+/// UNLISTEN: nobody listens, as there is no LISTEN.
+fn unlisten(cursor: &mut Cursor<'_>) -> Result<Kind> {
+    if !cursor.takes_token(&Token::Mul) {
+        cursor.identifier()?;
+    }
+    Ok(Kind::Discard("UNLISTEN"))
 }

@@ -67,6 +67,7 @@ const REG: &[(&str, Named)] = &[
 
 /// Functions whose answer is null: there is nothing of the kind.
 const NULLS: &[&str] = &[
+    "pg_advisory_unlock_all",
     "pg_collation_for",
     "pg_get_function_sqlbody",
     "pg_get_partkeydef",

@@ -18,7 +18,7 @@ use crate::statement::definition::query_text;
 
 /// The schemas with their oids.
 pub(crate) const SCHEMAS: [(&str, i32); 4] =
-    [("information_schema", 12_000), ("pg_catalog", 11), ("public", 2200), ("thalweg", 12_001)];
+    [("information_schema", 13_283), ("pg_catalog", 11), ("public", 2200), ("thalweg", 12_001)];
 
 /// The first oid of the tables of schema `thalweg`.
 pub(crate) const THALWEG_OID: i32 = 13_000;
