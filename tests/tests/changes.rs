@@ -73,7 +73,9 @@ CREATE VIEW shown (id, \"Day\", total) AS SELECT id, on_day, sum(n) OVER () FROM
 #[test]
 fn psql_describes_tables_as_over_postgresql() {
     let postgres = Postgres::start();
-    let server = Server::start(Options::default());
+    // Who makes the tables there and here has one name.
+    let args = ["--superuser", "tester"].map(str::to_string).to_vec();
+    let server = Server::start(Options { args, ..Options::default() });
     let ours =
         |sql: &str| String::from_utf8_lossy(&psql("127.0.0.1", server.port(), "thalweg", sql).stdout).into_owned();
     let theirs = |sql: &str| String::from_utf8_lossy(&postgres.psql(sql).stdout).into_owned();
