@@ -54,7 +54,7 @@ pub(super) fn execute(cursor: &mut Cursor<'_>) -> Result<Kind> {
     Ok(Kind::Execute(Execute { name, values }))
 }
 
-/// DEALLOCATE [PREPARE] name | ALL; the word is taken already.
+/// `DEALLOCATE [PREPARE] name | ALL`; the word is taken already.
 pub(super) fn deallocate(cursor: &mut Cursor<'_>) -> Result<Kind> {
     cursor.takes("PREPARE");
     if cursor.takes("ALL") {

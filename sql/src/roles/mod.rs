@@ -2,7 +2,7 @@
 //!
 //! Promises: the superuser of a fresh database and the predefined roles are always there; oids come
 //! from the catalog's counter; no password is held, only what verifies one. Attributes, membership
-//! and its options mean what they mean in PostgreSQL 16. Does not check statements ([`rights`] does).
+//! and its options mean what they mean in PostgreSQL 16. Does not check statements (`rights` does).
 
 pub(crate) mod acl;
 pub mod login;

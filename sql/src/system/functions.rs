@@ -51,6 +51,7 @@ const OTHERS: &[&str] = &[
     "pg_get_viewdef",
     "pg_size_pretty",
     "pg_table_is_visible",
+    "pg_type_is_visible",
     "set_config",
     "to_regclass",
     "to_regtype",
@@ -103,7 +104,6 @@ const TRUES: &[&str] = &[
     "pg_ts_dict_is_visible",
     "pg_ts_parser_is_visible",
     "pg_ts_template_is_visible",
-    "pg_type_is_visible",
 ];
 
 /// Functions whose answer is zero bytes: what a view holds is in `thalweg.materialized_views`.
@@ -152,7 +152,8 @@ fn answer(tables: &CatalogTables, name: &str) -> Option<Answer> {
         "pg_get_userbyid" => Answer::Role(role_names(tables)),
         "pg_encoding_to_char" | "getdatabaseencoding" | "pg_client_encoding" => text("UTF8"),
         "pg_char_to_encoding" => Answer::Encoding,
-        "pg_table_is_visible" => Answer::Visible,
+        // The domains of information_schema have numbers as high as the tables of ours.
+        "pg_table_is_visible" | "pg_type_is_visible" => Answer::Visible,
         "pg_size_pretty" => Answer::SizePretty,
         "pg_get_viewdef" => Answer::ViewDefinition(view_definitions(tables), relation_numbers(tables)),
         "pg_get_constraintdef" => Answer::ByOid(constraints::constraint_definitions(tables)),

@@ -22,6 +22,8 @@ use crate::statement::definition::quoted;
 /// The tables of `pg_catalog` that others name by number.
 const CLASSES: &[(&str, i32)] = &[
     ("pg_am", 2601),
+    ("pg_amop", 2602),
+    ("pg_amproc", 2603),
     ("pg_attrdef", 2604),
     ("pg_attribute", 1249),
     ("pg_authid", 1260),

@@ -166,7 +166,7 @@ fn pg_attribute(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         ("attinhcount", Int4),
         ("attcollation", Oid),
     ])
-    .with_text_arrays(&["attacl", "attoptions", "attfdwoptions"]);
+    .with_text_arrays(&["attacl", "attoptions", "attfdwoptions", "attmissingval"]);
     let defaults = constraints::defaults(tables);
     for relation in tables.relations().into_iter().chain(constraints::indexes(tables)) {
         for (place, column) in (1..).zip(&relation.columns) {

@@ -56,9 +56,12 @@ fn with_types(schema: SchemaRef, batches: &[RecordBatch]) -> Result<Arc<dyn Tabl
     let changed: SchemaRef = Arc::new(Schema::new(named.collect::<Fields>()));
     let mut made = Vec::with_capacity(batches.len());
     for batch in batches {
-        let columns = batch.columns().iter().zip(&fields).map(|(column, ty)| {
+        let columns = batch.columns().iter().zip(&fields).zip(schema.fields()).map(|((column, ty), field)| {
             Ok(match ty {
-                PgType::Array(element) if column.data_type() == &DataType::Utf8 => arrays(element, column)?,
+                // Access lists there name roles that are not here.
+                PgType::Array(element) if !field.name().ends_with("acl") && column.data_type() == &DataType::Utf8 => {
+                    arrays(element, column)?
+                }
                 PgType::Array(_) => new_null_array(&ty.arrow(), batch.num_rows()),
                 _ if *column.data_type() == ty.arrow() => column.clone(),
                 _ => arrow::compute::cast(column, &ty.arrow())?,

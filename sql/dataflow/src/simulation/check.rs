@@ -267,7 +267,8 @@ impl World {
     /// at the epoch. Some of them, now and then.
     fn check_lookups(&self, id: u32, handle: &ViewHandle, epoch: u64, answer: &Answer) -> Result<(), Failure> {
         let chosen = self.seen.epoch + u64::from(id);
-        let Some(reading) = handle.reading.as_ref().filter(|_| !answer.fails && chosen % LOOKUP_EVERY == 0) else {
+        let Some(reading) = handle.reading.as_ref().filter(|_| !answer.fails && chosen.is_multiple_of(LOOKUP_EVERY))
+        else {
             return Ok(());
         };
         let types = self.types(id);

@@ -150,6 +150,18 @@ fn of_any_type(name: &str, args: &[Typed]) -> Result<Option<Aggregate>> {
     Ok(Some(aggregate))
 }
 
+/// sum or avg of numbers of a type.
+fn sum_or_mean(ty: &PgType, mean: bool) -> ExactSum {
+    let output = match (ty, mean) {
+        (PgType::Float4 | PgType::Float8, false) => Output::FloatSum(ty.clone()),
+        (PgType::Float4 | PgType::Float8, true) => Output::FloatAverage,
+        (PgType::Int2 | PgType::Int4, false) => Output::Bigint,
+        (_, false) => Output::Numeric,
+        (_, true) => Output::Average,
+    };
+    ExactSum::new(ty.clone(), output)
+}
+
 /// The aggregate that a call means. Errors 42883, 42725.
 pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Aggregate> {
     use PgType::{Bool, Float4, Float8, Int2, Int4, Int8, Text};
@@ -179,13 +191,7 @@ pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Aggregate> {
                 // A fixed scale is summed as integers.
                 params[0] = PgType::Numeric(Some(*modifier));
             }
-            let function = match (&params[0], name == "avg") {
-                (Float4 | Float8, false) => ExactSum::new(params[0].clone(), Output::FloatSum(params[0].clone())),
-                (Float4 | Float8, true) => ExactSum::new(params[0].clone(), Output::FloatAverage),
-                (Int2 | Int4, false) => ExactSum::new(params[0].clone(), Output::Bigint),
-                (_, false) => ExactSum::new(params[0].clone(), Output::Numeric),
-                (_, true) => ExactSum::new(params[0].clone(), Output::Average),
-            };
+            let function = sum_or_mean(&params[0], name == "avg");
             (params, Arc::new(AggregateUDF::new_from_impl(function)))
         }
         "min" | "max" => {

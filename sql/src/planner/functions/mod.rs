@@ -193,15 +193,13 @@ pub(crate) fn names_a_moment(text: &str) -> bool {
 /// What a literal in quotes means in a type.
 pub(crate) fn read_literal(ty: &PgType, text: &str, zone: &str, now: i64, view: bool) -> Result<ScalarValue> {
     let zone = Zone::parse(zone)?;
-    if matches!(ty, PgType::Timestamptz | PgType::Timestamp | PgType::Date) {
-        if names_a_moment(text) {
-            let word = text.trim().to_ascii_lowercase();
-            if view {
-                return Err(Error::unsupported(format!("'{word}' in a materialized view"))
-                    .hint("Its value would change without any input changing."));
-            }
-            return time::special(&word, ty, &zone, now);
+    if matches!(ty, PgType::Timestamptz | PgType::Timestamp | PgType::Date) && names_a_moment(text) {
+        let word = text.trim().to_ascii_lowercase();
+        if view {
+            return Err(Error::unsupported(format!("'{word}' in a materialized view"))
+                .hint("Its value would change without any input changing."));
         }
+        return time::special(&word, ty, &zone, now);
     }
     parse_text(ty, text, &zone)
 }

@@ -124,7 +124,7 @@ impl BinaryRows {
             });
         }
         self.rows += 1;
-        if self.rows % CHUNK_ROWS == 0 {
+        if self.rows.is_multiple_of(CHUNK_ROWS) {
             self.chunk()?;
         }
         *bytes = ahead;
