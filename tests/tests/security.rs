@@ -334,7 +334,7 @@ async fn passwords_expire_change_and_are_seen_by_nobody() {
 /// Every byte of every file below a folder, as text.
 fn stored(folder: &Path) -> String {
     let mut all = String::new();
-    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+    for entry in std::fs::read_dir(folder).expect("the folder can be read").flatten() {
         let path = entry.path();
         all.push_str(&if path.is_dir() { stored(&path) } else { text(&std::fs::read(&path).unwrap_or_default()) });
     }
@@ -485,7 +485,10 @@ async fn every_statement_needs_its_rights_and_no_more() {
 
 /// Takes all from ann that she has, and what she made.
 async fn forget(admin: &Client) {
-    admin.batch_execute("DROP OWNED BY ann CASCADE; REVOKE pg_read_server_files FROM ann").await.unwrap();
+    admin
+        .batch_execute("DROP OWNED BY ann CASCADE; REVOKE pg_read_server_files FROM ann")
+        .await
+        .expect("the rights go");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
