@@ -20,6 +20,7 @@ mod membership;
 pub(crate) mod named_query;
 pub(crate) mod plan_cache;
 pub(crate) mod prepared;
+pub(crate) mod qualified;
 pub(crate) mod query;
 pub(crate) mod resolve;
 pub(crate) mod role;

@@ -29,6 +29,7 @@ use crate::planner::SystemFunction;
 use crate::session::asked::Asked;
 use crate::settings::SessionSettings;
 use crate::statement::definition::query_text;
+use crate::statement::qualified::qualified;
 
 /// Functions with an answer of their own.
 const OTHERS: &[&str] = &[
@@ -207,7 +208,12 @@ fn comments(tables: &CatalogTables) -> BTreeMap<(i32, i32), String> {
 
 fn view_definitions(tables: &CatalogTables) -> BTreeMap<i32, String> {
     let catalog = &tables.published.catalog;
-    let text = |object: &Object| Some(format!(" {};", query_text(catalog, object)?));
+    let text = |object: &Object| {
+        let text = query_text(catalog, object)?;
+        // As in PostgreSQL, what the reader's path does not find is named in full.
+        let text = if tables.path.iter().any(|schema| schema == PUBLIC) { text } else { qualified(catalog, &text) };
+        Some(format!(" {text};"))
+    };
     catalog.objects().filter_map(|object| Some((i32::try_from(object.oid).ok()?, text(object)?))).collect()
 }
 
