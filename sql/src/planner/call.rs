@@ -240,7 +240,17 @@ impl Binder<'_> {
         if distinct {
             check_distinct_order(&args, &order_by)?;
         }
+        if let ("sum" | "avg", true, Some(PgType::Numeric(None))) =
+            (name, distinct, args.first().and_then(|arg| arg.ty.as_ref()))
+        {
+            return self.distinct_numbers(env, name == "avg", args, filter);
+        }
         let (func, mut args, ty) = self.aggregate_function(name, args, distinct)?;
+        // Distinct elements are told apart and sorted by array_agg itself.
+        let order_by = match (name, distinct, args.first()) {
+            ("array_agg", true, Some(arg)) if order_by.is_empty() => vec![arg.clone().sort(true, false)],
+            _ => order_by,
+        };
         let keyed = needs_key(name, &ty);
         if keyed {
             args = args.into_iter().map(|arg| extreme_key::key(arg, &ty)).collect();
@@ -313,7 +323,7 @@ impl Binder<'_> {
         for (arg, ty) in args.into_iter().zip(&overload.args) {
             let expr = self.coerce(arg, ty, Cast::Explicit)?.expr;
             // Distinct values are told apart by their bytes.
-            exprs.push(if distinct { functions::canonical(expr, ty)? } else { expr });
+            exprs.push(if distinct && name != "array_agg" { functions::canonical(expr, ty)? } else { expr });
         }
         if name == "regr_count" {
             exprs = vec![self.whole_pair(exprs)?];

@@ -15,6 +15,7 @@ use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::binder::{Binder, Env, at, fold};
+use super::form;
 use super::functions::{self, ordered_set};
 use super::scope::Scope;
 use super::select::{Item, Order, replace};
@@ -280,22 +281,28 @@ impl Binder<'_> {
         let mut inputs = Vec::with_capacity(grouping.sets.len());
         for set in &grouping.sets {
             let mut own = Vec::with_capacity(set.len());
+            let mut forms = vec![None; keys.len()];
             for place in set {
                 let ((_, column), ty) = (&keys[*place], &types[*place]);
                 let canonical = functions::canonical(groups[*place].clone(), ty)?;
                 own.push(canonical.alias_with_metadata(&column.name, Some(metadata(ty))));
+                forms[*place] = form::has_forms(ty).then(|| Column::new_unqualified(self.unique("form")));
             }
             let left_out: Vec<(Expr, Expr)> = (0..keys.len())
                 .filter(|place| !set.contains(place))
                 .map(|place| (keys[place].0.clone(), literal(null(&types[place]), &types[place])))
                 .collect();
-            let computed = calls
+            let mut computed = calls
                 .iter()
                 .map(|(call, column)| Ok(ordered_set::where_null(call, &left_out)?.alias(&column.name)))
                 .collect::<Result<Vec<Expr>>>()?;
+            for ((group, ty), form) in groups.iter().zip(&types).zip(&forms) {
+                computed.extend(form.iter().map(|form| form::greatest_call(group.clone(), ty).alias(&form.name)));
+            }
             let aggregate = Aggregate::try_new(plan.clone().into(), own, computed)?;
             let input = LogicalPlan::Aggregate(aggregate);
-            if grouping.sets.len() == 1 && groupings.is_empty() && set.len() == keys.len() {
+            let plain = groupings.is_empty() && forms.iter().all(Option::is_none);
+            if grouping.sets.len() == 1 && plain && set.len() == keys.len() {
                 return Ok(input);
             }
             let mut exprs = Vec::with_capacity(replacements.len());
@@ -305,9 +312,14 @@ impl Binder<'_> {
                 exprs.push(level.alias_with_metadata(&column.name, Some(metadata(&PgType::Int4))));
             }
             for (place, ((_, column), ty)) in keys.iter().zip(&types).enumerate() {
-                exprs.push(match set.contains(&place) {
-                    true => Expr::Column(column.clone()),
-                    false => literal(null(ty), ty).alias_with_metadata(&column.name, Some(metadata(ty))),
+                let shown = match (&forms[place], set.contains(&place)) {
+                    (Some(form), _) => form::greatest(form.clone(), ty),
+                    (None, true) => Expr::Column(column.clone()),
+                    (None, false) => literal(null(ty), ty),
+                };
+                exprs.push(match shown {
+                    Expr::Column(_) if forms[place].is_none() => shown,
+                    _ => shown.alias_with_metadata(&column.name, Some(metadata(ty))),
                 });
             }
             exprs.extend(calls.iter().map(|(_, column)| Expr::Column(column.clone())));

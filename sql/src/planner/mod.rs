@@ -22,6 +22,7 @@ mod expand;
 mod explain;
 mod expr;
 mod factor;
+mod form;
 mod from;
 mod functions;
 mod grouping;
@@ -43,6 +44,7 @@ mod recursive_query;
 mod row_value;
 mod scope;
 mod select;
+mod set_operation;
 mod subquery;
 mod system;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Queries: set operations, VALUES, ORDER BY and LIMIT around a SELECT.
+//! Queries: VALUES, ORDER BY and LIMIT around a SELECT.
 //!
 //! Every query ends in a plan whose columns have names of their own; what the user sees is kept
 //! beside it.
@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 use datafusion::common::Column;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, SortExpr, Union};
-use datafusion::sql::sqlparser::ast::{self, SetExpr, SetOperator, SetQuantifier};
+use datafusion::sql::sqlparser::ast::{self, SetExpr};
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::binder::{Binder, BoundQuery, Ctes, Env, OutputColumn, fold};
 use super::expr::Cast;
+use super::functions;
 use super::scope::Scope;
 use super::typed::{Typed, compares_natively, metadata};
-use super::{functions, unnest};
 
 impl Binder<'_> {
     /// Binds a query.
@@ -46,75 +46,6 @@ impl Binder<'_> {
             SetExpr::Table(_) => Err(Error::internal("TABLE is a SELECT when it is read")),
             _ => Err(Error::unsupported("a data-changing statement in a query")),
         })
-    }
-
-    fn set_operation(
-        &self,
-        left: BoundQuery,
-        op: SetOperator,
-        quantifier: SetQuantifier,
-        right: BoundQuery,
-    ) -> Result<BoundQuery> {
-        let all = match quantifier {
-            SetQuantifier::All => true,
-            SetQuantifier::Distinct | SetQuantifier::None => false,
-            _ => return Err(Error::unsupported(format!("{op} {quantifier}"))),
-        };
-        let construct = op.to_string();
-        if left.columns.len() != right.columns.len() {
-            return Err(Error::new(
-                SqlState::SyntaxError,
-                format!("each {construct} query must have the same number of columns"),
-            ));
-        }
-        let (left, right) = (self.numbers_beside(left, &right)?, right);
-        let right = self.numbers_beside(right, &left)?;
-        let mut types = Vec::with_capacity(left.columns.len());
-        for (one, other) in left.columns.iter().zip(&right.columns) {
-            types.push(super::typed::common([(one.ty.as_ref(), None), (other.ty.as_ref(), None)], &construct)?);
-        }
-        let exact = op != SetOperator::Union || !all;
-        let names: Vec<String> = left.columns.iter().map(|column| column.name.clone()).collect();
-        let left = self.convert(left, &types, exact)?;
-        let right = self.convert(right, &types, exact)?;
-        let plan = match op {
-            SetOperator::Union => {
-                // An optimiser that drops all branches but one leaves that one's names behind.
-                let first = left.schema().fields().iter().map(|field| field.name().clone());
-                let named = right
-                    .schema()
-                    .columns()
-                    .into_iter()
-                    .zip(first)
-                    .map(|(column, name)| Expr::Column(column).alias(name));
-                let named: Vec<Expr> = named.collect();
-                let right = LogicalPlanBuilder::from(right).project(named)?.build()?;
-                let union = LogicalPlanBuilder::from(left).union(right)?;
-                match (all, names.is_empty()) {
-                    (true, _) => union.build()?,
-                    // Rows of no columns are all alike.
-                    (false, true) => union.limit(0, Some(1))?.build()?,
-                    (false, false) => union.distinct()?.build()?,
-                }
-            }
-            _ if names.is_empty() => return Err(Error::unsupported(format!("{op} of queries without columns"))),
-            _ => {
-                let (left, right) = if all { (self.numbered(left)?, self.numbered(right)?) } else { (left, right) };
-                match op {
-                    SetOperator::Intersect => LogicalPlanBuilder::intersect(left, right, all)?,
-                    _ => LogicalPlanBuilder::except(left, right, all)?,
-                }
-            }
-        };
-        self.rebuilt(plan, names, types)
-    }
-
-    /// Equal rows numbered from 1, behind the columns: so that of INTERSECT ALL and EXCEPT ALL each row
-    /// meets at most one other, which DataFusion's joins do not see to.
-    fn numbered(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
-        let partition_by = plan.schema().columns().into_iter().map(Expr::Column).collect();
-        let number = unnest::row_number(partition_by, Vec::new()).alias(self.unique("number"));
-        Ok(LogicalPlanBuilder::from(plan).window([number])?.build()?)
     }
 
     /// A plan whose columns are given names of their own again.

@@ -217,9 +217,6 @@ impl Binder<'_> {
             {
                 expr = self.settled(Typed { expr, ty: None, at: item.value.at })?.expr;
             }
-            if let (true, Some(ty)) = (is_distinct, &item.value.ty) {
-                expr = functions::canonical(expr, ty)?;
-            }
             let marks = metadata(item.value.ty.as_ref().unwrap_or(&PgType::Text));
             exprs.push(expr.alias_with_metadata(&name, Some(marks)));
             columns.push(OutputColumn { name: item.name, column: Column::new_unqualified(name), ty: item.value.ty });
@@ -258,7 +255,7 @@ impl Binder<'_> {
             plan = plan.filter(cast(number, DataType::Int64).eq(lit(1_i64)))?;
         }
         if is_distinct {
-            plan = plan.distinct()?;
+            plan = LogicalPlanBuilder::from(self.distinct_rows(plan.build()?)?);
         }
         if !sorts.is_empty() {
             plan = plan.sort(sorts)?;

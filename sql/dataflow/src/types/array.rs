@@ -135,18 +135,22 @@ pub fn element_values<'a>(element: &PgType, items: impl IntoIterator<Item = &'a 
 
 /// The same array, equal to the bytes of every array that is equal to it.
 pub fn canonical(element: &PgType, bytes: &[u8]) -> Vec<u8> {
-    let values = element_values(element, items(element, bytes)).map(|values| {
-        match values.as_primitive_opt::<IntervalMonthDayNanoType>() {
-            Some(intervals) => {
-                let one_form = |value| Interval::from_arrow(value).in_days().map_or(value, Interval::to_arrow);
-                Arc::new(intervals.unary::<_, IntervalMonthDayNanoType>(one_form)) as ArrayRef
-            }
-            None => values,
-        }
-    });
-    match values.and_then(|values| element_bytes(element, &values, true)) {
+    let values = element_values(element, items(element, bytes));
+    match values.and_then(|values| canonical_element_bytes(element, &values)) {
         Ok(items) => of_items(items.iter().map(Vec::as_slice)),
         Err(_) => bytes.to_vec(),
+    }
+}
+
+/// Every value of a column as an element's bytes, the same for equal values and in their order.
+pub fn canonical_element_bytes(element: &PgType, values: &ArrayRef) -> Result<Vec<Vec<u8>>> {
+    match values.as_primitive_opt::<IntervalMonthDayNanoType>() {
+        Some(intervals) => {
+            let one_form = |value| Interval::from_arrow(value).in_days().map_or(value, Interval::to_arrow);
+            let one_form = Arc::new(intervals.unary::<_, IntervalMonthDayNanoType>(one_form)) as ArrayRef;
+            element_bytes(element, &one_form, true)
+        }
+        None => element_bytes(element, values, true),
     }
 }
 

@@ -1,4 +1,4 @@
-//! array_agg: DataFusion's, whose lists become our arrays.
+//! array_agg: DataFusion's, whose lists become our arrays; with DISTINCT our own ([`super::distinct_items`]).
 
 use std::sync::Arc;
 
@@ -11,6 +11,8 @@ use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
 use thalweg_dataflow::types::{PgType, array};
+
+use super::distinct_items::DistinctItems;
 
 /// The aggregate over values of one type.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -58,11 +60,18 @@ impl AggregateUDFImpl for ArrayAgg {
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> DataFusionResult<Box<dyn Accumulator>> {
+        if args.is_distinct {
+            let order = args.order_bys.first().map(|by| by.options).unwrap_or_default();
+            return Ok(Box::new(DistinctItems::new(self.element.clone(), order)));
+        }
         let lists = self.lists.accumulator(AccumulatorArgs { return_field: self.list(), ..args })?;
         Ok(Box::new(Collected { lists, element: self.element.clone() }))
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> DataFusionResult<Vec<FieldRef>> {
+        if args.is_distinct {
+            return Ok(vec![DistinctItems::state_field(args.name)]);
+        }
         self.lists.state_fields(StateFieldsArgs { return_field: self.list(), ..args })
     }
 

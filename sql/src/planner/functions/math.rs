@@ -32,6 +32,13 @@ fn numeric_trunc_places(input: &Input<'_>) -> Result<ArrayRef> {
     rounding(input, Numeric::trunc)
 }
 
+/// The digits behind the point that a number shows; none of NaN and the infinities.
+fn numeric_scale(input: &Input<'_>) -> Result<ArrayRef> {
+    let values = Numerics::new(input, 0)?;
+    let scale = |row| Ok(values.get(row)?.filter(Numeric::is_finite).map(|value| value.scale() as i32));
+    Ok(Arc::new((0..input.rows).map(scale).collect::<Result<PrimitiveArray<Int32Type>>>()?))
+}
+
 fn rounding(input: &Input<'_>, value: fn(&Numeric, i32) -> Result<Numeric>) -> Result<ArrayRef> {
     use datafusion::common::ScalarValue;
     use datafusion::logical_expr::ColumnarValue;
@@ -228,6 +235,7 @@ pub(super) const FUNCTIONS: &[Definition] = overloads! {
     "abs" (NUMERIC) -> NUMERIC => abs;
     "abs" (PgType::Float4) -> PgType::Float4 => abs;
     "abs" (PgType::Float8) -> PgType::Float8 => abs;
+    "scale" (NUMERIC) -> PgType::Int4 => numeric_scale;
     "round" (NUMERIC, PgType::Int4) -> NUMERIC => numeric_round_places;
     "round" (NUMERIC) -> NUMERIC => numeric_round_places;
     "round" (PgType::Float8) -> PgType::Float8 => float_rounding;

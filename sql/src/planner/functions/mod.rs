@@ -9,6 +9,7 @@ pub(crate) mod approximate;
 mod arithmetic;
 mod array_agg;
 pub(crate) mod arrays;
+mod distinct_items;
 mod elements;
 pub(crate) mod extreme_key;
 pub(crate) mod frame;

@@ -222,7 +222,7 @@ fn all_called(exprs: Vec<Expr>, columns: Vec<Column>) -> Vec<Expr> {
 }
 
 /// `count(*)`, `bool_or(x)` and their kin, over one argument.
-fn aggregate_call(function: std::sync::Arc<datafusion::logical_expr::AggregateUDF>, argument: Expr) -> Expr {
+pub(super) fn aggregate_call(function: std::sync::Arc<datafusion::logical_expr::AggregateUDF>, argument: Expr) -> Expr {
     use datafusion::logical_expr::expr::AggregateFunction;
     Expr::AggregateFunction(AggregateFunction::new_udf(function, vec![argument], false, None, Vec::new(), None))
 }
