@@ -15,6 +15,7 @@ mod outer_join_rule;
 mod recursion;
 mod tables;
 mod threads;
+mod view_scan;
 
 use std::any::Any;
 use std::path::PathBuf;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::ScalarValue;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::datasource::provider_as_source;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::context::SessionConfig;
@@ -48,6 +49,7 @@ use lookup::Lookup;
 use recursion::WorkingRows;
 use tables::{Rows, Table};
 use threads::Threads;
+use view_scan::ViewRows;
 
 /// Rows of one batch inside a query.
 const BATCH_ROWS: usize = 8192;
@@ -128,30 +130,38 @@ impl Batch {
         snapshot: Option<Arc<Snapshot>>,
         writes: Option<Writes>,
     ) -> Result<SendableRecordBatchStream> {
-        let plan = bound.plan.clone();
-        let parameters = parameters.to_vec();
-        let types = bound.parameters.clone();
-        // The ends of sources are asked from the outside, which may take its time.
-        let plan =
+        check_parameters(parameters, &bound.parameters)?;
+        let plan = self.optimized(bound).await?;
+        let resolved = if asks_outside(&plan)? {
+            // The ends of sources are asked from the outside, which may take its time.
+            let (parameters, types) = (parameters.to_vec(), bound.parameters.clone());
             tokio::task::spawn_blocking(move || resolve(plan, &parameters, &types, snapshot.as_ref(), writes.as_ref()))
                 .await
-                .map_err(|error| Error::internal(format!("a query's preparation stopped: {error}")))??;
+                .map_err(|error| Error::internal(format!("a query's preparation stopped: {error}")))??
+        } else {
+            resolve(plan, parameters, &bound.parameters, snapshot.as_ref(), writes.as_ref())?
+        };
         let interrupt = Interrupt::default();
         let state = self.state(interrupt.clone());
-        let context = state.task_ctx();
-        let plan = async move {
-            let optimized = state.optimize(&plan)?;
-            Ok(state.query_planner().create_physical_plan(&optimized, &state).await?)
-        };
-        let physical = self.threads.run(plan).await?;
         let schema = bound.schema.clone();
-        let rows = self.threads.stream(schema.clone(), move || {
+        let rows = self.threads.stream(schema.clone(), async move {
+            let physical = state.query_planner().create_physical_plan(&resolved, &state).await?;
             let target = schema.clone();
-            let rows = execute_stream(physical, context)?;
+            let rows = execute_stream(physical, state.task_ctx())?;
             let dressed = rows.map(move |batch| dress(&batch?, &target).map_err(Error::into_datafusion));
-            Ok(Box::pin(RecordBatchStreamAdapter::new(schema, dressed)))
+            Ok(Box::pin(RecordBatchStreamAdapter::new(schema, dressed)) as SendableRecordBatchStream)
         })?;
         Ok(interrupt.on_drop(rows))
+    }
+
+    /// The optimised plan, which is kept with the bound one: it knows neither parameters nor rows.
+    async fn optimized(&self, bound: &Bound) -> Result<LogicalPlan> {
+        if let Some(plan) = bound.optimized.get() {
+            return Ok(plan.clone());
+        }
+        let (plan, state) = (bound.plan.clone(), self.state(Interrupt::default()));
+        let plan = self.threads.run(async move { Ok(state.optimize(&plan)?) }).await?;
+        Ok(bound.optimized.get_or_init(|| plan).clone())
     }
 
     /// How DataFusion is to plan and run.
@@ -203,6 +213,20 @@ fn dress(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
 }
 
+/// Whether a plan's rows may come from sources, whose ends are asked for.
+fn asks_outside(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some(source) = (scan.source.as_ref() as &dyn Any).downcast_ref::<RelationSource>()
+        {
+            found |= matches!(source.relation, Relation::Source { .. });
+        }
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
+}
+
 /// The plan with parameters for placeholders and rows behind its scans.
 fn resolve(
     plan: LogicalPlan,
@@ -211,7 +235,6 @@ fn resolve(
     snapshot: Option<&Arc<Snapshot>>,
     writes: Option<&Writes>,
 ) -> Result<LogicalPlan> {
-    check_parameters(parameters, types)?;
     let resolved = plan.transform_up_with_subqueries(|node| {
         let node = match node {
             LogicalPlan::TableScan(mut scan) => {
@@ -270,7 +293,7 @@ fn rows_of(source: &RelationSource, snapshot: Option<&Arc<Snapshot>>, writes: Op
             // A statement that changes a table asks for one column more: the rows' numbers.
             let numbered = source.schema.fields().len() > schema.fields().len();
             let pending = writes.and_then(|writes| writes.get(id)).cloned();
-            Ok(Rows::View { id: *id, snapshot: snapshot.clone(), pending, numbered })
+            Ok(Rows::View(ViewRows { id: *id, snapshot: snapshot.clone(), pending, numbered }))
         }
         Relation::Source { source, start, .. } => {
             // What a partition added later holds is read from its beginning.

@@ -1,6 +1,6 @@
 //! Where the rows of a batch query come from: views of a snapshot, sources, files.
 //!
-//! Every reader runs on blocking threads and hands batches over a short bounded channel; it stops
+//! Views are read by [`ViewScan`]. Every other reader runs on blocking threads and hands batches over a short bounded channel; it stops
 //! as soon as the stream behind the channel is dropped (LIMIT, cancel, error).
 
 use std::collections::VecDeque;
@@ -9,8 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
-use arrow::array::Int64Array;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -21,19 +20,16 @@ use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use parking_lot::Mutex;
-use thalweg_dataflow::engine::Snapshot;
-use thalweg_dataflow::plan::RelationId;
 use thalweg_dataflow::scan::{Scan, Split};
 use thalweg_dataflow::source::{Closed, Offsets, ReadRequest, Source, SourceItem, SourceOutput};
-use thalweg_dataflow::table::Pending;
-use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result};
 use tokio::sync::mpsc::Sender;
 
+use super::BATCH_ROWS;
+use super::view_scan::{ViewRows, ViewScan};
+
 /// The most batches that wait between a reader and the query (`batch.queue_batches`).
 const QUEUE_BATCHES: usize = 4;
-/// The most rows that a source's reader puts into one batch.
-const BATCH_ROWS: usize = 8192;
 /// How often a source's reader is asked whether it is still wanted.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -42,9 +38,8 @@ type Batches = Sender<DataFusionResult<RecordBatch>>;
 /// One relation as one statement reads it.
 #[derive(Clone)]
 pub(super) enum Rows {
-    /// A view or table at the snapshot's epoch, with what the block changed; `numbered`: a column of
-    /// row numbers comes behind the others.
-    View { id: RelationId, snapshot: Arc<Snapshot>, pending: Option<Arc<Pending>>, numbered: bool },
+    /// A view or table.
+    View(ViewRows),
     /// A source between two positions.
     Source { source: Arc<dyn Source>, from: Offsets, until: Offsets },
     /// Files, in splits.
@@ -60,7 +55,7 @@ pub(super) struct Table {
 impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.rows {
-            Rows::View { .. } => "View",
+            Rows::View(_) => "View",
             Rows::Source { .. } => "Source",
             Rows::Files { .. } => "Files",
         })
@@ -86,6 +81,11 @@ impl TableProvider for Table {
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         let columns: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let schema = Arc::new(self.schema.project(&columns)?);
+        if let Rows::View(rows) = &self.rows {
+            let parts = state.config().target_partitions();
+            let scan = ViewScan::new(rows.clone(), columns, schema, parts, limit);
+            return Ok(Arc::new(scan.map_err(Error::into_datafusion)?));
+        }
         let mut count = 1;
         let mut queue = VecDeque::new();
         if let Rows::Files { scan } = &self.rows {
@@ -137,10 +137,7 @@ impl PartitionStream for Partition {
         let (rows, columns, queue, out) = (self.rows.clone(), self.columns.clone(), self.queue.clone(), builder.tx());
         builder.spawn_blocking(move || {
             let result = match rows {
-                Rows::View { id, snapshot, pending: None, numbered: false } => read_view(&snapshot, id, columns, &out),
-                Rows::View { id, snapshot, pending, numbered } => {
-                    read_whole(&snapshot, id, pending.as_deref(), numbered, &columns, &out)
-                }
+                Rows::View(_) => Err(Error::internal("a view among what is read on threads of its own")),
                 Rows::Source { source, from, until } => read_source(source.as_ref(), from, until, columns, out),
                 Rows::Files { scan } => read_files(scan.as_ref(), &queue, &columns, &out),
             };
@@ -148,47 +145,6 @@ impl PartitionStream for Partition {
         });
         builder.build()
     }
-}
-
-fn read_view(snapshot: &Snapshot, id: RelationId, columns: Vec<usize>, out: &Batches) -> Result<()> {
-    for batch in snapshot.scan(id, Some(columns))? {
-        if out.blocking_send(Ok(batch?)).is_err() {
-            return Ok(());
-        }
-    }
-    Ok(())
-}
-
-/// Whole rows, since what is pending is known by them; projected afterwards.
-fn read_whole(
-    snapshot: &Snapshot,
-    id: RelationId,
-    pending: Option<&Pending>,
-    numbered: bool,
-    columns: &[usize],
-    out: &Batches,
-) -> Result<()> {
-    let mut rows = snapshot.scan(id, None)?;
-    if let Some(pending) = pending {
-        rows = pending.over(rows)?;
-    }
-    let mut number = 0;
-    for batch in rows {
-        let mut batch = batch?;
-        if numbered {
-            let count = batch.num_rows() as i64;
-            let mut fields: Vec<_> = batch.schema().fields().iter().cloned().collect();
-            fields.push(Arc::new(PgType::Int8.field("number", false)));
-            let mut arrays = batch.columns().to_vec();
-            arrays.push(Arc::new(Int64Array::from_iter_values(number..number + count)));
-            number += count;
-            batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?;
-        }
-        if out.blocking_send(Ok(batch.project(columns)?)).is_err() {
-            return Ok(());
-        }
-    }
-    Ok(())
 }
 
 fn read_files(scan: &dyn Scan, queue: &Mutex<VecDeque<Split>>, columns: &[usize], out: &Batches) -> Result<()> {

@@ -52,12 +52,12 @@ impl Threads {
     pub(super) fn stream(
         &self,
         schema: SchemaRef,
-        start: impl FnOnce() -> DataFusionResult<SendableRecordBatchStream> + Send + 'static,
+        start: impl Future<Output = DataFusionResult<SendableRecordBatchStream>> + Send + 'static,
     ) -> Result<SendableRecordBatchStream> {
         let mut builder = RecordBatchReceiverStreamBuilder::new(schema, RESULT_BATCHES);
         let out = builder.tx();
         let work = async move {
-            let mut rows = start()?;
+            let mut rows = start.await?;
             while let Some(batch) = rows.next().await {
                 if out.send(batch).await.is_err() {
                     break;

@@ -22,6 +22,7 @@ mod expand;
 mod explain;
 mod expr;
 mod factor;
+mod first_rows;
 mod form;
 mod from;
 mod functions;
@@ -57,7 +58,7 @@ mod with;
 mod within_group;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
@@ -206,6 +207,8 @@ pub struct Bound {
     pub reads: Vec<RelationId>,
     /// Whether the clock reading of [`Settings::now`] is in the plan.
     pub reads_clock: bool,
+    /// The plan as the batch engine runs it, once it has been run.
+    pub(crate) optimized: OnceLock<LogicalPlan>,
 }
 
 /// Binds and lowers. Stateless.
@@ -242,6 +245,7 @@ impl Planner {
             parameters: parameters.into_iter().flatten().collect(),
             reads: binder.reads.into_inner(),
             reads_clock: binder.reads_clock.get(),
+            optimized: OnceLock::new(),
         })
     }
 

@@ -1,4 +1,4 @@
-//! Queries: VALUES, ORDER BY and LIMIT around a SELECT.
+//! Queries: VALUES, and ORDER BY around a SELECT.
 //!
 //! Every query ends in a plan whose columns have names of their own; what the user sees is kept
 //! beside it.
@@ -30,7 +30,7 @@ impl Binder<'_> {
                 self.order_output(bound, order)?
             }
         };
-        self.limit(bound, query, outer, &ctes)
+        self.first_rows(bound, query, outer, &ctes)
     }
 
     pub(super) fn set_expr(&self, body: &SetExpr, outer: Option<&Env<'_>>, ctes: &Ctes) -> Result<BoundQuery> {
@@ -157,51 +157,6 @@ impl Binder<'_> {
             )?);
         }
         let plan = LogicalPlanBuilder::from(bound.plan).sort(sorts)?.build()?;
-        Ok(BoundQuery { plan, columns: bound.columns })
-    }
-
-    fn limit(&self, bound: BoundQuery, query: &ast::Query, outer: Option<&Env<'_>>, ctes: &Ctes) -> Result<BoundQuery> {
-        let (limit, offset) = match (&query.limit_clause, &query.fetch) {
-            (None, None) => return Ok(bound),
-            (Some(ast::LimitClause::LimitOffset { limit, offset, limit_by }), fetch) if limit_by.is_empty() => {
-                let fetched = fetch.as_ref().map(|fetch| fetch.quantity.clone());
-                (limit.clone().or(fetched.flatten()), offset.as_ref().map(|offset| offset.value.clone()))
-            }
-            (None, Some(fetch)) if !fetch.with_ties && !fetch.percent => {
-                let one = ast::Expr::Value(ast::Value::Number("1".into(), false).into());
-                (Some(fetch.quantity.clone().unwrap_or(one)), None)
-            }
-            _ => return Err(Error::unsupported("this form of LIMIT")),
-        };
-        let scope = Scope::default();
-        let env = Env {
-            scope: &scope,
-            outer,
-            ctes: ctes.clone(),
-            no_aggregates: Some("LIMIT"),
-            no_windows: Some("LIMIT"),
-            windows: Vec::new().into(),
-        };
-        let count = |expr: Option<ast::Expr>, clause: &str| -> Result<Option<Expr>> {
-            let Some(expr) = expr else { return Ok(None) };
-            let typed = self.expr(&env, &expr)?;
-            let typed = self.coerce(typed, &PgType::Int8, Cast::Explicit)?;
-            match &typed.expr {
-                Expr::Literal(datafusion::common::ScalarValue::Int64(Some(value)), _) if *value < 0 => {
-                    let state = if clause == "LIMIT" { SqlState::InvalidLimit } else { SqlState::InvalidOffset };
-                    Err(Error::new(state, format!("{clause} must not be negative")))
-                }
-                Expr::Literal(datafusion::common::ScalarValue::Int64(None), _) => Ok(None),
-                Expr::Literal(..) | Expr::Placeholder(_) => Ok(Some(typed.expr)),
-                _ => Err(Error::unsupported(format!("{clause} that is not a constant"))),
-            }
-        };
-        let fetch = count(limit, "LIMIT")?;
-        let skip = count(offset, "OFFSET")?;
-        if fetch.is_none() && skip.is_none() {
-            return Ok(bound);
-        }
-        let plan = LogicalPlanBuilder::from(bound.plan).limit_by_expr(skip, fetch)?.build()?;
         Ok(BoundQuery { plan, columns: bound.columns })
     }
 }

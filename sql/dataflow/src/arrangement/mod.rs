@@ -30,7 +30,7 @@ use crate::operator::index::sort_key;
 use crate::operator::keyed::KeyCodec;
 
 /// Rows of a read that become one batch.
-const READ_BATCH_ROWS: usize = 8192;
+pub(crate) const READ_BATCH_ROWS: usize = 8192;
 
 /// What the groups of an arrangement stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,6 +161,19 @@ impl Arrangement {
             out.push(self.expand(&images)?);
         }
         Ok(out)
+    }
+
+    /// How many keys there are, now.
+    pub(crate) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.read().groups.len()).sum()
+    }
+
+    /// All rows at once, for few of them: shards are held until they are copied.
+    pub(crate) fn read_all(&self, epoch: u64) -> Result<RecordBatch> {
+        let shards: Vec<_> = self.shards.iter().map(|shard| shard.read()).collect();
+        let mut images = Vec::new();
+        shards.iter().for_each(|shard| shard.groups.collect(epoch, &mut images));
+        self.expand(&images)
     }
 
     /// Rows of some images, each as often as it is there.

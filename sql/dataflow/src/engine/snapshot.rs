@@ -9,7 +9,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::{BuildState, SourceError, ViewError};
 use crate::arrangement::hash::{SHARDS, hash_bytes, shard_of};
-use crate::arrangement::{Arrangement, Pin};
+use crate::arrangement::{Arrangement, Pin, READ_BATCH_ROWS};
 use crate::coordinator::shared::{Published, Shared, ViewHandle};
 use crate::delta::{Batch, Delta};
 use crate::error::{Error, Result, SqlState};
@@ -42,13 +42,28 @@ impl Snapshot {
     /// The rows of a view, with the given columns of its schema (all if `None`). An error if the
     /// view is not there, is being built (55000) or has errors (theirs, with a hint).
     pub fn scan(&self, view: RelationId, columns: Option<Vec<usize>>) -> Result<Rows> {
+        self.scan_part(view, columns, 0, 1)
+    }
+
+    /// The rows of one of so many parts of a view, the first being 0; otherwise as [`Snapshot::scan`].
+    pub fn scan_part(&self, view: RelationId, columns: Option<Vec<usize>>, part: usize, parts: usize) -> Result<Rows> {
         let reading = self.readable(view)?.clone();
-        let (pin, shard) = (self.pin.clone(), 0..SHARDS);
-        let batches = shard.flat_map(move |shard| match read_shard(&reading, shard, pin.epoch, columns.as_deref()) {
+        let pin = self.pin.clone();
+        if parts == 1 && reading.arrangement.len() <= READ_BATCH_ROWS {
+            let rows = reading.arrangement.read_all(pin.epoch)?;
+            return Ok(Box::new(shown(&reading, vec![rows], columns.as_deref())?.into_iter().map(Ok)));
+        }
+        let shards = (part..SHARDS).step_by(parts.max(1));
+        let batches = shards.flat_map(move |shard| match read_shard(&reading, shard, pin.epoch, columns.as_deref()) {
             Ok(batches) => batches.into_iter().map(Ok).collect::<Vec<_>>(),
             Err(error) => vec![Err(error)],
         });
         Ok(Box::new(batches))
+    }
+
+    /// About how many rows a view or table has: its keys, of now.
+    pub fn about_rows(&self, view: RelationId) -> Result<usize> {
+        Ok(self.readable(view)?.arrangement.len())
     }
 
     /// How a view is read; errors as [`Snapshot::scan`] has them.
@@ -131,13 +146,15 @@ fn being_built(done: f64) -> Error {
 }
 
 fn read_shard(reading: &Reading, shard: usize, epoch: u64, columns: Option<&[usize]>) -> Result<Vec<RecordBatch>> {
-    let rows: Delta = reading.arrangement.read_shard(shard, epoch)?.into_iter().map(Batch::inserted).collect();
-    reading
-        .mapped(rows)?
-        .into_iter()
-        .map(|batch| match columns {
-            Some(columns) => Ok(batch.rows.project(columns)?),
-            None => Ok(batch.rows),
-        })
-        .collect()
+    shown(reading, reading.arrangement.read_shard(shard, epoch)?, columns)
+}
+
+/// Rows of the arrangement as the view shows them.
+fn shown(reading: &Reading, rows: Vec<RecordBatch>, columns: Option<&[usize]>) -> Result<Vec<RecordBatch>> {
+    let rows: Delta = rows.into_iter().map(Batch::inserted).collect();
+    let project = |batch: Batch| match columns {
+        Some(columns) => Ok(batch.rows.project(columns)?),
+        None => Ok(batch.rows),
+    };
+    reading.mapped(rows)?.into_iter().map(project).collect()
 }

@@ -189,7 +189,7 @@ fn numerics(input: &Input<'_>) -> Result<ArrayRef> {
 }
 
 /// A column of one primitive type.
-pub(super) fn primitive<T: ArrowPrimitiveType>(input: &Input<'_>, place: usize) -> Result<PrimitiveArray<T>> {
+pub(crate) fn primitive<T: ArrowPrimitiveType>(input: &Input<'_>, place: usize) -> Result<PrimitiveArray<T>> {
     let array = input.array(place)?;
     array
         .as_primitive_opt::<T>()

@@ -39,7 +39,7 @@ use thalweg_dataflow::types::numeric::canonical_bytes;
 use thalweg_dataflow::types::{Numeric, PgType, TextStyle, Zone, parse_text};
 use thalweg_dataflow::{Error, Result, SqlState};
 
-pub(crate) use arithmetic::{arithmetic, arithmetic_types, extreme, key};
+pub(crate) use arithmetic::{arithmetic, arithmetic_types, extreme, key, primitive};
 use udf::{Input, Kernel, PgFunction};
 
 use super::call::type_names;

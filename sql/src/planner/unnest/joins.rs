@@ -1,8 +1,7 @@
 //! Joins whose condition holds subqueries, and joins whose right side names their left one: LATERAL.
 
-use datafusion::common::tree_node::TreeNode;
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{Column, NullEquality};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, ExprSchema, NullEquality};
 use datafusion::logical_expr::utils::split_conjunction_owned;
 use datafusion::logical_expr::{Distinct, Expr, Join, JoinType, LogicalPlan};
 use datafusion::prelude::lit;
@@ -85,8 +84,17 @@ impl Unnester<'_> {
         if let Some(condition) = &filter {
             nested = is_nested(condition)?;
         }
-        if nested && node.join_type != JoinType::Inner {
-            return Err(Error::unsupported("a subquery in the condition of LEFT JOIN LATERAL"));
+        if let (true, JoinType::Left, Some(condition)) = (nested, node.join_type, &node.filter) {
+            // The right side's rows are chosen where they are made.
+            let condition = condition.clone().transform(|inner| match inner {
+                Expr::Column(column) if has(node.left.schema(), &column) => {
+                    let field = node.left.schema().field_from_column(&column)?.clone();
+                    Ok(Transformed::yes(Expr::OuterReferenceColumn(field, column)))
+                }
+                other => Ok(Transformed::no(other)),
+            })?;
+            let right = filtered((*node.right).clone(), [condition.data])?;
+            return self.lateral(&Join { right: right.into(), filter: None, ..node.clone() }, domain);
         }
         let above = if nested { filter.take() } else { None };
         let joined = self.joined((*node.left).clone(), part.plan, node.join_type, pairs, filter)?;

@@ -39,7 +39,7 @@ use datafusion::logical_expr::{
 use thalweg_dataflow::{Error, Result, SqlState};
 
 pub(super) use domain::outer_columns;
-pub(super) use push::row_number;
+pub(super) use push::{numbering, row_number};
 use value::Attached;
 
 use crate::planner::binder::with_stack;

@@ -3,13 +3,15 @@
 //! A node carries the keys of its input; what it did for one outer row it does for each value of
 //! the keys: groups and partitions get them as further columns, a LIMIT counts within them.
 
+use std::sync::Arc;
+
 use datafusion::common::Column;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::functions_window::row_number::row_number_udwf;
 use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::{
     Aggregate, BinaryExpr, Distinct, Expr, ExprSchemable, Limit, LogicalPlan, LogicalPlanBuilder, Operator, Projection,
-    Sort, SortExpr, SubqueryAlias, Window, WindowFrame, WindowFunctionDefinition,
+    Sort, SortExpr, SubqueryAlias, Window, WindowFrame, WindowFunctionDefinition, WindowUDF,
 };
 use datafusion::prelude::lit;
 use thalweg_dataflow::types::PgType;
@@ -212,9 +214,18 @@ fn refused(what: &str) -> Error {
 
 /// `row_number() OVER (PARTITION BY ... ORDER BY ...)`.
 pub(in crate::planner) fn row_number(partition_by: Vec<Expr>, order_by: Vec<SortExpr>) -> Expr {
+    numbering(row_number_udwf(), partition_by, order_by)
+}
+
+/// A window function that numbers rows.
+pub(in crate::planner) fn numbering(
+    function: Arc<WindowUDF>,
+    partition_by: Vec<Expr>,
+    order_by: Vec<SortExpr>,
+) -> Expr {
     let window_frame = WindowFrame::new((!order_by.is_empty()).then_some(false));
     Expr::WindowFunction(Box::new(WindowFunction {
-        fun: WindowFunctionDefinition::WindowUDF(row_number_udwf()),
+        fun: WindowFunctionDefinition::WindowUDF(function),
         params: WindowFunctionParams {
             args: Vec::new(),
             partition_by,

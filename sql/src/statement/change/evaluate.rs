@@ -1,7 +1,7 @@
 //! Rows computed: expressions over rows at hand, queries run to their end, rows found by key.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{concat_batches, take_record_batch};
@@ -122,7 +122,14 @@ impl Evaluation<'_> {
     /// All rows of a query.
     pub(super) async fn query(&self, plan: LogicalPlan, schema: SchemaRef) -> Result<RecordBatch> {
         let parameters = self.types.to_vec();
-        let bound = Bound { plan, schema: schema.clone(), parameters, reads: Vec::new(), reads_clock: true };
+        let bound = Bound {
+            plan,
+            schema: schema.clone(),
+            parameters,
+            reads: Vec::new(),
+            reads_clock: true,
+            optimized: OnceLock::new(),
+        };
         let mut rows = self.session.database.0.batch.execute_in(&bound, self.parameters, self.view).await?;
         let mut batches = Vec::new();
         let mut bytes = 0;
