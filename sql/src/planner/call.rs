@@ -77,7 +77,7 @@ impl Binder<'_> {
     pub(crate) fn keyword_value(&self, name: &str) -> Result<Option<Typed>> {
         let settings = self.settings;
         let value = match name {
-            "current_timestamp" | "current_date" | "localtimestamp" => Some(self.clock(name)?),
+            "current_timestamp" | "current_date" | "localtimestamp" | "localtime" => Some(self.clock(name)?),
             "current_user" | "user" | "current_role" => Some(text(&settings.user)),
             "session_user" => Some(text(&settings.session_user)),
             "current_catalog" => Some(text(&settings.database)),
@@ -102,6 +102,7 @@ impl Binder<'_> {
         match name {
             "current_date" => self.coerce(now, &PgType::Date, Cast::Explicit),
             "localtimestamp" => self.coerce(now, &PgType::Timestamp, Cast::Explicit),
+            "localtime" => self.coerce(now, &PgType::Time(None), Cast::Explicit),
             _ => Ok(now),
         }
     }
@@ -187,6 +188,7 @@ impl Binder<'_> {
             ("random" | "gen_random_uuid" | "timeofday", 0) if self.settings.view => {
                 return Err(Error::unsupported(format!("the volatile function {name} in a materialized view")));
             }
+            ("gen_random_uuid", 0) => return Ok(functions::random::uuid()),
             ("version" | "current_database" | "current_schema" | "current_user", 0) => {
                 if self.settings.view {
                     return Err(Error::unsupported(format!("{name}() in a materialized view"))

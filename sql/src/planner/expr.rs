@@ -313,8 +313,20 @@ impl Binder<'_> {
     /// Several values in the type they have in common.
     pub(crate) fn unify(&self, values: Vec<Typed>, construct: &str) -> Result<(Vec<Typed>, PgType)> {
         let ty = common(values.iter().map(|value| (value.ty.as_ref(), value.at)), construct)?;
-        let values = values.into_iter().map(|value| self.coerce(value, &ty, Cast::Implicit)).collect::<Result<_>>()?;
-        Ok((values, ty))
+        let unfit = |from: &Option<PgType>, error: Error| match (error.state(), from) {
+            (SqlState::CannotCoerce, Some(from)) => {
+                let construct = if construct == "CASE" { "CASE/WHEN" } else { construct };
+                let (from, to) = (base_name(from), base_name(&ty));
+                Error::new(SqlState::CannotCoerce, format!("{construct} could not convert type {from} to {to}"))
+            }
+            _ => error,
+        };
+        let coerced = values.into_iter().map(|value| {
+            let (from, place) = (value.ty.clone(), value.at);
+            self.coerce(value, &ty, Cast::Implicit).map_err(|error| at(unfit(&from, error), place))
+        });
+        let coerced = coerced.collect::<Result<_>>()?;
+        Ok((coerced, ty))
     }
 
     fn unary(&self, env: &Env<'_>, op: UnaryOperator, inner: &ast::Expr) -> Result<Typed> {

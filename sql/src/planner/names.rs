@@ -79,6 +79,8 @@ fn type_name(data_type: &ast::DataType) -> String {
         D::Char(_) | D::Character(_) => "bpchar".into(),
         D::Timestamp(_, ast::TimezoneInfo::WithTimeZone | ast::TimezoneInfo::Tz) => "timestamptz".into(),
         D::Timestamp(..) => "timestamp".into(),
+        D::Time(_, ast::TimezoneInfo::WithTimeZone | ast::TimezoneInfo::Tz) => "timetz".into(),
+        D::Time(..) => "time".into(),
         D::Interval { .. } => "interval".into(),
         D::Array(ast::ArrayElemTypeDef::SquareBracket(element, _)) => type_name(element),
         other => other.to_string().to_ascii_lowercase(),

@@ -99,7 +99,7 @@ impl Binder<'_> {
             (Some(known), None) | (None, Some(known)) => match known {
                 PgType::Varchar(_) => PgType::Text,
                 PgType::Numeric(_) => PgType::Numeric(None),
-                other => other.clone(),
+                other => other.base(),
             },
             (Some(one), Some(other)) => {
                 comparison_type(one, other).ok_or_else(|| no_operator(&op.to_string(), &left, &right))?
@@ -120,6 +120,14 @@ impl Binder<'_> {
             }
             (Some(one), None) => (one.clone(), unknown_operand(op, one, false)),
             (None, Some(other)) => (unknown_operand(op, other, true), other.clone()),
+            (Some(PgType::Time(_)), Some(PgType::Time(_))) if *op == BinaryOperator::Plus => {
+                let name = left.type_name();
+                return Err(Error::new(
+                    SqlState::AmbiguousFunction,
+                    format!("operator is not unique: {name} + {name}"),
+                )
+                .hint("Could not choose a best candidate operator. You might need to add explicit type casts."));
+            }
             (Some(one), Some(other)) => (one.clone(), other.clone()),
         };
         let Some((left_type, right_type, result)) = functions::arithmetic_types(&symbol, &left_type, &right_type)
@@ -219,6 +227,9 @@ impl Binder<'_> {
             return Err(Error::new(SqlState::AmbiguousFunction, "operator is not unique: - unknown")
                 .hint("Could not choose a best candidate operator. You might need to add explicit type casts."));
         };
+        if let PgType::Time(_) = ty {
+            return self.negate(self.coerce(inner, &PgType::Interval, Cast::Implicit)?);
+        }
         if category(&ty) != Category::Number && ty != PgType::Interval || ty == PgType::Oid {
             return Err(Error::new(
                 SqlState::UndefinedFunction,
@@ -276,7 +287,9 @@ fn named_operator(name: &str) -> Option<BinaryOperator> {
 /// What a literal in quotes beside a `known` operand of arithmetic is read as.
 fn unknown_operand(op: &BinaryOperator, known: &PgType, literal_is_left: bool) -> PgType {
     match (op, known) {
-        (BinaryOperator::Plus, PgType::Date | PgType::Timestamp | PgType::Timestamptz) => PgType::Interval,
+        (BinaryOperator::Plus, PgType::Date | PgType::Timestamp | PgType::Timestamptz | PgType::Time(_)) => {
+            PgType::Interval
+        }
         (BinaryOperator::Multiply | BinaryOperator::Divide, PgType::Interval)
             if !literal_is_left || *op == BinaryOperator::Multiply =>
         {
@@ -289,7 +302,7 @@ fn unknown_operand(op: &BinaryOperator, known: &PgType, literal_is_left: bool) -
 
 /// The type in which two values of different types are compared.
 fn comparison_type(one: &PgType, other: &PgType) -> Option<PgType> {
-    use PgType::{Date, Float4, Float8, Int2, Int4, Int8, Numeric, Oid, Timestamp, Timestamptz};
+    use PgType::{Date, Float4, Float8, Int2, Int4, Int8, Interval, Numeric, Oid, Time, Timestamp, Timestamptz};
     if one == other {
         return Some(match one {
             PgType::Varchar(_) => PgType::Text,
@@ -305,6 +318,8 @@ fn comparison_type(one: &PgType, other: &PgType) -> Option<PgType> {
         (Int2 | Int4, Int2 | Int4) => Int4,
         (Timestamptz, Date | Timestamp) | (Date | Timestamp, Timestamptz) => Timestamptz,
         (Timestamp, Date) | (Date, Timestamp) => Timestamp,
+        (Time(_), Time(_)) => Time(None),
+        (Time(_), Interval) | (Interval, Time(_)) => Interval,
         (PgType::Array(one), PgType::Array(other)) => comparison_type(one, other)?.array(),
         (one, other) if category(one) == Category::Text && category(other) == Category::Text => PgType::Text,
         _ => return None,

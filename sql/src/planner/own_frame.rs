@@ -1,5 +1,5 @@
 //! Calls over frames that DataFusion has not: those that leave rows out, and by RANGE over
-//! unconstrained numerics; nth_value with a number of its own for each row.
+//! unconstrained numerics and times of day; nth_value with a number of its own for each row.
 
 use std::sync::Arc;
 
@@ -41,9 +41,15 @@ impl Binder<'_> {
             return Ok(call);
         };
         let frame = &call.params.window_frame;
-        let numeric = offsets(frame).any(|by| matches!(by, ScalarValue::Binary(_)));
+        let measured = match (offsets(frame).next(), &spec.order_by[..]) {
+            (Some(ScalarValue::Binary(_)), _) => true,
+            (Some(ScalarValue::IntervalMonthDayNano(_)), [item]) => {
+                matches!(self.settled(self.expr(env, &item.expr)?)?.ty, Some(PgType::Time(_)))
+            }
+            _ => false,
+        };
         let numbered = matches!(of, Of::Nth) && !call.params.args.get(1).is_some_and(is_number);
-        if exclusion == Exclusion::Nothing && !numeric && !numbered && known {
+        if exclusion == Exclusion::Nothing && !measured && !numbered && known {
             return Ok(call);
         }
         let own = call.params.args.len();

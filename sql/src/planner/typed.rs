@@ -53,7 +53,7 @@ impl Typed {
 /// A constant as DataFusion carries it; the type travels along where the layout does not tell it.
 pub(crate) fn literal(value: ScalarValue, ty: &PgType) -> Expr {
     let metadata = match ty {
-        PgType::Numeric(None) => Some(metadata(ty)),
+        PgType::Numeric(None) | PgType::Uuid => Some(metadata(ty)),
         _ => None,
     };
     Expr::Literal(value, metadata)
@@ -74,6 +74,7 @@ pub(crate) fn base_name(ty: &PgType) -> String {
     match ty {
         PgType::Numeric(_) => "numeric".to_string(),
         PgType::Varchar(_) => "character varying".to_string(),
+        PgType::Time(_) => "time without time zone".to_string(),
         other => other.name(),
     }
 }
@@ -92,7 +93,7 @@ pub(crate) enum Category {
     Number,
     /// text, varchar.
     Text,
-    /// date, timestamp, timestamptz.
+    /// date, time, timestamp, timestamptz.
     Datetime,
     /// interval.
     Timespan,
@@ -114,9 +115,9 @@ pub(crate) fn category(ty: &PgType) -> Category {
         | PgType::Numeric(_)
         | PgType::Oid => Category::Number,
         PgType::Text | PgType::Varchar(_) => Category::Text,
-        PgType::Date | PgType::Timestamp | PgType::Timestamptz => Category::Datetime,
+        PgType::Date | PgType::Timestamp | PgType::Timestamptz | PgType::Time(_) => Category::Datetime,
         PgType::Interval => Category::Timespan,
-        PgType::Bytea => Category::User,
+        PgType::Bytea | PgType::Uuid => Category::User,
         PgType::Array(_) => Category::Array,
     }
 }
@@ -151,6 +152,7 @@ pub(crate) fn implicit(from: &PgType, to: &PgType) -> bool {
             | (PgType::Text, PgType::Varchar(_))
             | (PgType::Date, PgType::Timestamp | PgType::Timestamptz)
             | (PgType::Timestamp, PgType::Timestamptz)
+            | (PgType::Time(_), PgType::Interval)
             | (PgType::Int2 | PgType::Int4 | PgType::Int8, PgType::Oid)
     )
 }
@@ -172,7 +174,12 @@ pub(crate) fn castable(from: &PgType, to: &PgType) -> bool {
         },
         (Bool, Number) => *to == PgType::Int4,
         (Number, Bool) => *from == PgType::Int4,
-        (Datetime, Datetime) | (Timespan, Timespan) => true,
+        // Of the moments, those with a date.
+        (Datetime, Datetime) => {
+            !matches!(from, PgType::Time(_)) && !matches!((from, to), (PgType::Date, PgType::Time(_)))
+        }
+        (Timespan, Timespan) => true,
+        (Timespan, Datetime) => matches!(to, PgType::Time(_)),
         _ => false,
     }
 }

@@ -165,7 +165,7 @@ impl Binder<'_> {
             Error::new(SqlState::FeatureNotSupported, format!("RANGE with offset PRECEDING/FOLLOWING is {message}"))
         };
         let unit = match &ordered {
-            PgType::Date | PgType::Timestamp | PgType::Timestamptz => PgType::Interval,
+            PgType::Date | PgType::Timestamp | PgType::Timestamptz | PgType::Time(_) => PgType::Interval,
             PgType::Int2 | PgType::Int4 | PgType::Int8 | PgType::Float4 | PgType::Float8 => ordered.clone(),
             // Distances may have more digits than the column.
             PgType::Numeric(_) => PgType::Numeric(None),

@@ -177,13 +177,16 @@ fn columns(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         let updatable = if is_table(tables, &relation) { "YES" } else { "NO" };
         for (place, column) in (1..).zip(&relation.columns) {
             let (precision, scale) = precision(&column.data_type);
-            let full = column.data_type.name();
+            let name = column.data_type.base().name();
             let length = match column.data_type {
                 PgType::Varchar(length) => length.and_then(|length| i32::try_from(length).ok()),
                 _ => None,
             };
-            let time =
-                matches!(column.data_type, PgType::Timestamp | PgType::Timestamptz | PgType::Interval).then_some(6);
+            let time = match column.data_type {
+                PgType::Timestamp | PgType::Timestamptz | PgType::Interval => Some(6),
+                PgType::Time(digits) => Some(i32::from(digits.unwrap_or(6))),
+                _ => None,
+            };
             table.row([
                 text(DATABASE),
                 text(&relation.schema),
@@ -192,11 +195,7 @@ fn columns(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
                 int4(place),
                 maybe(defaults.get(&(relation.oid, place)).cloned()),
                 text(if column.not_null { "NO" } else { "YES" }),
-                text(if column.data_type.element().is_some() {
-                    "ARRAY"
-                } else {
-                    full.split('(').next().unwrap_or(&full)
-                }),
+                text(if column.data_type.element().is_some() { "ARRAY" } else { &name }),
                 datafusion::scalar::ScalarValue::Int32(length),
                 datafusion::scalar::ScalarValue::Int32(precision),
                 datafusion::scalar::ScalarValue::Int32(scale),

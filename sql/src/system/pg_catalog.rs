@@ -207,9 +207,14 @@ fn oid(data_type: &PgType) -> i32 {
 /// As `pg_type.typalign` has it.
 fn alignment(column: &Column) -> &'static str {
     match column.data_type {
-        PgType::Bool => "c",
+        PgType::Bool | PgType::Uuid => "c",
         PgType::Int2 => "s",
-        PgType::Int8 | PgType::Float8 | PgType::Timestamp | PgType::Timestamptz | PgType::Interval => "d",
+        PgType::Int8
+        | PgType::Float8
+        | PgType::Timestamp
+        | PgType::Timestamptz
+        | PgType::Interval
+        | PgType::Time(_) => "d",
         _ => "i",
     }
 }

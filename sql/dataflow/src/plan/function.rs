@@ -46,7 +46,7 @@ impl Function {
             (Function::Min | Function::Max, Some(PgType::Bool)) => None,
             (Function::Min | Function::Max, Some(PgType::Varchar(_))) => Some(PgType::Text),
             (Function::Min | Function::Max, Some(PgType::Numeric(_))) => Some(PgType::Numeric(None)),
-            (Function::Min | Function::Max, Some(other)) => Some(other.clone()),
+            (Function::Min | Function::Max, Some(other)) => Some(other.base()),
             (Function::BoolAnd | Function::BoolOr, Some(PgType::Bool)) => Some(PgType::Bool),
             (Function::BoolAnd | Function::BoolOr, _) => None,
             (Function::ApproxPercentile(_), Some(PgType::Float8)) => Some(PgType::Float8),

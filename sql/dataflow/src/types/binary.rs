@@ -64,6 +64,8 @@ pub fn write_binary(data_type: &PgType, array: &dyn Array, row: usize, out: &mut
         }
         PgType::Oid => out.extend(array.as_primitive::<types::UInt32Type>().value(row).to_be_bytes()),
         PgType::Array(element) => super::array::write_wire(element, array.as_binary::<i32>().value(row), out)?,
+        PgType::Time(_) => out.extend(array.as_primitive::<types::Time64MicrosecondType>().value(row).to_be_bytes()),
+        PgType::Uuid => out.extend_from_slice(array.as_binary::<i32>().value(row)),
     }
     Ok(())
 }
@@ -113,6 +115,14 @@ pub fn read_binary(data_type: &PgType, bytes: &[u8]) -> Result<ScalarValue> {
         }
         PgType::Oid => ScalarValue::UInt32(Some(u32::from_be_bytes(fixed(data_type, bytes)?))),
         PgType::Array(element) => ScalarValue::Binary(Some(super::array::read_wire(element, bytes)?)),
+        PgType::Time(digits) => {
+            let micros = i64::from_be_bytes(fixed(data_type, bytes)?);
+            if !(0..=DAY).contains(&micros) {
+                return Err(Error::new(SqlState::DatetimeOverflow, "time out of range"));
+            }
+            ScalarValue::Time64Microsecond(Some(super::datetime::round_time(micros, *digits)))
+        }
+        PgType::Uuid => ScalarValue::Binary(Some(fixed::<16>(data_type, bytes)?.to_vec())),
     })
 }
 

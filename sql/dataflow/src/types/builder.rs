@@ -12,7 +12,7 @@ use arrow::array::{
 use arrow::buffer::{BooleanBuffer, Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
-    IntervalMonthDayNano, IntervalMonthDayNanoType, TimestampMicrosecondType, UInt32Type,
+    IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType, UInt32Type,
 };
 use datafusion::scalar::ScalarValue;
 
@@ -79,10 +79,15 @@ impl ColumnBuilder {
             PgType::Float4 => Values::Float4(Vec::with_capacity(capacity)),
             PgType::Float8 => Values::Float8(Vec::with_capacity(capacity)),
             PgType::Numeric(Some(_)) => Values::Decimal(Vec::with_capacity(capacity)),
-            PgType::Timestamp | PgType::Timestamptz => Values::Micros(Vec::with_capacity(capacity)),
+            PgType::Timestamp | PgType::Timestamptz | PgType::Time(_) => Values::Micros(Vec::with_capacity(capacity)),
             PgType::Interval => Values::Interval(Vec::with_capacity(capacity)),
             PgType::Oid => Values::Oid(Vec::with_capacity(capacity)),
-            PgType::Numeric(None) | PgType::Text | PgType::Varchar(_) | PgType::Bytea | PgType::Array(_) => {
+            PgType::Numeric(None)
+            | PgType::Text
+            | PgType::Varchar(_)
+            | PgType::Bytea
+            | PgType::Array(_)
+            | PgType::Uuid => {
                 let mut offsets = Vec::with_capacity(capacity + 1);
                 offsets.push(0);
                 Values::Bytes(Vec::with_capacity(capacity * 12), offsets)
@@ -129,7 +134,9 @@ impl ColumnBuilder {
             (Values::Decimal(values), PgType::Numeric(Some((precision, scale)))) => {
                 push(values, fast_decimal(bytes, *precision, *scale))
             }
-            (Values::Micros(values), _) if self.zone == Zone::Utc => push(values, datetime::parse_utc_timestamp(bytes)),
+            (Values::Micros(values), PgType::Timestamp | PgType::Timestamptz) if self.zone == Zone::Utc => {
+                push(values, datetime::parse_utc_timestamp(bytes))
+            }
             (Values::Int4(values), PgType::Int4) => {
                 push(values, fast_integer(bytes).and_then(|value| value.try_into().ok()))
             }
@@ -181,7 +188,10 @@ impl ColumnBuilder {
             (Values::Int2(values), ScalarValue::Int16(value)) => push(values, *value),
             (Values::Int4(values), ScalarValue::Int32(value) | ScalarValue::Date32(value)) => push(values, *value),
             (Values::Int8(values), ScalarValue::Int64(value)) => push(values, *value),
-            (Values::Micros(values), ScalarValue::TimestampMicrosecond(value, _)) => push(values, *value),
+            (
+                Values::Micros(values),
+                ScalarValue::TimestampMicrosecond(value, _) | ScalarValue::Time64Microsecond(value),
+            ) => push(values, *value),
             (Values::Float4(values), ScalarValue::Float32(value)) => push(values, *value),
             (Values::Float8(values), ScalarValue::Float64(value)) => push(values, *value),
             (Values::Decimal(values), ScalarValue::Decimal128(value, _, _)) => push(values, *value),
@@ -244,6 +254,9 @@ impl ColumnBuilder {
             Values::Float4(values) => primitive::<Float32Type>(values, nulls, &layout),
             Values::Float8(values) => primitive::<Float64Type>(values, nulls, &layout),
             Values::Decimal(values) => primitive::<Decimal128Type>(values, nulls, &layout),
+            Values::Micros(values) if matches!(self.data_type, PgType::Time(_)) => {
+                primitive::<Time64MicrosecondType>(values, nulls, &layout)
+            }
             Values::Micros(values) => primitive::<TimestampMicrosecondType>(values, nulls, &layout),
             Values::Interval(values) => primitive::<IntervalMonthDayNanoType>(values, nulls, &layout),
             Values::Oid(values) => primitive::<UInt32Type>(values, nulls, &layout),

@@ -10,8 +10,8 @@ use arrow::array::{
     StringBuilder,
 };
 use arrow::datatypes::{
-    Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
-    UInt32Type,
+    Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType,
+    Time64MicrosecondType, TimestampMicrosecondType, UInt32Type,
 };
 
 use super::builder::ColumnBuilder;
@@ -55,6 +55,8 @@ pub fn castable(from: &PgType, to: &PgType) -> Option<CastContext> {
         (Int4, Bool) | (Bool, Int4) => Some(Explicit),
         (Date, Timestamp | Timestamptz) | (Timestamp, Timestamptz) => Some(Implicit),
         (Timestamp, Date) | (Timestamptz, Date | Timestamp) => Some(Assignment),
+        (Time(_), Interval) => Some(Implicit),
+        (Timestamp | Timestamptz | Interval, Time(_)) => Some(Assignment),
         _ => None,
     }
 }
@@ -102,6 +104,7 @@ fn convert(array: &ArrayRef, from: &PgType, to: &PgType, style: &TextStyle, expl
         (PgType::Array(from), PgType::Array(to)) => {
             super::array::convert(array.as_binary(), from, to, |values| convert(values, from, to, style, explicit))
         }
+        (PgType::Time(_), _) | (_, PgType::Time(_)) => convert_time_of_day(array, from, to, style),
         (_, PgType::Numeric(_)) => to_numeric(array, from, to),
         (PgType::Numeric(_), _) => from_numeric(array, from, to),
         (PgType::Date | PgType::Timestamp | PgType::Timestamptz, _) => convert_time(array, from, to, style),
@@ -410,4 +413,34 @@ fn convert_time(array: &ArrayRef, from: &PgType, to: &PgType, style: &TextStyle)
         _ => map::<Micros, Micros>(array, |at| datetime::timestamptz_to_timestamp(at, zone))?,
     };
     Ok(Arc::new(times.with_data_type(to.arrow())))
+}
+
+/// Casts from and to time; the digits of the second are those of the target.
+fn convert_time_of_day(array: &ArrayRef, from: &PgType, to: &PgType, style: &TextStyle) -> Result<ArrayRef> {
+    type Micros = TimestampMicrosecondType;
+    type Span = IntervalMonthDayNanoType;
+    type Clock = Time64MicrosecondType;
+    let digits = if let PgType::Time(digits) = to { *digits } else { None };
+    let of_moment = |at: i64| match at {
+        datetime::INFINITY | datetime::NEG_INFINITY => Ok(None),
+        finite => Ok(Some(datetime::round_time(finite.rem_euclid(DAY), digits))),
+    };
+    let moments = |value: &dyn Fn(i64) -> Result<Option<i64>>| -> Result<ArrayRef> {
+        let times = array.as_primitive::<Micros>().iter().map(|at| at.map_or(Ok(None), value));
+        Ok(Arc::new(times.collect::<Result<PrimitiveArray<Clock>>>()?))
+    };
+    match (from, to) {
+        (PgType::Time(_), PgType::Time(_)) => {
+            Ok(Arc::new(map::<Clock, Clock>(array, |micros| Ok(datetime::round_time(micros, digits)))?))
+        }
+        (PgType::Time(_), _) => Ok(Arc::new(map::<Clock, Span>(array, |micros| {
+            Ok(datetime::Interval { months: 0, days: 0, micros }.to_arrow())
+        })?)),
+        (PgType::Interval, _) => Ok(Arc::new(map::<Span, Clock>(array, |value| {
+            let micros = datetime::Interval::from_arrow(value).micros.rem_euclid(DAY);
+            Ok(datetime::round_time(micros, digits))
+        })?)),
+        (PgType::Timestamp, _) => moments(&of_moment),
+        _ => moments(&|at| of_moment(datetime::timestamptz_to_timestamp(at, &style.zone)?)),
+    }
 }

@@ -24,6 +24,8 @@ impl PgType {
             PgType::Interval => 1186,
             PgType::Numeric(_) => 1700,
             PgType::Array(element) => element.array_oid(),
+            PgType::Time(_) => 1083,
+            PgType::Uuid => 2950,
         }
     }
 
@@ -46,6 +48,8 @@ impl PgType {
             PgType::Interval => 1187,
             PgType::Numeric(_) => 1231,
             PgType::Array(_) => 0,
+            PgType::Time(_) => 1183,
+            PgType::Uuid => 2951,
         }
     }
 
@@ -58,6 +62,9 @@ impl PgType {
     /// The type with this oid and modifier (pg_attribute.atttypmod); -1 is none.
     pub fn from_oid_and_typmod(oid: u32, typmod: i32) -> Option<PgType> {
         let plain = PgType::from_oid(oid)?;
+        if let (PgType::Time(_), 0..=6) = (&plain, typmod) {
+            return Some(PgType::Time(Some(typmod as u8)));
+        }
         if typmod < 4 {
             return Some(plain);
         }
@@ -81,6 +88,7 @@ impl PgType {
             PgType::Numeric(Some((precision, scale))) => {
                 ((i32::from(*precision) << 16) | (i32::from(*scale) & 0x7FF)) + 4
             }
+            PgType::Time(Some(digits)) => i32::from(*digits),
             _ => -1,
         }
     }
@@ -91,8 +99,8 @@ impl PgType {
             PgType::Bool => 1,
             PgType::Int2 => 2,
             PgType::Int4 | PgType::Float4 | PgType::Date | PgType::Oid => 4,
-            PgType::Int8 | PgType::Float8 | PgType::Timestamp | PgType::Timestamptz => 8,
-            PgType::Interval => 16,
+            PgType::Int8 | PgType::Float8 | PgType::Timestamp | PgType::Timestamptz | PgType::Time(_) => 8,
+            PgType::Interval | PgType::Uuid => 16,
             PgType::Numeric(_) | PgType::Text | PgType::Varchar(_) | PgType::Bytea | PgType::Array(_) => -1,
         }
     }
@@ -115,6 +123,8 @@ impl PgType {
             PgType::Timestamptz => "timestamptz",
             PgType::Interval => "interval",
             PgType::Oid => "oid",
+            PgType::Time(_) => "time",
+            PgType::Uuid => "uuid",
             PgType::Array(element) => match element {
                 PgType::Bool => "_bool",
                 PgType::Int2 => "_int2",
@@ -131,6 +141,8 @@ impl PgType {
                 PgType::Timestamptz => "_timestamptz",
                 PgType::Interval => "_interval",
                 PgType::Oid => "_oid",
+                PgType::Time(_) => "_time",
+                PgType::Uuid => "_uuid",
             },
         }
     }
@@ -142,8 +154,8 @@ impl PgType {
             PgType::Int2 | PgType::Int4 | PgType::Int8 | PgType::Float4 | PgType::Float8 => 'N',
             PgType::Numeric(_) | PgType::Oid => 'N',
             PgType::Text | PgType::Varchar(_) => 'S',
-            PgType::Bytea => 'U',
-            PgType::Date | PgType::Timestamp | PgType::Timestamptz => 'D',
+            PgType::Bytea | PgType::Uuid => 'U',
+            PgType::Date | PgType::Timestamp | PgType::Timestamptz | PgType::Time(_) => 'D',
             PgType::Interval => 'T',
             PgType::Array(_) => 'A',
         }
@@ -162,6 +174,7 @@ impl PgType {
         match self {
             PgType::Numeric(_) => PgType::Numeric(None),
             PgType::Varchar(_) => PgType::Varchar(None),
+            PgType::Time(_) => PgType::Time(None),
             other => other.clone(),
         }
     }
@@ -184,4 +197,6 @@ pub const ALL: &[PgType] = &[
     PgType::Timestamptz,
     PgType::Interval,
     PgType::Numeric(None),
+    PgType::Time(None),
+    PgType::Uuid,
 ];

@@ -14,7 +14,8 @@ use arrow::array::{
 };
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type,
-    Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimestampMicrosecondType, UInt32Type,
+    Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType,
+    UInt32Type,
 };
 
 use super::{PgType, numeric};
@@ -62,7 +63,8 @@ impl ValueCodec {
             PgType::Bool => Some(1),
             PgType::Int2 => Some(2),
             PgType::Int4 | PgType::Float4 | PgType::Date | PgType::Oid => Some(4),
-            PgType::Int8 | PgType::Float8 | PgType::Timestamp | PgType::Timestamptz => Some(8),
+            PgType::Int8 | PgType::Float8 | PgType::Timestamp | PgType::Timestamptz | PgType::Time(_) => Some(8),
+            PgType::Uuid => Some(16),
             PgType::Numeric(Some((precision, _))) => Some(if precision <= 18 { 8 } else { 16 }),
             PgType::Interval => Some(32),
             PgType::Numeric(None) | PgType::Text | PgType::Varchar(_) | PgType::Bytea | PgType::Array(_) => None,
@@ -86,13 +88,14 @@ impl ValueCodec {
             PgType::Timestamp | PgType::Timestamptz => {
                 Column::Int64(array.as_primitive::<TimestampMicrosecondType>().values(), array.as_ref())
             }
+            PgType::Time(_) => Column::Int64(array.as_primitive::<Time64MicrosecondType>().values(), array.as_ref()),
             PgType::Oid => Column::UInt32(array.as_primitive::<UInt32Type>()),
             PgType::Float4 => Column::Float32(array.as_primitive::<Float32Type>()),
             PgType::Float8 => Column::Float64(array.as_primitive::<Float64Type>()),
             PgType::Numeric(Some(_)) => Column::Decimal(array.as_primitive::<Decimal128Type>()),
             PgType::Numeric(None) => Column::Numeric(array.as_binary::<i32>(), self.canonical),
             PgType::Text | PgType::Varchar(_) => Column::Text(array.as_string::<i32>()),
-            PgType::Bytea => Column::Bytes(array.as_binary::<i32>()),
+            PgType::Bytea | PgType::Uuid => Column::Bytes(array.as_binary::<i32>()),
             PgType::Interval => Column::Interval(array.as_primitive::<IntervalMonthDayNanoType>()),
             PgType::Array(element) => {
                 let forms = (self.canonical && super::array::has_forms(element)).then_some(*element);
@@ -180,6 +183,7 @@ pub(crate) enum ValueBuilder {
     Int64(Int64Builder),
     Date(PrimitiveBuilder<Date32Type>),
     Timestamp(PrimitiveBuilder<TimestampMicrosecondType>, DataType),
+    Time(PrimitiveBuilder<Time64MicrosecondType>),
     UInt32(UInt32Builder),
     Float32(Float32Builder),
     Float64(Float64Builder),
@@ -201,11 +205,14 @@ impl ValueBuilder {
             PgType::Timestamp | PgType::Timestamptz => {
                 ValueBuilder::Timestamp(PrimitiveBuilder::new(), data_type.arrow())
             }
+            PgType::Time(_) => ValueBuilder::Time(PrimitiveBuilder::new()),
             PgType::Oid => ValueBuilder::UInt32(UInt32Builder::new()),
             PgType::Float4 => ValueBuilder::Float32(Float32Builder::new()),
             PgType::Float8 => ValueBuilder::Float64(Float64Builder::new()),
             PgType::Numeric(Some(_)) => ValueBuilder::Decimal(Decimal128Builder::new(), data_type.arrow()),
-            PgType::Numeric(None) | PgType::Bytea | PgType::Array(_) => ValueBuilder::Bytes(BinaryBuilder::new()),
+            PgType::Numeric(None) | PgType::Bytea | PgType::Array(_) | PgType::Uuid => {
+                ValueBuilder::Bytes(BinaryBuilder::new())
+            }
             PgType::Text | PgType::Varchar(_) => ValueBuilder::Text(StringBuilder::new()),
             PgType::Interval => ValueBuilder::Interval(IntervalMonthDayNanoBuilder::new()),
         }
@@ -220,6 +227,7 @@ impl ValueBuilder {
             ValueBuilder::Int64(builder) => builder.append_null(),
             ValueBuilder::Date(builder) => builder.append_null(),
             ValueBuilder::Timestamp(builder, _) => builder.append_null(),
+            ValueBuilder::Time(builder) => builder.append_null(),
             ValueBuilder::UInt32(builder) => builder.append_null(),
             ValueBuilder::Float32(builder) => builder.append_null(),
             ValueBuilder::Float64(builder) => builder.append_null(),
@@ -239,6 +247,7 @@ impl ValueBuilder {
             ValueBuilder::Date(builder) => builder.append_value(read_i32(bytes)?),
             ValueBuilder::Int64(builder) => builder.append_value(read_i64(bytes)?),
             ValueBuilder::Timestamp(builder, _) => builder.append_value(read_i64(bytes)?),
+            ValueBuilder::Time(builder) => builder.append_value(read_i64(bytes)?),
             ValueBuilder::UInt32(builder) => builder.append_value(u32::from_be_bytes(fixed(bytes)?)),
             ValueBuilder::Float32(builder) => {
                 let bits = u32::from_be_bytes(fixed(bytes)?);
@@ -284,6 +293,7 @@ impl ValueBuilder {
             ValueBuilder::Int64(builder) => finish(builder, None),
             ValueBuilder::Date(builder) => finish(builder, None),
             ValueBuilder::Timestamp(builder, layout) => finish(builder, Some(layout)),
+            ValueBuilder::Time(builder) => finish(builder, None),
             ValueBuilder::UInt32(builder) => finish(builder, None),
             ValueBuilder::Float32(builder) => finish(builder, None),
             ValueBuilder::Float64(builder) => finish(builder, None),

@@ -11,11 +11,12 @@ mod zone;
 use crate::error::{Error, Result, SqlState};
 
 pub use arithmetic::{
-    add_to_timestamp, add_to_timestamptz, date_trunc, date_trunc_interval, extract_date, extract_interval,
-    extract_timestamp, extract_timestamptz, subtract_timestamps, timestamp_to_timestamptz, timestamptz_to_timestamp,
+    add_to_time, add_to_timestamp, add_to_timestamptz, date_trunc, date_trunc_interval, extract_date, extract_interval,
+    extract_time, extract_timestamp, extract_timestamptz, subtract_timestamps, timestamp_to_timestamptz,
+    timestamptz_to_timestamp,
 };
 pub use interval::Interval;
-pub use parse::{parse_date, parse_timestamp, parse_timestamptz, parse_utc_timestamp};
+pub use parse::{parse_date, parse_time, parse_timestamp, parse_timestamptz, parse_utc_timestamp};
 pub use zone::Zone;
 
 /// Microseconds of a second.
@@ -170,6 +171,17 @@ fn push_date(civil: Civil, out: &mut String) {
     push_two(u64::from(civil.month), out);
     out.push('-');
     push_two(u64::from(civil.day), out);
+}
+
+/// Prints a time of day: `04:05:06.789`, at the most `24:00:00`.
+pub fn write_time(micros: i64, out: &mut String) {
+    push_time(micros, out);
+}
+
+/// A time of day to so many digits of the second; halves go up.
+pub fn round_time(micros: i64, digits: Option<u8>) -> i64 {
+    let step = 10_i64.pow(6 - u32::from(digits.unwrap_or(6).min(6)));
+    (micros + step / 2) / step * step
 }
 
 /// Prints microseconds of a day: `00:00:00`, a fraction without trailing zeros.

@@ -17,6 +17,7 @@ pub mod numeric;
 mod oracle;
 mod parse;
 mod text;
+mod uuid;
 
 use std::collections::HashMap;
 
@@ -72,6 +73,10 @@ pub enum PgType {
     Oid,
     /// An array of one dimension, its element one of [`ALL`]: Binary, the form of [`mod@array`].
     Array(#[serde(with = "element")] &'static PgType),
+    /// time [without time zone], perhaps with digits of the second: Time64(Microsecond).
+    Time(Option<u8>),
+    /// uuid: Binary, its 16 bytes.
+    Uuid,
 }
 
 /// An array's element as its name.
@@ -102,13 +107,14 @@ impl PgType {
             PgType::Float4 => DataType::Float32,
             PgType::Float8 => DataType::Float64,
             PgType::Numeric(Some((precision, scale))) => DataType::Decimal128(*precision, *scale),
-            PgType::Numeric(None) | PgType::Bytea | PgType::Array(_) => DataType::Binary,
+            PgType::Numeric(None) | PgType::Bytea | PgType::Array(_) | PgType::Uuid => DataType::Binary,
             PgType::Text | PgType::Varchar(_) => DataType::Utf8,
             PgType::Date => DataType::Date32,
             PgType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
             PgType::Timestamptz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             PgType::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
             PgType::Oid => DataType::UInt32,
+            PgType::Time(_) => DataType::Time64(TimeUnit::Microsecond),
         }
     }
 
@@ -150,6 +156,7 @@ impl PgType {
                 PgType::Bytea
             }
             DataType::Date32 | DataType::Date64 => PgType::Date,
+            DataType::Time32(_) | DataType::Time64(_) => PgType::Time(None),
             DataType::Timestamp(_, None) => PgType::Timestamp,
             DataType::Timestamp(_, Some(_)) => PgType::Timestamptz,
             DataType::Interval(_) | DataType::Duration(_) => PgType::Interval,
@@ -178,6 +185,9 @@ impl PgType {
             PgType::Interval => "interval".into(),
             PgType::Oid => "oid".into(),
             PgType::Array(element) => format!("{}[]", element.name()),
+            PgType::Time(None) => "time without time zone".into(),
+            PgType::Time(Some(digits)) => format!("time({digits}) without time zone"),
+            PgType::Uuid => "uuid".into(),
         }
     }
 
@@ -246,6 +256,10 @@ impl PgType {
             ("timestamptz" | "timestamp with time zone", []) => PgType::Timestamptz,
             ("interval", []) => PgType::Interval,
             ("oid", []) => PgType::Oid,
+            ("time" | "time without time zone", []) => PgType::Time(None),
+            // More digits than there are mean all of them, as in PostgreSQL.
+            ("time" | "time without time zone", [digits]) if *digits >= 0 => PgType::Time(Some((*digits).min(6) as u8)),
+            ("uuid", []) => PgType::Uuid,
             _ => return None,
         })
     }

@@ -9,7 +9,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::datetime::{self, Interval, Zone};
 use super::numeric::Numeric;
-use super::{PgType, float};
+use super::{PgType, float, uuid};
 use crate::error::{Error, Result, SqlState};
 
 /// The value that `text` is in the given type, in the engine's Arrow layout. A timestamptz without
@@ -45,6 +45,10 @@ pub fn parse_text(data_type: &PgType, text: &str, zone: &Zone) -> Result<ScalarV
         PgType::Interval => ScalarValue::IntervalMonthDayNano(Some(Interval::parse(text)?.to_arrow())),
         PgType::Oid => ScalarValue::UInt32(Some(parse_oid(text)?)),
         PgType::Array(element) => ScalarValue::Binary(Some(super::array::parse(element, text, zone)?)),
+        PgType::Time(digits) => {
+            ScalarValue::Time64Microsecond(Some(datetime::round_time(datetime::parse_time(text)?, *digits)))
+        }
+        PgType::Uuid => ScalarValue::Binary(Some(uuid::parse(text)?.to_vec())),
     })
 }
 

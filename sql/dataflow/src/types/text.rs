@@ -4,13 +4,14 @@
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array,
-    Int16Array, Int32Array, Int64Array, IntervalMonthDayNanoArray, StringArray, TimestampMicrosecondArray, UInt32Array,
+    Int16Array, Int32Array, Int64Array, IntervalMonthDayNanoArray, StringArray, Time64MicrosecondArray,
+    TimestampMicrosecondArray, UInt32Array,
 };
 use arrow::datatypes as types;
 
 use super::datetime::{self, Interval, Zone};
 use super::numeric::{self, Numeric};
-use super::{PgType, float};
+use super::{PgType, float, uuid};
 use crate::error::{Error, Result};
 
 /// The settings that change the text form of values.
@@ -62,6 +63,8 @@ enum Column {
     Interval(IntervalMonthDayNanoArray),
     Oid(UInt32Array),
     Array(BinaryArray, &'static PgType),
+    Time(Time64MicrosecondArray),
+    Uuid(BinaryArray),
 }
 
 /// The array in the layout of its type: DataFusion's own layouts (views, dictionaries, other
@@ -98,6 +101,8 @@ impl TextWriter {
             PgType::Interval => Column::Interval(array.as_primitive::<types::IntervalMonthDayNanoType>().clone()),
             PgType::Oid => Column::Oid(array.as_primitive::<types::UInt32Type>().clone()),
             PgType::Array(element) => Column::Array(array.as_binary::<i32>().clone(), element),
+            PgType::Time(_) => Column::Time(array.as_primitive::<types::Time64MicrosecondType>().clone()),
+            PgType::Uuid => Column::Uuid(array.as_binary::<i32>().clone()),
         }))
     }
 
@@ -123,6 +128,8 @@ impl TextWriter {
             Column::Interval(array) => Interval::from_arrow(array.value(row)).write_to(out),
             Column::Oid(array) => numeric::push_u64(out, u64::from(array.value(row))),
             Column::Array(array, element) => super::array::write(element, array.value(row), style, out),
+            Column::Time(array) => datetime::write_time(array.value(row), out),
+            Column::Uuid(array) => uuid::write(array.value(row), out),
         }
     }
 
@@ -157,6 +164,8 @@ impl TextWriter {
             Column::Interval(array) => array,
             Column::Oid(array) => array,
             Column::Array(array, _) => array,
+            Column::Time(array) => array,
+            Column::Uuid(array) => array,
         }
     }
 }

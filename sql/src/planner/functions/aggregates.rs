@@ -135,7 +135,7 @@ fn of_any_type(name: &str, args: &[Typed]) -> Result<Option<Aggregate>> {
             let function = Arc::new(AggregateUDF::new_from_impl(Approximate::percentile(fraction)?));
             Aggregate { function, args: vec![Float8], result: Float8 }
         }
-        ("sum" | "avg", [argument]) if argument.ty == Some(PgType::Interval) => {
+        ("sum" | "avg", [argument]) if matches!(argument.ty, Some(PgType::Interval | PgType::Time(_))) => {
             let function = Arc::new(AggregateUDF::new_from_impl(IntervalSum::named(name)));
             Aggregate { function, args: vec![PgType::Interval], result: PgType::Interval }
         }
@@ -197,7 +197,7 @@ pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Aggregate> {
         "min" | "max" => {
             let param = match types.as_slice() {
                 [Some(PgType::Varchar(_)) | None] => Text,
-                [Some(PgType::Bool | PgType::Bytea)] => return Err(no_function(name, args)),
+                [Some(PgType::Bool | PgType::Bytea | PgType::Uuid)] => return Err(no_function(name, args)),
                 [Some(PgType::Numeric(modifier))] => PgType::Numeric(*modifier),
                 [Some(ty)] => (*ty).clone(),
                 _ => return Err(no_function(name, args)),

@@ -12,7 +12,7 @@ use arrow::array::{
 use arrow::compute::kernels::{cmp, numeric as kernels, zip};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
-    IntervalMonthDayNanoType, TimestampMicrosecondType,
+    IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType,
 };
 use arrow::error::ArrowError;
 use datafusion::common::ScalarValue;
@@ -27,7 +27,7 @@ use super::{Definition, evaluated};
 
 /// The operand and result types of `left op right`, if there is such an operator.
 pub(crate) fn arithmetic_types(op: &str, left: &PgType, right: &PgType) -> Option<(PgType, PgType, PgType)> {
-    use PgType::{Date, Float4, Float8, Int2, Int4, Int8, Interval, Numeric, Timestamp, Timestamptz};
+    use PgType::{Date, Float4, Float8, Int2, Int4, Int8, Interval, Numeric, Time, Timestamp, Timestamptz};
     let same = |ty: PgType| Some((ty.clone(), ty.clone(), ty));
     match (op, left, right) {
         (_, Int2, Int2) => same(Int2),
@@ -58,6 +58,15 @@ pub(crate) fn arithmetic_types(op: &str, left: &PgType, right: &PgType) -> Optio
         ("+" | "-", Interval, Interval) => same(Interval),
         ("*" | "/", Interval, r) if category(r) == Category::Number => Some((Interval, Float8, Interval)),
         ("*", l, Interval) if category(l) == Category::Number => Some((Float8, Interval, Interval)),
+        ("+" | "-", Time(_), Interval) => Some((Time(None), Interval, Time(None))),
+        ("+", Interval, Time(_)) => Some((Interval, Time(None), Time(None))),
+        ("-", Time(_), Time(_)) => Some((Time(None), Time(None), Interval)),
+        ("+", Date, Time(_)) => Some((Date, Time(None), Timestamp)),
+        ("+", Time(_), Date) => Some((Time(None), Date, Timestamp)),
+        ("+" | "-", Date | Timestamp | Timestamptz, Time(_)) | ("-", Interval, Time(_)) | ("*" | "/", _, Time(_)) => {
+            arithmetic_types(op, left, &Interval)
+        }
+        ("+", Time(_), Timestamp | Timestamptz) | ("*" | "/", Time(_), _) => arithmetic_types(op, &Interval, right),
         _ => None,
     }
 }
@@ -269,6 +278,7 @@ fn moments(input: &Input<'_>) -> Result<ArrayRef> {
     };
     let date = |days: i64| i32::try_from(days).map_err(|_| Error::new(SqlState::DatetimeOverflow, "date out of range"));
     match (&input.types[0], &input.types[1]) {
+        (T::Time(_), _) | (_, T::Time(_)) => times_of_day(input, minus),
         (T::Date, T::Int4) => zipped::<Date32Type, Int32Type, Date32Type>(input, |days, more| {
             date(i64::from(days) + if minus { -i64::from(more) } else { i64::from(more) })
         }),
@@ -305,6 +315,35 @@ fn moments(input: &Input<'_>) -> Result<ArrayRef> {
         (left, right) => {
             Err(Error::internal(format!("no operator {} for {} and {}", input.op(), left.name(), right.name())))
         }
+    }
+}
+
+/// Operators with a time of day; `minus` takes the interval away.
+fn times_of_day(input: &Input<'_>, minus: bool) -> Result<ArrayRef> {
+    type Span = IntervalMonthDayNanoType;
+    type Micros = TimestampMicrosecondType;
+    type Clock = Time64MicrosecondType;
+    let moment = |days: i32, clock: i64| -> Result<i64> {
+        let midnight = match days {
+            datetime::DATE_INFINITY => return Ok(datetime::INFINITY),
+            datetime::DATE_NEG_INFINITY => return Ok(datetime::NEG_INFINITY),
+            days => i64::from(days).checked_mul(datetime::DAY),
+        };
+        let beyond = || Error::new(SqlState::DatetimeOverflow, "date out of range for timestamp");
+        midnight.and_then(|midnight| midnight.checked_add(clock)).ok_or_else(beyond)
+    };
+    let later = |clock: i64, span| -> Result<i64> {
+        let span = Interval::from_arrow(span);
+        Ok(datetime::add_to_time(clock, if minus { span.neg()? } else { span }))
+    };
+    match (&input.types[0], &input.types[1]) {
+        (PgType::Date, _) => zipped::<Date32Type, Clock, Micros>(input, moment),
+        (_, PgType::Date) => zipped::<Clock, Date32Type, Micros>(input, |clock, days| moment(days, clock)),
+        (_, PgType::Interval) => zipped::<Clock, Span, Clock>(input, later),
+        (PgType::Interval, _) => zipped::<Span, Clock, Clock>(input, |span, clock| later(clock, span)),
+        _ => zipped::<Clock, Clock, Span>(input, |left, right| {
+            Ok(Interval { months: 0, days: 0, micros: left - right }.to_arrow())
+        }),
     }
 }
 

@@ -11,7 +11,7 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::partition;
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
-    TimestampMicrosecondType,
+    Time64MicrosecondType, TimestampMicrosecondType,
 };
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{WindowFrame, WindowFrameBound, WindowFrameUnits};
@@ -218,6 +218,9 @@ fn all_values(ty: &PgType, array: &ArrayRef) -> Result<Vec<Option<Value>>> {
                 PgType::Timestamp | PgType::Timestamptz => {
                     Value::Micros(array.as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(wrong)?.value(row))
                 }
+                PgType::Time(_) => {
+                    Value::Micros(array.as_primitive_opt::<Time64MicrosecondType>().ok_or_else(wrong)?.value(row))
+                }
                 _ => return Err(wrong()),
             };
             Ok(Some(value))
@@ -248,6 +251,8 @@ fn moved(value: &Value, by: &ScalarValue, back: bool, measured: &Measured) -> Re
             let by = if back { by.neg()? } else { by };
             Value::Micros(match measured.ty {
                 PgType::Timestamptz => datetime::add_to_timestamptz(*value, by, &Zone::parse(&measured.zone)?)?,
+                // Beyond midnight is no other time.
+                PgType::Time(_) => value.saturating_add(by.micros),
                 _ => datetime::add_to_timestamp(*value, by)?,
             })
         }

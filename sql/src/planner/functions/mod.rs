@@ -18,6 +18,7 @@ pub(crate) mod identifiers;
 mod interval_sums;
 mod math;
 pub(crate) mod ordered_set;
+pub(crate) mod random;
 mod series;
 pub(crate) mod sets;
 mod slices;
@@ -194,7 +195,12 @@ pub(crate) fn names_a_moment(text: &str) -> bool {
 /// What a literal in quotes means in a type.
 pub(crate) fn read_literal(ty: &PgType, text: &str, zone: &str, now: i64, view: bool) -> Result<ScalarValue> {
     let zone = Zone::parse(zone)?;
-    if matches!(ty, PgType::Timestamptz | PgType::Timestamp | PgType::Date) && names_a_moment(text) {
+    let clocked = match ty {
+        PgType::Timestamptz | PgType::Timestamp | PgType::Date => names_a_moment(text),
+        PgType::Time(_) => text.trim().eq_ignore_ascii_case("now"),
+        _ => false,
+    };
+    if clocked {
         let word = text.trim().to_ascii_lowercase();
         if view {
             return Err(Error::unsupported(format!("'{word}' in a materialized view"))

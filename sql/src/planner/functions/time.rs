@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
-use arrow::datatypes::{Date32Type, Float64Type, Int32Type, IntervalMonthDayNanoType, TimestampMicrosecondType};
+use arrow::datatypes::{
+    Date32Type, Float64Type, Int32Type, IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType,
+};
 use datafusion::common::ScalarValue;
 use thalweg_dataflow::types::datetime::{self, Civil, DAY, Interval};
 use thalweg_dataflow::types::{Numeric, PgType, Zone};
@@ -30,6 +32,9 @@ pub(super) fn special(word: &str, ty: &PgType, zone: &Zone, now: i64) -> Result<
     Ok(match ty {
         PgType::Date => ScalarValue::Date32(i32::try_from(local.div_euclid(DAY)).ok()),
         PgType::Timestamp => ScalarValue::TimestampMicrosecond(Some(local), None),
+        PgType::Time(digits) => {
+            ScalarValue::Time64Microsecond(Some(datetime::round_time(local.rem_euclid(DAY), *digits)))
+        }
         _ if word == "now" => ScalarValue::TimestampMicrosecond(Some(now), Some("UTC".into())),
         _ => ScalarValue::TimestampMicrosecond(
             Some(datetime::timestamp_to_timestamptz(local, zone)?),
@@ -73,6 +78,7 @@ fn extract_values(input: &Input<'_>) -> Result<Vec<Option<Numeric>>> {
     }
     match &input.types[1] {
         PgType::Date => each!(Date32Type, datetime::extract_date),
+        PgType::Time(_) => each!(Time64MicrosecondType, datetime::extract_time),
         PgType::Timestamp => each!(Micros, datetime::extract_timestamp),
         PgType::Timestamptz => {
             each!(Micros, |word: &str, value| datetime::extract_timestamptz(word, value, input.zone))
@@ -193,6 +199,32 @@ fn make_date(input: &Input<'_>) -> Result<ArrayRef> {
     Ok(Arc::new(result.collect::<Result<PrimitiveArray<Date32Type>>>()?))
 }
 
+fn make_time(input: &Input<'_>) -> Result<ArrayRef> {
+    let (hours, minutes) = (primitive::<Int32Type>(input, 0)?, primitive::<Int32Type>(input, 1)?);
+    let seconds = primitive::<Float64Type>(input, 2)?;
+    let result = hours.iter().zip(minutes.iter()).zip(seconds.iter()).map(|item| match item {
+        ((Some(hour), Some(minute)), Some(second)) => {
+            let micros = (second * 1e6).round_ties_even();
+            let fits = (0..=24).contains(&hour) && (0..60).contains(&minute) && (0.0..=6e7).contains(&micros);
+            let total = (i64::from(hour) * 60 + i64::from(minute)) * 60_000_000 + micros as i64;
+            if !fits || total > DAY {
+                let mut shown = String::new();
+                thalweg_dataflow::types::write_f64(second, 0, &mut shown);
+                let message = format!("time field value out of range: {hour}:{minute:02}:{}", two_digits(&shown));
+                return Err(Error::new(SqlState::DatetimeOverflow, message));
+            }
+            Ok(Some(total))
+        }
+        _ => Ok(None),
+    });
+    Ok(Arc::new(result.collect::<Result<PrimitiveArray<Time64MicrosecondType>>>()?))
+}
+
+/// At least two places, as PostgreSQL pads the seconds of its message.
+fn two_digits(number: &str) -> String {
+    format!("{number:0>2}")
+}
+
 fn to_timestamp(input: &Input<'_>) -> Result<ArrayRef> {
     let values = primitive::<Float64Type>(input, 0)?;
     let result = values.iter().map(|value| match value {
@@ -212,6 +244,8 @@ pub(super) const FUNCTIONS: &[Definition] = overloads! {
     "extract" (PgType::Text, PgType::Timestamp) -> NUMERIC => extract;
     "extract" (PgType::Text, PgType::Timestamptz) -> NUMERIC => extract;
     "extract" (PgType::Text, PgType::Interval) -> NUMERIC => extract;
+    "extract" (PgType::Text, PgType::Time(None)) -> NUMERIC => extract;
+    "date_part" (PgType::Text, PgType::Time(None)) -> PgType::Float8 => date_part;
     "date_part" (PgType::Text, PgType::Date) -> PgType::Float8 => date_part;
     "date_part" (PgType::Text, PgType::Timestamp) -> PgType::Float8 => date_part;
     "date_part" (PgType::Text, PgType::Timestamptz) -> PgType::Float8 => date_part;
@@ -225,5 +259,6 @@ pub(super) const FUNCTIONS: &[Definition] = overloads! {
     "timezone" (PgType::Text, PgType::Timestamp) -> PgType::Timestamptz => timezone;
     "timezone" (PgType::Text, PgType::Timestamptz) -> PgType::Timestamp => timezone;
     "make_date" (PgType::Int4, PgType::Int4, PgType::Int4) -> PgType::Date => make_date;
+    "make_time" (PgType::Int4, PgType::Int4, PgType::Float8) -> PgType::Time(None) => make_time;
     "to_timestamp" (PgType::Float8) -> PgType::Timestamptz => to_timestamp;
 };

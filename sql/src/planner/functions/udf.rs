@@ -86,7 +86,9 @@ impl PgFunction {
 
     /// Runs it over a batch.
     pub(crate) fn run(&self, args: &[ColumnarValue], rows: usize) -> Result<ColumnarValue> {
-        let constant = args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        // What is volatile has a value of its own in every row.
+        let volatile = self.signature.volatility == Volatility::Volatile;
+        let constant = !volatile && args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { rows };
         let array = (self.kernel)(&Input {
             name: &self.name,

@@ -1,4 +1,4 @@
-//! Arithmetic on dates and times: adding intervals, differences, `date_trunc`, `extract`.
+//! Arithmetic on dates, times and times of day: adding intervals, differences, `date_trunc`, `extract`.
 //!
 //! Infinities stay what they are; results beyond the types are 22008. A timestamptz is computed on
 //! the zone's clock where the unit is a day or longer. Offers no `age` and no `justify_*`.
@@ -60,6 +60,11 @@ fn add_calendar(micros: i64, interval: Interval) -> Result<i64> {
 fn finite(micros: i128) -> Result<i64> {
     let narrow = i64::try_from(micros).map_err(|_| out_of_range("timestamp"))?;
     instant(narrow.div_euclid(DAY), narrow.rem_euclid(DAY)).ok_or_else(|| out_of_range("timestamp"))
+}
+
+/// A time of day later by an interval's clock part, around midnight.
+pub fn add_to_time(micros: i64, interval: Interval) -> i64 {
+    (micros + interval.micros % DAY).rem_euclid(DAY)
 }
 
 /// `left - right`: days and a clock part. Errors 22008, also for infinities.
@@ -311,6 +316,15 @@ pub fn extract_date(word: &str, days: i32) -> Result<Option<Numeric>> {
         Unit::Julian => integer(days - super::FIRST_DAY),
         _ => day_field(unit, days),
     })
+}
+
+/// `extract(field from time)`. Errors 22023, 0A000.
+pub fn extract_time(word: &str, micros: i64) -> Result<Option<Numeric>> {
+    let type_name = "time without time zone";
+    match unit(word).ok_or_else(|| unknown(word, type_name))? {
+        Unit::Epoch => Ok(Some(Numeric::from_i128(i128::from(micros), 6))),
+        unit => clock_field(unit, micros).map(Some).ok_or_else(|| unfit(word, type_name)),
+    }
 }
 
 /// `extract(field from timestamp)`; `None` is null. Errors 22023, 0A000.

@@ -1,7 +1,7 @@
 //! Reading dates and timestamps as PostgreSQL reads them under DateStyle ISO, MDY.
 //!
 //! Covers ISO forms, month names, American and compact dates, AM/PM, BC, zones by offset and by
-//! name, `epoch` and the infinities. Refuses words that need a clock (`now`, `today`). Does not
+//! name, `epoch` and the infinities; times of day alone or in such a text. Refuses words that need a clock (`now`, `today`). Does not
 //! know Julian dates nor day-of-year dates.
 
 use super::zone::parse_offset;
@@ -106,6 +106,22 @@ pub fn parse_timestamptz(text: &str, zone: &Zone) -> Result<i64> {
     instant(days, micros - i64::from(offset) * SECOND).ok_or_else(beyond)
 }
 
+/// Microseconds of the day; a date and a zone in the text are ignored. Errors 22007, 22008.
+pub fn parse_time(text: &str) -> Result<i64> {
+    let fault = |fault: Fault| fault.error("time", text);
+    let reader = read(text, Reader { time_only: true, ..Reader::default() }).map_err(fault)?;
+    if reader.time.is_none() || reader.special.is_some() || reader.month.is_some() || !reader.numbers.is_empty() {
+        return Err(fault(Fault::Syntax));
+    }
+    match reader.date {
+        Some(_) => match reader.finish().map_err(fault)? {
+            Parsed::Moment { micros, .. } => Ok(micros),
+            _ => Err(fault(Fault::Syntax)),
+        },
+        None => reader.clock_reading().map_err(fault),
+    }
+}
+
 /// The fast path: `2019-11-01 00:00:00` with an optional ` UTC`, `Z`, `+00` or nothing after it and
 /// nothing else. `None` means: take the general way, the text may still be right.
 #[inline]
@@ -179,13 +195,20 @@ struct Reader<'a> {
     before_christ: bool,
     short_year: bool,
     special: Option<Parsed>,
+    /// A time may stand without a date.
+    time_only: bool,
 }
 
 fn parse(text: &str) -> Result<Parsed, Fault> {
+    read(text, Reader::default())?.finish()
+}
+
+/// Reads all fields of a text.
+fn read<'a>(text: &'a str, reader: Reader<'a>) -> Result<Reader<'a>, Fault> {
     if !text.is_ascii() {
         return Err(Fault::Syntax);
     }
-    let mut reader = Reader { rest: text.trim().as_bytes(), ..Reader::default() };
+    let mut reader = Reader { rest: text.trim().as_bytes(), ..reader };
     while let Some(&byte) = reader.rest.first() {
         match byte {
             b' ' | b'\t' | b'\n' | b'\r' | b',' | 0x0b | 0x0c => reader.rest = &reader.rest[1..],
@@ -195,7 +218,7 @@ fn parse(text: &str) -> Result<Parsed, Fault> {
             _ => return Err(Fault::Syntax),
         }
     }
-    reader.finish()
+    Ok(reader)
 }
 
 impl Reader<'_> {
@@ -211,10 +234,15 @@ impl Reader<'_> {
         let digits = self.rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         match self.rest.get(digits) {
             Some(b':') => self.clock(),
+            _ if self.time_only && self.date.is_none() && self.time.is_none() && digits == 6 => {
+                self.compact_time(digits)
+            }
             Some(b'-' | b'/') => self.dashed_date(),
             Some(b'.') if self.date.is_none() && self.rest[digits + 1..].contains(&b'.') => self.dashed_date(),
-            _ if self.date.is_some() && self.time.is_none() && matches!(digits, 4 | 6) => self.compact_time(digits),
-            _ if digits == 8 && self.date.is_none() => {
+            _ if (self.date.is_some() || self.time_only) && self.time.is_none() && matches!(digits, 4 | 6) => {
+                self.compact_time(digits)
+            }
+            _ if digits == 8 && self.date.is_none() && !self.time_only => {
                 let all = self.take(|byte| byte.is_ascii_digit());
                 let part = |from: usize, to: usize| all[from..to].parse::<u32>().unwrap_or(0);
                 self.set_date(i64::from(part(0, 4)), part(4, 6), part(6, 8))
@@ -334,7 +362,7 @@ impl Reader<'_> {
     fn word(&mut self) -> Result<(), Fault> {
         let letters = self.rest.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
         let first = String::from_utf8_lossy(&self.rest[..letters]).to_lowercase();
-        if first == "t" && self.date.is_some() && self.rest.get(1).is_some_and(u8::is_ascii_digit) {
+        if first == "t" && (self.date.is_some() || self.time_only) && self.rest.get(1).is_some_and(u8::is_ascii_digit) {
             self.rest = &self.rest[1..];
             return Ok(());
         }
@@ -356,6 +384,7 @@ impl Reader<'_> {
             "bc" => self.before_christ = true,
             "ad" => {}
             "infinity" | "inf" => self.special = Some(Parsed::Infinity),
+            "allballs" if self.time_only && self.time.is_none() => self.time = Some(0),
             "epoch" => self.special = Some(Parsed::Epoch),
             "now" | "today" | "tomorrow" | "yesterday" => return Err(Fault::Clock(first)),
             _ if is_weekday(&first) => {}
@@ -368,7 +397,9 @@ impl Reader<'_> {
     fn zone_name(&mut self) -> Result<(), Fault> {
         let posix = |byte: u8| byte.is_ascii_alphanumeric() || b"/_+-:".contains(&byte);
         let word = self.take(posix);
-        if self.zone.is_some() || (self.date.is_none() && self.month.is_none()) {
+        // Without a date, the offset of a zone by its name is not known.
+        let dated = self.date.is_some() || self.month.is_some() || (self.time_only && !word.contains('/'));
+        if self.zone.is_some() || !dated {
             return Err(Fault::Syntax);
         }
         match Zone::of_input(&word) {
@@ -411,6 +442,12 @@ impl Reader<'_> {
         if civil.day > days_of_month(civil.year, civil.month) {
             return Err(Fault::Overflow);
         }
+        let micros = self.clock_reading()?;
+        Ok(Parsed::Moment { civil, micros, zone: self.zone })
+    }
+
+    /// Microseconds of the day, by twelve hours or twenty-four.
+    fn clock_reading(&self) -> Result<i64, Fault> {
         let mut micros = self.time.unwrap_or(0);
         if let Some(afternoon) = self.afternoon {
             let hour = micros / (3600 * SECOND);
@@ -419,7 +456,7 @@ impl Reader<'_> {
             }
             micros += (i64::from(afternoon) - i64::from(hour == 12)) * (DAY / 2);
         }
-        Ok(Parsed::Moment { civil, micros, zone: self.zone })
+        Ok(micros)
     }
 }
 
