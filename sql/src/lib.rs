@@ -41,3 +41,4 @@ mod session_tests;
 mod settings;
 mod statement;
 mod system;
+mod walk;

@@ -3,14 +3,13 @@
 //! Expressions, queries and FROM lists are sqlparser's; the statements around them are read here,
 //! because sqlparser takes every dialect's. Resolves no name.
 
-use std::ops::ControlFlow;
-
-use datafusion::sql::sqlparser::ast::{self, Visit, visit_relations};
+use datafusion::sql::sqlparser::ast::{self, Visit};
 use datafusion::sql::sqlparser::tokenizer::Token;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use super::ast::{Kind, Name};
 use super::cursor::Cursor;
+use crate::walk::relations;
 
 /// The table that a statement changes.
 #[derive(Debug)]
@@ -326,10 +325,7 @@ fn conflict(cursor: &mut Cursor<'_>) -> Result<Conflict> {
 
 /// Every name that stands where a relation stands.
 fn names_in<V: Visit>(node: &V, into: &mut Vec<ast::ObjectName>) {
-    let _ = visit_relations(node, |name| {
-        into.push(name.clone());
-        ControlFlow::<()>::Continue(())
-    });
+    relations(node, &mut |name| into.push(name.clone()));
 }
 
 fn names_in_assignments(assignments: &[Assignment], into: &mut Vec<ast::ObjectName>) {

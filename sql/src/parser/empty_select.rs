@@ -3,13 +3,12 @@
 //! sqlparser knows an empty select list before FROM only. Anywhere else a marker that no user can
 //! write, a name of no characters, is put in its place before parsing and taken away after it.
 
-use std::ops::ControlFlow;
-
-use datafusion::sql::sqlparser::ast::{Expr, Query, Select, SelectItem, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{Expr, Query, SelectItem};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use super::source_text::{Piece, SourceText};
+use crate::walk::{NodeMut, walk_mut};
 
 /// What may follow an empty select list, besides FROM, a closing parenthesis and the end.
 const FOLLOWERS: &[&str] = &[
@@ -64,22 +63,14 @@ pub(crate) fn mark(text: &SourceText<'_>, piece: &mut Piece) -> Result<()> {
 
 /// Takes the markers away again.
 pub(crate) fn unmark(query: &mut Query) {
-    let _ = query.visit(&mut Unmark);
-}
-
-struct Unmark;
-
-impl VisitorMut for Unmark {
-    type Break = ();
-
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        if let [SelectItem::UnnamedExpr(Expr::Identifier(name))] = select.projection.as_slice()
+    walk_mut(query, &mut |node| {
+        if let NodeMut::Select(select) = node
+            && let [SelectItem::UnnamedExpr(Expr::Identifier(name))] = select.projection.as_slice()
             && name.value.is_empty()
         {
             select.projection.clear();
         }
-        ControlFlow::Continue(())
-    }
+    });
 }
 
 fn marker() -> Token {

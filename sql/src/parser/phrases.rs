@@ -2,16 +2,15 @@
 //!
 //! sqlparser reads them; what PostgreSQL's grammar does not take is refused as in queries.
 
-use std::ops::ControlFlow;
-
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
-use datafusion::sql::sqlparser::ast::{self, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{self, VisitMut};
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
 use thalweg_dataflow::error::Result;
 
 use super::cursor::Cursor;
 use super::reserved::Judged;
+use crate::walk::{NodeMut, walk_mut};
 
 /// What stands for the word DEFAULT where a value may be one: no user can write such a name.
 const DEFAULT: &str = "\0default";
@@ -86,7 +85,7 @@ impl Cursor<'_> {
             values.rows.iter_mut().flat_map(|row| &mut row.content).for_each(mark_default);
         }
         self.judge(start, query.as_ref())?;
-        let _ = query.visit(&mut Unmark);
+        unmark(query.as_mut());
         Ok(query)
     }
 
@@ -107,7 +106,7 @@ impl Cursor<'_> {
         if !pardon(&read) {
             self.judge(start, &read)?;
         }
-        let _ = read.visit(&mut Unmark);
+        unmark(&mut read);
         Ok(read)
     }
 
@@ -137,13 +136,10 @@ impl Cursor<'_> {
 }
 
 /// Takes the marks of empty select lists away in subqueries.
-struct Unmark;
-
-impl VisitorMut for Unmark {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
-        super::empty_select::unmark(query);
-        ControlFlow::Continue(())
-    }
+fn unmark(tree: &mut impl VisitMut) {
+    walk_mut(tree, &mut |node| {
+        if let NodeMut::Query(query) = node {
+            super::empty_select::unmark(query);
+        }
+    });
 }

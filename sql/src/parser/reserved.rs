@@ -4,12 +4,10 @@
 //! that holds a reserved word as the name of a column, function or relation; the error stands where
 //! PostgreSQL puts it.
 
-use std::ops::ControlFlow;
-
-use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Spanned, Visit, Visitor,
-};
+use datafusion::sql::sqlparser::ast::{Expr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Spanned, Visit};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
+
+use crate::walk::{Node, ON, walk};
 
 /// PostgreSQL's reserved words: no name unless quoted.
 const RESERVED: &[&str] = &[
@@ -205,7 +203,14 @@ pub(crate) trait Judged {
 impl<T: Visit> Judged for T {
     fn misplaced(&self) -> Option<Misplaced> {
         let mut finder = Finder { first: None };
-        let _ = self.visit(&mut finder);
+        let _ = walk(self, &mut |node| {
+            match node {
+                Node::Relation(name) => finder.relation(name),
+                Node::Expr(expr) => finder.expr(expr),
+                Node::Query(_) => {}
+            }
+            ON
+        });
         finder.first
     }
 }
@@ -233,17 +238,14 @@ fn bare(ident: &Ident) -> Option<String> {
     ident.quote_style.is_none().then(|| ident.value.to_lowercase())
 }
 
-impl Visitor for Finder {
-    type Break = ();
-
-    fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<()> {
+impl Finder {
+    fn relation(&mut self, name: &ObjectName) {
         if let [ObjectNamePart::Identifier(ident)] = name.0.as_slice() {
             self.judge(ident, |word| is_reserved(word).then_some(Fault::Here));
         }
-        ControlFlow::Continue(())
     }
 
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+    fn expr(&mut self, expr: &Expr) {
         match expr {
             Expr::Identifier(ident) => self.judge(ident, fault_as_operand),
             Expr::CompoundIdentifier(parts) => {
@@ -265,7 +267,6 @@ impl Visitor for Finder {
             }
             _ => {}
         }
-        ControlFlow::Continue(())
     }
 }
 

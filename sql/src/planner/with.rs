@@ -5,7 +5,6 @@
 //! (42P19).
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
@@ -20,6 +19,7 @@ use super::binder::{Binder, BoundQuery, Ctes, Env, OutputColumn, fold, name_part
 use super::query::rename;
 use super::recursive_query::{RecursiveQuery, WorkingTable};
 use super::typed::common;
+use crate::walk::relations;
 
 impl Binder<'_> {
     /// The queries in sight behind a WITH clause.
@@ -187,9 +187,8 @@ fn terms<'q>(name: &str, query: &'q ast::Query) -> Result<(&'q SetExpr, &'q SetE
 /// How often a name stands for a relation.
 fn mentions(part: &impl Visit, name: &str) -> usize {
     let mut count = 0;
-    let _ = ast::visit_relations(part, |relation| {
+    relations(part, &mut |relation| {
         count += usize::from(name_parts(relation).is_ok_and(|parts| parts == [name]));
-        ControlFlow::<()>::Continue(())
     });
     count
 }

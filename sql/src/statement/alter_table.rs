@@ -3,10 +3,9 @@
 //! Views keep their queries as they were written, and what the table was to them (`catalog::meaning`).
 //! A CHECK follows a column that is renamed; rows are untouched then.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use datafusion::sql::sqlparser::ast::{self, visit_expressions_mut};
+use datafusion::sql::sqlparser::ast;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use super::change::alter;
@@ -20,6 +19,7 @@ use crate::parser::{ObjectKind, parse_expression, parse_query};
 use crate::planner::{Planner, Settings};
 use crate::session::{Outcome, Session};
 use crate::settings::SessionSettings;
+use crate::walk::{NodeMut, walk_mut};
 
 /// The command tag.
 fn tag(alter: &AlterTable) -> &'static str {
@@ -200,13 +200,10 @@ fn renamed(text: &str, from: &str, to: &str) -> Result<String> {
             changed = true;
         }
     };
-    let _ = visit_expressions_mut(&mut expr, |inner| {
-        match inner {
-            ast::Expr::Identifier(ident) => rename(ident),
-            ast::Expr::CompoundIdentifier(parts) => parts.last_mut().into_iter().for_each(&mut rename),
-            _ => {}
-        }
-        ControlFlow::<()>::Continue(())
+    walk_mut(&mut expr, &mut |node| match node {
+        NodeMut::Expr(ast::Expr::Identifier(ident)) => rename(ident),
+        NodeMut::Expr(ast::Expr::CompoundIdentifier(parts)) => parts.last_mut().into_iter().for_each(&mut rename),
+        _ => {}
     });
     Ok(if changed { expr.to_string() } else { text.to_string() })
 }

@@ -4,9 +4,8 @@
 //! name get PostgreSQL's (`t_pkey`, `t_a_b_key`, `t_x_check`).
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{self, visit_expressions};
+use datafusion::sql::sqlparser::ast;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use super::query::planning;
@@ -18,6 +17,7 @@ use crate::parser::table::{self, CreateTable};
 use crate::planner::Planner;
 use crate::planner::change::{RowScope, Target};
 use crate::session::{Outcome, Session};
+use crate::walk::{Node, ON, any_expr, walk};
 
 const TAG: &str = "CREATE TABLE";
 
@@ -147,13 +147,13 @@ pub(super) fn columns_in(text: &str) -> Result<BTreeSet<String>> {
         Some(_) => ident.value.clone(),
         None => ident.value.to_lowercase(),
     };
-    let _ = visit_expressions(&expr, |inner| {
-        match inner {
-            ast::Expr::Identifier(ident) => drop(names.insert(fold(ident))),
-            ast::Expr::CompoundIdentifier(parts) => names.extend(parts.last().map(fold)),
+    let _ = walk(&expr, &mut |node| {
+        match node {
+            Node::Expr(ast::Expr::Identifier(ident)) => drop(names.insert(fold(ident))),
+            Node::Expr(ast::Expr::CompoundIdentifier(parts)) => names.extend(parts.last().map(fold)),
             _ => {}
         }
-        ControlFlow::<()>::Continue(())
+        ON
     });
     Ok(names)
 }
@@ -226,9 +226,7 @@ fn is_value_word(name: &str) -> bool {
 }
 
 fn has_subquery(expr: &ast::Expr) -> bool {
-    visit_expressions(expr, |inner| match inner {
-        ast::Expr::Subquery(_) | ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
+    any_expr(expr, &mut |inner| {
+        matches!(inner, ast::Expr::Subquery(_) | ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. })
     })
-    .is_break()
 }

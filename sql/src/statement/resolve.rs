@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{Fields, Schema, SchemaRef};
-use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart, Query, visit_relations};
+use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart, Query};
 use parking_lot::Mutex;
 use thalweg_dataflow::engine::{BuildState, Engine};
 use thalweg_dataflow::error::{Error, Result, SqlState};
@@ -20,6 +20,7 @@ use crate::parser::{ObjectKind, parse_query};
 use crate::planner::{NamedQuery, Relation, Resolver, SystemFunction};
 use crate::settings::SessionSettings;
 use crate::system::SystemTables;
+use crate::walk::relations;
 
 /// See the module.
 pub(crate) struct Names<'a> {
@@ -248,10 +249,7 @@ pub(crate) fn folded(name: &ObjectName) -> Option<(Option<String>, String)> {
 /// Every name that stands where a relation stands, common table expressions too.
 pub(crate) fn relations_of(query: &Query) -> Vec<(Option<String>, String)> {
     let mut names = Vec::new();
-    let _ = visit_relations(query, |name| {
-        names.extend(folded(name));
-        std::ops::ControlFlow::<()>::Continue(())
-    });
+    relations(query, &mut |name| names.extend(folded(name)));
     names
 }
 

@@ -1,10 +1,9 @@
 //! What the catalog tables are made from, and which queries are about the catalog.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use datafusion::sql::sqlparser::ast::{Expr, Query, visit_expressions};
+use datafusion::sql::sqlparser::ast::{Expr, Query};
 
 use super::functions;
 use super::information::{Relation, THALWEG_OID};
@@ -16,6 +15,7 @@ use crate::session::asked::Asked;
 use crate::settings::{SessionSettings, Setting};
 use crate::statement::create_source::columns_of;
 use crate::statement::resolve::{folded, relations_of};
+use crate::walk::any_expr;
 
 /// What the catalog tables are made from.
 #[derive(Debug, Clone)]
@@ -104,14 +104,13 @@ pub(crate) fn asks_catalog(query: &Query, published: &Published, path: &[String]
     if relations.iter().any(|(schema, name)| ours(schema, name)) {
         return false;
     }
-    visit_expressions(query, |expr| match expr {
+    any_expr(query, &mut |expr| match expr {
         Expr::Function(function) => match folded(&function.name) {
-            Some((None | Some(_), name)) if functions::is_known(&name) => ControlFlow::Break(()),
-            Some((Some(schema), _)) if schema == "pg_catalog" => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
+            Some((_, name)) if functions::is_known(&name) => true,
+            Some((Some(schema), _)) => schema == "pg_catalog",
+            _ => false,
         },
-        Expr::Cast { data_type, .. } if data_type.to_string().to_lowercase().contains("reg") => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
+        Expr::Cast { data_type, .. } => data_type.to_string().to_lowercase().contains("reg"),
+        _ => false,
     })
-    .is_break()
 }

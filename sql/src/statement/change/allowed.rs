@@ -4,9 +4,7 @@
 //! values or RETURNING. Rights are a table's, not a column's. What else a statement reads is checked
 //! where its names are resolved ([`super::target::with_names`]).
 
-use std::ops::ControlFlow;
-
-use datafusion::sql::sqlparser::ast::{Expr, Visit, visit_expressions};
+use datafusion::sql::sqlparser::ast::{Expr, Visit};
 use thalweg_dataflow::error::Result;
 
 use super::Target;
@@ -14,6 +12,7 @@ use crate::parser::Kind;
 use crate::parser::change::{Assignment, AssignmentSource, ConflictAction, Insert};
 use crate::roles::acl::{DELETE, INSERT, Rights, SELECT, UPDATE};
 use crate::session::{Session, View};
+use crate::walk::any_expr;
 
 /// Refuses a statement without the rights it needs on its target.
 pub(super) fn check(session: &Session, view: &View, kind: &Kind, target: &Target) -> Result<()> {
@@ -52,12 +51,9 @@ fn assigns_columns(assignments: &[Assignment]) -> bool {
 
 /// Whether an expression names a column.
 fn names_columns(expr: &impl Visit) -> bool {
-    let found = visit_expressions(expr, |expr| match expr {
-        Expr::Identifier(name) if !crate::parser::phrases::is_default(expr) && !name.value.is_empty() => {
-            ControlFlow::Break(())
-        }
-        Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
-    });
-    found.is_break()
+    any_expr(expr, &mut |expr| match expr {
+        Expr::Identifier(name) => !crate::parser::phrases::is_default(expr) && !name.value.is_empty(),
+        Expr::CompoundIdentifier(_) => true,
+        _ => false,
+    })
 }
