@@ -9,6 +9,7 @@ mod expand;
 mod extension;
 mod guard_rule;
 mod interrupt;
+mod kept_plan;
 mod lookup;
 mod one_row_rule;
 mod outer_join_rule;
@@ -23,8 +24,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{ScalarValue, internal_err};
 use datafusion::datasource::provider_as_source;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::context::SessionConfig;
@@ -35,7 +36,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use futures::StreamExt;
 use thalweg_dataflow::engine::Snapshot;
 use thalweg_dataflow::types::{PgType, normalize};
@@ -68,8 +69,7 @@ pub struct BatchOptions {
 /// Runs batch queries; one a server, cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    options: Arc<BatchOptions>,
-    runtime: Arc<RuntimeEnv>,
+    state: Arc<SessionState>,
     threads: Arc<Threads>,
 }
 
@@ -83,7 +83,7 @@ impl Batch {
             .with_temp_file_path(options.spill.clone())
             .build_arc()?;
         let threads = Threads::start(options.workers.max(1))?;
-        Ok(Batch { options: Arc::new(options), runtime, threads: Arc::new(threads) })
+        Ok(Batch { state: Arc::new(state(&options, runtime)), threads: Arc::new(threads) })
     }
 
     /// Starts a query; `parameters` are the values of `$1`, ... in the types that
@@ -131,21 +131,13 @@ impl Batch {
         writes: Option<Writes>,
     ) -> Result<SendableRecordBatchStream> {
         check_parameters(parameters, &bound.parameters)?;
-        let plan = self.optimized(bound).await?;
-        let resolved = if asks_outside(&plan)? {
-            // The ends of sources are asked from the outside, which may take its time.
-            let (parameters, types) = (parameters.to_vec(), bound.parameters.clone());
-            tokio::task::spawn_blocking(move || resolve(plan, &parameters, &types, snapshot.as_ref(), writes.as_ref()))
-                .await
-                .map_err(|error| Error::internal(format!("a query's preparation stopped: {error}")))??
-        } else {
-            resolve(plan, parameters, &bound.parameters, snapshot.as_ref(), writes.as_ref())?
-        };
         let interrupt = Interrupt::default();
-        let state = self.state(interrupt.clone());
+        let switch = interrupt.clone();
+        let state = self.state.clone();
         let schema = bound.schema.clone();
+        let physical = self.physical(bound, parameters, snapshot, writes).await?;
         let rows = self.threads.stream(schema.clone(), async move {
-            let physical = state.query_planner().create_physical_plan(&resolved, &state).await?;
+            let physical = InterruptJoins(switch).optimize(physical.await?, state.config_options())?;
             let target = schema.clone();
             let rows = execute_stream(physical, state.task_ctx())?;
             let dressed = rows.map(move |batch| dress(&batch?, &target).map_err(Error::into_datafusion));
@@ -154,35 +146,86 @@ impl Batch {
         Ok(interrupt.on_drop(rows))
     }
 
-    /// The optimised plan, which is kept with the bound one: it knows neither parameters nor rows.
-    async fn optimized(&self, bound: &Bound) -> Result<LogicalPlan> {
-        if let Some(plan) = bound.optimized.get() {
-            return Ok(plan.clone());
+    /// The physical plan, to be awaited where it will run.
+    async fn physical(
+        &self,
+        bound: &Bound,
+        parameters: &[ScalarValue],
+        snapshot: Option<Arc<Snapshot>>,
+        writes: Option<Writes>,
+    ) -> Result<impl Future<Output = DataFusionResult<Arc<dyn ExecutionPlan>>> + Send + 'static> {
+        let mut found = None;
+        let known = bound.plans.physical.lock().clone();
+        if let (Some(plan), Some(snapshot), None) = (known, &snapshot, &writes) {
+            found = kept_plan::over(&plan, snapshot)?;
         }
-        let (plan, state) = (bound.plan.clone(), self.state(Interrupt::default()));
-        let plan = self.threads.run(async move { Ok(state.optimize(&plan)?) }).await?;
-        Ok(bound.optimized.get_or_init(|| plan).clone())
+        let mut resolved = None;
+        if found.is_none() {
+            resolved = Some(self.resolved(bound, parameters, snapshot, writes).await?);
+        }
+        let (state, plans) = (self.state.clone(), bound.plans.clone());
+        let may_stay = parameters.is_empty();
+        Ok(async move {
+            let plan = match (found, resolved) {
+                (Some(plan), _) => return Ok(plan),
+                (None, Some(plan)) => plan,
+                (None, None) => return internal_err!("a query without a plan"),
+            };
+            let physical = state.query_planner().create_physical_plan(&plan, state.as_ref()).await?;
+            if may_stay {
+                *plans.physical.lock() = kept_plan::kept(&physical)?;
+            }
+            Ok(physical)
+        })
     }
 
-    /// How DataFusion is to plan and run.
-    fn state(&self, interrupt: Interrupt) -> SessionState {
-        let mut config =
-            SessionConfig::new().with_target_partitions(self.options.workers.max(1)).with_batch_size(BATCH_ROWS);
-        config.options_mut().sql_parser.parse_float_as_decimal = true;
-        // Whether a column may be null is no part of PostgreSQL's types; the rules lose track of it.
-        config.options_mut().execution.skip_physical_aggregate_schema_check = true;
-        SessionStateBuilder::new()
-            .with_config(config)
-            .with_runtime_env(self.runtime.clone())
-            .with_query_planner(Arc::new(extension::Planner))
-            .with_analyzer_rules(vec![Arc::new(one_row_rule::KeepOneRow)])
-            .with_physical_optimizer_rules(physical_rules(interrupt))
-            .build()
+    /// The optimised plan with values for its parameters and rows behind its scans.
+    async fn resolved(
+        &self,
+        bound: &Bound,
+        parameters: &[ScalarValue],
+        snapshot: Option<Arc<Snapshot>>,
+        writes: Option<Writes>,
+    ) -> Result<LogicalPlan> {
+        let plan = self.optimized(bound).await?;
+        if !asks_outside(&plan)? {
+            return resolve(plan, parameters, &bound.parameters, snapshot.as_ref(), writes.as_ref());
+        }
+        // The ends of sources are asked from the outside, which may take its time.
+        let (parameters, types) = (parameters.to_vec(), bound.parameters.clone());
+        let resolved =
+            tokio::task::spawn_blocking(move || resolve(plan, &parameters, &types, snapshot.as_ref(), writes.as_ref()));
+        resolved.await.map_err(|error| Error::internal(format!("a query's preparation stopped: {error}")))?
+    }
+
+    /// The optimised plan, which knows neither parameters nor rows.
+    async fn optimized(&self, bound: &Bound) -> Result<LogicalPlan> {
+        if let Some(plan) = bound.plans.optimized.get() {
+            return Ok(plan.clone());
+        }
+        let (plan, state) = (bound.plan.clone(), self.state.clone());
+        let plan = self.threads.run(async move { Ok(state.optimize(&plan)?) }).await?;
+        Ok(bound.plans.optimized.get_or_init(|| plan).clone())
     }
 }
 
+/// How DataFusion is to plan and run.
+fn state(options: &BatchOptions, runtime: Arc<RuntimeEnv>) -> SessionState {
+    let mut config = SessionConfig::new().with_target_partitions(options.workers.max(1)).with_batch_size(BATCH_ROWS);
+    config.options_mut().sql_parser.parse_float_as_decimal = true;
+    // Whether a column may be null is no part of PostgreSQL's types; the rules lose track of it.
+    config.options_mut().execution.skip_physical_aggregate_schema_check = true;
+    SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_query_planner(Arc::new(extension::Planner))
+        .with_analyzer_rules(vec![Arc::new(one_row_rule::KeepOneRow)])
+        .with_physical_optimizer_rules(physical_rules())
+        .build()
+}
+
 /// DataFusion's rules, and ours.
-fn physical_rules(interrupt: Interrupt) -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut rules = PhysicalOptimizer::new().rules;
     // It answers count(*) from statistics, of which our tables have none, and mistakes one count for
     // another over a relation that is known to be empty (DataFusion 55: "Input field name ... does
@@ -191,7 +234,6 @@ fn physical_rules(interrupt: Interrupt) -> Vec<Arc<dyn PhysicalOptimizerRule + S
     let after = rules.iter().position(|rule| rule.name() == "join_selection").map_or(0, |place| place + 1);
     rules.insert(after, Arc::new(outer_join_rule::DoubtOuterJoins));
     rules.push(Arc::new(guard_rule::GuardConditions));
-    rules.push(Arc::new(InterruptJoins(interrupt)));
     rules
 }
 

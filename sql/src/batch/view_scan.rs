@@ -78,8 +78,11 @@ fn with_numbers(batch: &RecordBatch, number: &mut i64) -> Result<RecordBatch> {
 }
 
 /// See the module.
+#[derive(Clone)]
 pub(super) struct ViewScan {
-    rows: ViewRows,
+    id: RelationId,
+    /// `None` in a plan that is kept for later.
+    rows: Option<ViewRows>,
     columns: Vec<usize>,
     schema: SchemaRef,
     /// About how many rows there are.
@@ -106,7 +109,26 @@ impl ViewScan {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Ok(ViewScan { rows, columns, schema, about, limit, properties: Arc::new(properties) })
+        let (id, rows) = (rows.id, Some(rows));
+        Ok(ViewScan { id, rows, columns, schema, about, limit, properties: Arc::new(properties) })
+    }
+
+    /// The same scan, of no snapshot: it keeps none alive. `None` for one that a block's changes shaped.
+    pub(super) fn unbound(&self) -> Option<ViewScan> {
+        let is_plain = self.rows.as_ref().is_none_or(|rows| !rows.is_whole());
+        is_plain.then(|| ViewScan { rows: None, ..self.clone() })
+    }
+
+    /// The same scan of another snapshot; `None` if the relation has become too different for plans
+    /// that were made for it.
+    pub(super) fn bound(&self, snapshot: &Arc<Snapshot>) -> Result<Option<ViewScan>> {
+        let about = snapshot.about_rows(self.id)?;
+        let (less, more) = (about.min(self.about), about.max(self.about));
+        if more > BATCH_ROWS && more / 2 > less {
+            return Ok(None);
+        }
+        let rows = ViewRows { id: self.id, snapshot: snapshot.clone(), pending: None, numbered: false };
+        Ok(Some(ViewScan { rows: Some(rows), ..self.clone() }))
     }
 
     fn parts(&self) -> usize {
@@ -116,13 +138,13 @@ impl ViewScan {
 
 impl fmt::Debug for ViewScan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ViewScan {:?}", self.rows.id)
+        write!(f, "ViewScan {:?}", self.id)
     }
 }
 
 impl DisplayAs for ViewScan {
     fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ViewScan: relation={}, about {} rows", self.rows.id.0, self.about)
+        write!(f, "ViewScan: relation={}, about {} rows", self.id.0, self.about)
     }
 }
 
@@ -163,7 +185,8 @@ impl ExecutionPlan for ViewScan {
     }
 
     fn execute(&self, part: usize, _context: Arc<TaskContext>) -> DataFusionResult<SendableRecordBatchStream> {
-        let rows = self.rows.part(&self.columns, part, self.parts()).map_err(Error::into_datafusion)?;
+        let Some(rows) = &self.rows else { return internal_err!("a scan of no snapshot") };
+        let rows = rows.part(&self.columns, part, self.parts()).map_err(Error::into_datafusion)?;
         let rows = Gathered { rows, schema: self.schema.clone(), left: self.limit, ended: false };
         let rows = rows.map(|batch| batch.map_err(Error::into_datafusion));
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), stream::iter(rows))))
@@ -178,14 +201,7 @@ impl ExecutionPlan for ViewScan {
     }
 
     fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
-        Some(Arc::new(ViewScan {
-            rows: self.rows.clone(),
-            columns: self.columns.clone(),
-            schema: self.schema.clone(),
-            about: self.about,
-            limit,
-            properties: self.properties.clone(),
-        }))
+        Some(Arc::new(ViewScan { limit, ..self.clone() }))
     }
 }
 

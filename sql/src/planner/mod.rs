@@ -37,6 +37,7 @@ mod names;
 mod operator;
 mod outer_call;
 mod own_frame;
+mod plans;
 mod precedence;
 mod prune;
 mod query;
@@ -58,7 +59,7 @@ mod with;
 mod within_group;
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
@@ -207,8 +208,8 @@ pub struct Bound {
     pub reads: Vec<RelationId>,
     /// Whether the clock reading of [`Settings::now`] is in the plan.
     pub reads_clock: bool,
-    /// The plan as the batch engine runs it, once it has been run.
-    pub(crate) optimized: OnceLock<LogicalPlan>,
+    /// What the batch engine made of it.
+    pub(crate) plans: Arc<plans::Plans>,
 }
 
 /// Binds and lowers. Stateless.
@@ -245,7 +246,7 @@ impl Planner {
             parameters: parameters.into_iter().flatten().collect(),
             reads: binder.reads.into_inner(),
             reads_clock: binder.reads_clock.get(),
-            optimized: OnceLock::new(),
+            plans: Arc::default(),
         })
     }
 

@@ -1,7 +1,7 @@
 //! Rows computed: expressions over rows at hand, queries run to their end, rows found by key.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{concat_batches, take_record_batch};
@@ -128,7 +128,7 @@ impl Evaluation<'_> {
             parameters,
             reads: Vec::new(),
             reads_clock: true,
-            optimized: OnceLock::new(),
+            plans: Arc::default(),
         };
         let mut rows = self.session.database.0.batch.execute_in(&bound, self.parameters, self.view).await?;
         let mut batches = Vec::new();
