@@ -85,6 +85,10 @@ sql_states! {
     BadCopyFileFormat = "22P04",
     /// A byte sequence is not valid in the encoding.
     CharacterNotInRepertoire = "22021",
+    /// Arrays that do not go together.
+    ArraySubscript = "2202E",
+    /// A character that text cannot hold.
+    UntranslatableCharacter = "22P05",
     /// A null where none is allowed.
     NotNullViolation = "23502",
     /// A value that must be unique is there already.

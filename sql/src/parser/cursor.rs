@@ -294,7 +294,7 @@ impl<'a> Cursor<'a> {
         let base = lower.split(['(', '[']).next().unwrap_or(&lower).trim();
         let error = if PgType::parse(base).is_some() || UNSUPPORTED_TYPES.contains(&base) {
             Error::new(SqlState::FeatureNotSupported, format!("type {lower} is not supported")).hint(
-                "Supported are boolean, smallint, integer, bigint, real, double precision, numeric up to 38 digits, text, varchar, bytea, uuid, date, time, timestamp, timestamptz and interval.",
+                "Supported are boolean, smallint, integer, bigint, real, double precision, numeric up to 38 digits, text, varchar, char(n), bytea, uuid, json, jsonb, date, time, timestamp, timestamptz and interval.",
             )
         } else {
             Error::new(SqlState::UndefinedObject, format!("type \"{lower}\" does not exist"))
@@ -413,11 +413,6 @@ impl<'a> Cursor<'a> {
 
 /// Types PostgreSQL has and Thalweg has not.
 const UNSUPPORTED_TYPES: &[&str] = &[
-    "json",
-    "jsonb",
-    "char",
-    "character",
-    "bpchar",
     "time with time zone",
     "timetz",
     "xml",

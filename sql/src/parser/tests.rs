@@ -196,7 +196,7 @@ fn syntax_errors_are_postgresql_s() {
         ("create source select (a text)", "42601 syntax error at or near \"select\" @15"),
         ("drop source a b", "42601 syntax error at or near \"b\" @15"),
         ("create source s (a nosuch)", "42704 type \"nosuch\" does not exist @20"),
-        ("create source s (a jsonb)", "0A000 type jsonb is not supported @20"),
+        ("create source s (a xml)", "0A000 type xml is not supported @20"),
         ("create source s (a text, A int)", "42701 column \"a\" specified more than once"),
         ("create source s (a text primary key)", "0A000 PRIMARY KEY for a column is not supported @25"),
         ("create source s (a text) with (x='1', X='2')", "42601 option \"x\" provided more than once @39"),

@@ -188,10 +188,14 @@ impl Binder<'_> {
         {
             return Ok(field);
         }
+        let whole = self.expr(env, root)?;
+        if let Some(part) = self.json_subscripts(env, &whole, chain)? {
+            return Ok(part);
+        }
         let [AccessExpr::Subscript(subscript)] = chain else {
             return Err(Error::unsupported("a subscript of several dimensions, or a field of a value"));
         };
-        let (array, from_zero) = self.vector(self.expr(env, root)?)?;
+        let (array, from_zero) = self.vector(whole)?;
         if let [AccessExpr::Subscript(Subscript::Index { index })] = chain {
             let place = self.coerce(self.expr(env, index)?, &PgType::Int4, Cast::Explicit)?;
             if let Some(byte) = self.name_byte(&array, &place)? {

@@ -116,12 +116,16 @@ impl Binder<'_> {
         let typed = match (&typed.ty, &typed.expr) {
             (Some(_), _) => typed,
             // A literal or parameter whose type is open takes the column's, its modifier aside.
-            (None, Expr::Literal(..) | Expr::Placeholder(_)) if matches!(target, PgType::Varchar(_)) => {
+            (None, Expr::Literal(..) | Expr::Placeholder(_))
+                if matches!(target, PgType::Varchar(_) | PgType::Bpchar(_)) =>
+            {
                 self.coerce(typed, &PgType::Varchar(None), Cast::Explicit)?
             }
             (None, Expr::Literal(..)) => self.coerce(typed, target, Cast::Explicit)?,
             (None, Expr::Placeholder(_)) => self.coerce(typed, &target.base(), Cast::Explicit)?,
-            (None, _) if !matches!(target, PgType::Varchar(_)) => self.coerce(typed, target, Cast::Explicit)?,
+            (None, _) if !matches!(target, PgType::Varchar(_) | PgType::Bpchar(_)) => {
+                self.coerce(typed, target, Cast::Explicit)?
+            }
             (None, _) => Typed { ty: Some(PgType::Text), ..typed },
         };
         let Some(from) = typed.ty else { return Err(Error::internal("a value without a type")) };

@@ -12,6 +12,7 @@ use thalweg_dataflow::{Error, Result, SqlState};
 use super::binder::{Binder, Env, name_parts};
 use super::expr::Cast;
 use super::functions::{self, aggregates, extreme_key};
+use super::json::is_json_aggregate;
 use super::query::sort;
 use super::typed::{Typed, base_name};
 use super::within_group;
@@ -213,6 +214,9 @@ impl Binder<'_> {
             ("pg_typeof", 1) => return Ok(text(&args[0].type_name())),
             _ => {}
         }
+        if let Some(result) = self.json_function(name, &args)? {
+            return Ok(result);
+        }
         if let Some(result) = self.array_function(name, &args)? {
             return Ok(result);
         }
@@ -242,6 +246,16 @@ impl Binder<'_> {
         if distinct {
             check_distinct_order(&args, &order_by)?;
         }
+        let (called, mut args, mut json) = (name, args, None);
+        let name = match is_json_aggregate(name) {
+            true => {
+                let mut collected = self.json_collected(name, args, distinct)?;
+                args = std::mem::take(&mut collected.args);
+                json = Some(collected);
+                "array_agg"
+            }
+            false => name,
+        };
         if let ("sum" | "avg", true, Some(PgType::Numeric(None))) =
             (name, distinct, args.first().and_then(|arg| arg.ty.as_ref()))
         {
@@ -259,7 +273,11 @@ impl Binder<'_> {
         }
         let call = Expr::AggregateFunction(AggregateFunction::new_udf(func, args, distinct, filter, order_by, None));
         let call = self.in_its_query(env, call, &ty)?.expr;
-        Ok(Typed::new(if keyed { extreme_key::value(call, &ty) } else { call }, ty))
+        let result = Typed::new(if keyed { extreme_key::value(call, &ty) } else { call }, ty);
+        match json {
+            Some(collected) => self.json_document(called, collected, result),
+            None => Ok(result),
+        }
     }
 
     /// What the arguments of an aggregate see.
@@ -370,9 +388,10 @@ impl Binder<'_> {
             D::Custom(name, modifiers) => {
                 let own = name_parts(name)?.pop().unwrap_or_default();
                 match own.as_str() {
-                    "name" | "bpchar" | "char" | "regprocedure" | "regoper" | "regoperator" | "regconfig"
-                    | "regdictionary" | "regcollation" | "sql_identifier" | "character_data" | "yes_or_no"
-                    | "pg_node_tree" => Some(PgType::Text),
+                    "name" | "char" | "regprocedure" | "regoper" | "regoperator" | "regconfig" | "regdictionary"
+                    | "regcollation" | "sql_identifier" | "character_data" | "yes_or_no" | "pg_node_tree" => {
+                        Some(PgType::Text)
+                    }
                     "cardinal_number" => Some(PgType::Int4),
                     "xid" => Some(PgType::Oid),
                     _ if modifiers.is_empty() => PgType::parse(&own),
@@ -393,6 +412,9 @@ impl Binder<'_> {
 
 /// DISTINCT values are sorted by themselves alone.
 fn check_distinct_order(args: &[Typed], order_by: &[SortExpr]) -> Result<()> {
+    if order_by.is_empty() {
+        return Ok(());
+    }
     let plain = ast::OrderByOptions { asc: None, nulls_first: None };
     let key = |arg: &Typed| sort(arg.expr.clone(), arg.ty.as_ref().unwrap_or(&PgType::Text), &plain);
     let keys = args.iter().map(key).collect::<Result<Vec<_>>>()?;

@@ -317,7 +317,7 @@ impl Binder<'_> {
             hidden: false,
         });
         let mut scope =
-            Scope { columns: columns.collect(), tables: vec![target.visible.to_string()], table_oids: Vec::new() };
+            Scope { columns: columns.collect(), tables: vec![target.visible.to_string()], ..Scope::default() };
         if !others.is_empty() {
             let others = self.from(others, None, &self.before)?;
             plan = LogicalPlanBuilder::from(plan).cross_join(others.plan)?.build()?;

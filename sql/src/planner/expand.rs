@@ -156,6 +156,10 @@ impl Binder<'_> {
                 _ => return Err(refused(format!("set-returning functions are not allowed in {clause}"))),
             }
         }
+        if sets::column_names(name).len() > 1 {
+            return Err(Error::unsupported(format!("the rows of {name} as values"))
+                .hint("Use it in FROM, where it has columns."));
+        }
         self.set_function(name, args)
     }
 
@@ -207,13 +211,12 @@ impl Binder<'_> {
         }
         let call = SetCall::together(calls, function.ordinality);
         let types = call.function.0.columns();
-        let names: Vec<String> = match (types.len(), function.ordinality) {
-            (_, false) => vec![name.to_string(); types.len()],
-            (count, true) => {
-                let own = std::iter::repeat_n(name.to_string(), count - 1);
-                own.chain(["ordinality".to_string()]).collect()
-            }
+        let own = types.len() - usize::from(function.ordinality);
+        let mut names: Vec<String> = match sets::column_names(name) {
+            [] => vec![name.to_string(); own],
+            known => known.iter().map(ToString::to_string).collect(),
         };
+        names.extend(function.ordinality.then(|| "ordinality".to_string()));
         let columns: Vec<Column> = names.iter().map(|name| Column::new_unqualified(self.unique(name))).collect();
         let plan = Expand::plan(LogicalPlanBuilder::empty(true).build()?, call, columns.clone())?;
         let output = names.into_iter().zip(columns).zip(types);

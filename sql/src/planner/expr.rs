@@ -14,6 +14,7 @@ use thalweg_dataflow::{Error, Result, SqlState};
 use super::binder::{Binder, Env, at, fold};
 use super::functions::{self, numeric_constant};
 use super::precedence;
+use super::scope::Scope;
 use super::system;
 use super::typed::{Typed, base_name, castable, category, common, implicit, literal, null, same_base};
 
@@ -116,18 +117,6 @@ impl Binder<'_> {
         }
     }
 
-    /// `date '2019-11-01'`.
-    fn typed_string(&self, typed: &ast::TypedString) -> Result<Typed> {
-        let text = typed.value.value.clone().into_string().ok_or_else(|| {
-            Error::new(SqlState::SyntaxError, "a type name before a literal needs a literal in quotes")
-        })?;
-        let text = Typed::unknown(Some(text));
-        match system::reg_type(&typed.data_type) {
-            Some(name) => self.reg_cast(text, name),
-            None => self.coerce(text, &self.data_type(&typed.data_type)?, Cast::Explicit),
-        }
-    }
-
     /// `CAST(inner AS data_type)`.
     fn written_cast(&self, env: &Env<'_>, inner: &ast::Expr, data_type: &ast::DataType) -> Result<Typed> {
         if let Some(name) = system::reg_type(data_type) {
@@ -151,13 +140,14 @@ impl Binder<'_> {
     }
 
     fn column(&self, env: &Env<'_>, table: Option<&str>, name: &str) -> Result<Typed> {
-        if let Some(column) = env.scope.find(table, name)? {
-            return Ok(Typed::new(column.expr.clone(), column.ty.clone()));
+        let row = |scope: &Scope| if table.is_none() { scope.row(name).cloned() } else { None };
+        if let Some(column) = env.scope.find(table, name)?.cloned().or_else(|| row(env.scope)) {
+            return Ok(Typed::new(column.expr, column.ty));
         }
         let mut outer = env.outer;
         while let Some(surrounding) = outer {
-            if let Some(column) = surrounding.scope.find(table, name)? {
-                return Ok(Typed::new(surrounding.scope.outward(&column.expr)?, column.ty.clone()));
+            if let Some(column) = surrounding.scope.find(table, name)?.cloned().or_else(|| row(surrounding.scope)) {
+                return Ok(Typed::new(surrounding.scope.outward(&column.expr)?, column.ty));
             }
             outer = surrounding.outer;
         }
@@ -276,8 +266,10 @@ impl Binder<'_> {
                     }
                 }
             }
-            // A cast to varchar(n) cuts, a literal too; the other types' input functions know their modifiers.
-            Expr::Literal(ScalarValue::Utf8(Some(text)), _) if matches!(target, PgType::Varchar(Some(_))) => {
+            // A cast to varchar(n) and char(n) cuts, a literal too; the other types' input functions know their modifiers.
+            Expr::Literal(ScalarValue::Utf8(Some(text)), _)
+                if matches!(target, PgType::Varchar(Some(_)) | PgType::Bpchar(Some(_))) =>
+            {
                 let whole = Typed::constant(ScalarValue::Utf8(Some(text)), PgType::Varchar(None)).at(typed.at);
                 return self.coerce(whole, target, Cast::Explicit);
             }
@@ -313,6 +305,10 @@ impl Binder<'_> {
     /// Several values in the type they have in common.
     pub(crate) fn unify(&self, values: Vec<Typed>, construct: &str) -> Result<(Vec<Typed>, PgType)> {
         let ty = common(values.iter().map(|value| (value.ty.as_ref(), value.at)), construct)?;
+        // A literal is read whole, whatever length the others have.
+        let is_open =
+            |value: &Typed| value.ty.is_none() && matches!(&value.expr, Expr::Literal(value, _) if !value.is_null());
+        let ty = if values.iter().any(is_open) { ty.base() } else { ty };
         let unfit = |from: &Option<PgType>, error: Error| match (error.state(), from) {
             (SqlState::CannotCoerce, Some(from)) => {
                 let construct = if construct == "CASE" { "CASE/WHEN" } else { construct };
@@ -451,26 +447,6 @@ impl Binder<'_> {
         }
         let result = result.unwrap_or_else(|| datafusion::prelude::lit(false));
         Ok(Typed::new(if negated { Expr::Not(Box::new(result)) } else { result }, PgType::Bool))
-    }
-
-    fn interval(&self, interval: &ast::Interval) -> Result<Typed> {
-        let ast::Expr::Value(value) = interval.value.as_ref() else {
-            return Err(Error::new(SqlState::SyntaxError, "INTERVAL needs a literal in quotes"));
-        };
-        let mut text = match &value.value {
-            Value::Number(digits, _) => digits.clone(),
-            other => other
-                .clone()
-                .into_string()
-                .ok_or_else(|| Error::new(SqlState::SyntaxError, "INTERVAL needs a literal in quotes"))?,
-        };
-        if interval.last_field.is_some() {
-            return Err(Error::unsupported("an interval literal with two fields"));
-        }
-        if let Some(field) = &interval.leading_field {
-            text = format!("{text} {field}");
-        }
-        self.coerce(Typed::unknown(Some(text)), &PgType::Interval, Cast::Explicit)
     }
 }
 

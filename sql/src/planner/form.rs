@@ -1,4 +1,4 @@
-//! Which of the forms of equal values is shown: 1.0 or 1.00, 30 days or 1 mon.
+//! Which of the forms of equal values is shown: 1.0 or 1.00, 30 days or 1 mon, spaces at the end of a bpchar.
 //!
 //! Groups, DISTINCT and set operations compare canonical forms, and show the greatest of the forms
 //! that their rows have. PostgreSQL shows the one it met first, which depends on its plan; the
@@ -21,10 +21,15 @@ use super::unnest::aggregate_call;
 /// Whether equal values of a type may print differently.
 pub(super) fn has_forms(ty: &PgType) -> bool {
     match ty {
-        PgType::Numeric(None) | PgType::Interval => true,
+        PgType::Numeric(None) | PgType::Interval | PgType::Bpchar(None) | PgType::Jsonb => true,
         PgType::Array(element) => has_forms(element),
         _ => false,
     }
+}
+
+/// Whether equal values of a type may differ in their bytes, or are none.
+fn needs_key(ty: &PgType) -> bool {
+    has_forms(ty) || matches!(ty, PgType::Float4 | PgType::Float8 | PgType::Json | PgType::Array(PgType::Json))
 }
 
 /// The aggregate of the greatest form, which [`greatest`] reads.
@@ -81,7 +86,7 @@ impl Binder<'_> {
 
     /// The distinct rows of a plan, under the names of its columns.
     pub(super) fn distinct_rows(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
-        if !columns_of(&plan).iter().any(|(_, ty)| has_forms(ty) || matches!(ty, PgType::Float4 | PgType::Float8)) {
+        if !columns_of(&plan).iter().any(|(_, ty)| needs_key(ty)) {
             return Ok(LogicalPlanBuilder::from(plan).distinct()?.build()?);
         }
         let distinct = self.distinct_groups(plan)?;

@@ -168,14 +168,19 @@ impl Binder<'_> {
                 }
                 let mut bound = self.table_function(&env, &function).map_err(|error| unseen(error, beside))?;
                 let visible = alias.map_or_else(|| function.name.clone(), |alias| fold(&alias.name));
+                let is_single = bound.columns.len() == 1;
                 if let Some(alias) = alias {
-                    // The function's own column is called as the table is.
+                    // The function's own column is called as the table is, if it has no name itself.
                     let own = bound.columns.len() - usize::from(function.ordinality);
-                    if own == 1 {
+                    if own == 1 && bound.columns[0].name == function.name {
                         bound.columns[0].name = fold(&alias.name);
                     }
                 }
-                self.derived(bound, visible, alias.map_or(&[], |alias| &alias.columns))
+                let mut from = self.derived(bound, visible.clone(), alias.map_or(&[], |alias| &alias.columns))?;
+                if is_single {
+                    from.scope.rows.extend(from.scope.columns.first().cloned().map(|column| (visible, column)));
+                }
+                Ok(from)
             }
             TableFactor::Derived { lateral, subquery, alias, .. } => {
                 let seen = if *lateral { beside.or(outer) } else { outer };
@@ -279,7 +284,7 @@ impl Binder<'_> {
             let expr = Expr::Column(Column::new(Some(alias.clone()), &name));
             ScopeColumn { table: Some(visible.clone()), name, expr, ty: types[place].clone(), hidden: false }
         });
-        Ok(From { plan, scope: Scope { columns: columns.collect(), tables: vec![visible], table_oids: Vec::new() } })
+        Ok(From { plan, scope: Scope { columns: columns.collect(), tables: vec![visible], ..Scope::default() } })
     }
 
     fn derived(&self, mut bound: BoundQuery, visible: String, names: &[ast::TableAliasColumnDef]) -> Result<From> {
@@ -293,7 +298,7 @@ impl Binder<'_> {
             ty: column.ty.unwrap_or(PgType::Text),
             hidden: false,
         });
-        Ok(From { plan, scope: Scope { columns: columns.collect(), tables: vec![visible], table_oids: Vec::new() } })
+        Ok(From { plan, scope: Scope { columns: columns.collect(), tables: vec![visible], ..Scope::default() } })
     }
 
     fn join(
@@ -387,7 +392,7 @@ impl Binder<'_> {
                 column.hidden = true;
             }
         }
-        let mut scope = Scope { columns: merged, tables: Vec::new(), table_oids: Vec::new() };
+        let mut scope = Scope { columns: merged, tables: Vec::new(), ..Scope::default() };
         scope.extend(left)?;
         scope.extend(right)?;
         Ok((conditions, scope))

@@ -6,13 +6,14 @@
 
 use datafusion::logical_expr::{BinaryExpr, Expr, Like, Operator};
 use datafusion::sql::sqlparser::ast::{self, BinaryOperator};
-use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::types::numeric::Numeric;
+use thalweg_dataflow::types::{PgType, Zone};
 use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::binder::{Binder, Env};
 use super::expr::Cast;
 use super::functions;
+use super::functions::udf::PgFunction;
 use super::typed::{Category, Typed, category};
 
 impl Binder<'_> {
@@ -47,6 +48,9 @@ impl Binder<'_> {
     /// `left op right` over bound operands.
     pub(crate) fn operate(&self, op: &BinaryOperator, left: Typed, right: Typed) -> Result<Typed> {
         use BinaryOperator as B;
+        if let Some(result) = self.json_operator(op, &left, &right)? {
+            return Ok(result);
+        }
         if let Some(result) = self.array_operator(op, &left, &right)? {
             return Ok(result);
         }
@@ -96,6 +100,9 @@ impl Binder<'_> {
     pub(crate) fn comparable(&self, op: &BinaryOperator, left: Typed, right: Typed) -> Result<(Expr, Expr)> {
         let ty = match (&left.ty, &right.ty) {
             (None, None) => PgType::Text,
+            (Some(PgType::Json), None) | (None, Some(PgType::Json)) => {
+                return Err(no_operator(&op.to_string(), &left, &right));
+            }
             (Some(known), None) | (None, Some(known)) => match known {
                 PgType::Varchar(_) => PgType::Text,
                 PgType::Numeric(_) => PgType::Numeric(None),
@@ -175,12 +182,22 @@ impl Binder<'_> {
         self.call_by_name("textcat", vec![left, right])
     }
 
+    /// A value as text that keeps the spaces of a char(n), as patterns see it.
+    fn with_spaces(&self, typed: Typed) -> Result<Typed> {
+        let Some(ty @ PgType::Bpchar(_)) = &typed.ty else {
+            return self.coerce(typed, &PgType::Text, Cast::Implicit);
+        };
+        let function =
+            PgFunction::new("padded", vec![ty.clone()], PgType::Text, Zone::default(), |input| input.array(0));
+        Ok(Typed { expr: functions::evaluated(function, vec![typed.expr]), ty: Some(PgType::Text), at: typed.at })
+    }
+
     fn text_match(&self, operator: Operator, op: &BinaryOperator, left: Typed, right: Typed) -> Result<Typed> {
         let text = |typed: &Typed| typed.ty.as_ref().is_none_or(|ty| category(ty) == Category::Text);
         if !text(&left) || !text(&right) {
             return Err(no_operator(&op.to_string(), &left, &right));
         }
-        let left = self.coerce(left, &PgType::Text, Cast::Implicit)?;
+        let left = self.with_spaces(left)?;
         let right = self.coerce(right, &PgType::Text, Cast::Implicit)?;
         Ok(Typed::new(binary(left.expr, operator, right.expr), PgType::Bool))
     }
@@ -215,7 +232,7 @@ impl Binder<'_> {
             };
             return Err(no_operator(symbol, &left, &right));
         }
-        let left = self.coerce(left, &PgType::Text, Cast::Implicit)?;
+        let left = self.with_spaces(left)?;
         let right = self.coerce(right, &PgType::Text, Cast::Implicit)?;
         let like = Like::new(negated, Box::new(left.expr), Box::new(right.expr), None, any_case);
         Ok(Typed::new(Expr::Like(like), PgType::Bool))
@@ -248,7 +265,7 @@ fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
     Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right: Box::new(right) })
 }
 
-fn no_operator(symbol: &str, left: &Typed, right: &Typed) -> Error {
+pub(super) fn no_operator(symbol: &str, left: &Typed, right: &Typed) -> Error {
     let message = format!("operator does not exist: {} {symbol} {}", left.type_name(), right.type_name());
     Error::new(SqlState::UndefinedFunction, message).hint(NO_OPERATOR)
 }
@@ -280,6 +297,14 @@ fn named_operator(name: &str) -> Option<BinaryOperator> {
         "<@" => B::ArrowAt,
         "&&" => B::PGOverlap,
         "^@" => B::PGStartsWith,
+        "->" => B::Arrow,
+        "->>" => B::LongArrow,
+        "#>" => B::HashArrow,
+        "#>>" => B::HashLongArrow,
+        "#-" => B::HashMinus,
+        "?" => B::Question,
+        "?|" => B::QuestionPipe,
+        "?&" => B::QuestionAnd,
         _ => return None,
     })
 }
@@ -306,7 +331,9 @@ fn comparison_type(one: &PgType, other: &PgType) -> Option<PgType> {
     if one == other {
         return Some(match one {
             PgType::Varchar(_) => PgType::Text,
-            other => other.clone(),
+            PgType::Json => return None,
+            PgType::Array(PgType::Json) => return None,
+            other => other.base(),
         });
     }
     Some(match (one, other) {
@@ -321,6 +348,9 @@ fn comparison_type(one: &PgType, other: &PgType) -> Option<PgType> {
         (Time(_), Time(_)) => Time(None),
         (Time(_), Interval) | (Interval, Time(_)) => Interval,
         (PgType::Array(one), PgType::Array(other)) => comparison_type(one, other)?.array(),
+        (PgType::Bpchar(_), PgType::Bpchar(_) | PgType::Varchar(_)) | (PgType::Varchar(_), PgType::Bpchar(_)) => {
+            PgType::Bpchar(None)
+        }
         (one, other) if category(one) == Category::Text && category(other) == Category::Text => PgType::Text,
         _ => return None,
     })

@@ -34,6 +34,8 @@ pub(crate) struct Scope {
     pub(crate) tables: Vec<String>,
     /// `tableoid` of the tables of the catalog among them, by the name.
     pub(crate) table_oids: Vec<(String, u32)>,
+    /// Functions whose rows are one value, by the name of the table: what its name stands for.
+    pub(crate) rows: Vec<(String, ScopeColumn)>,
 }
 
 impl Scope {
@@ -51,6 +53,11 @@ impl Scope {
             return Err(Error::new(SqlState::AmbiguousColumn, format!("column reference \"{name}\" is ambiguous")));
         }
         Ok(first)
+    }
+
+    /// The value that stands for the rows of a function in FROM.
+    pub(crate) fn row(&self, table: &str) -> Option<&ScopeColumn> {
+        self.rows.iter().find(|(name, _)| name == table).map(|(_, column)| column)
     }
 
     /// The qualified name of the column that an expression of the plan stands for.
@@ -99,6 +106,7 @@ impl Scope {
         }
         self.tables.extend(other.tables);
         self.table_oids.extend(other.table_oids);
+        self.rows.extend(other.rows);
         self.columns.extend(other.columns);
         Ok(())
     }

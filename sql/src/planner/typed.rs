@@ -53,7 +53,7 @@ impl Typed {
 /// A constant as DataFusion carries it; the type travels along where the layout does not tell it.
 pub(crate) fn literal(value: ScalarValue, ty: &PgType) -> Expr {
     let metadata = match ty {
-        PgType::Numeric(None) | PgType::Uuid => Some(metadata(ty)),
+        PgType::Numeric(None) | PgType::Uuid | PgType::Bpchar(_) | PgType::Json | PgType::Jsonb => Some(metadata(ty)),
         _ => None,
     };
     Expr::Literal(value, metadata)
@@ -75,6 +75,8 @@ pub(crate) fn base_name(ty: &PgType) -> String {
         PgType::Numeric(_) => "numeric".to_string(),
         PgType::Varchar(_) => "character varying".to_string(),
         PgType::Time(_) => "time without time zone".to_string(),
+        PgType::Bpchar(_) => "character".to_string(),
+        PgType::Array(PgType::Bpchar(_)) => "character[]".to_string(),
         other => other.name(),
     }
 }
@@ -91,7 +93,7 @@ pub(crate) enum Category {
     Bool,
     /// Numbers, oid among them.
     Number,
-    /// text, varchar.
+    /// text, varchar, char.
     Text,
     /// date, time, timestamp, timestamptz.
     Datetime,
@@ -114,10 +116,10 @@ pub(crate) fn category(ty: &PgType) -> Category {
         | PgType::Float8
         | PgType::Numeric(_)
         | PgType::Oid => Category::Number,
-        PgType::Text | PgType::Varchar(_) => Category::Text,
+        PgType::Text | PgType::Varchar(_) | PgType::Bpchar(_) => Category::Text,
         PgType::Date | PgType::Timestamp | PgType::Timestamptz | PgType::Time(_) => Category::Datetime,
         PgType::Interval => Category::Timespan,
-        PgType::Bytea | PgType::Uuid => Category::User,
+        PgType::Bytea | PgType::Uuid | PgType::Json | PgType::Jsonb => Category::User,
         PgType::Array(_) => Category::Array,
     }
 }
@@ -148,8 +150,9 @@ pub(crate) fn implicit(from: &PgType, to: &PgType) -> bool {
     }
     matches!(
         (from, to),
-        (PgType::Varchar(_), PgType::Text)
-            | (PgType::Text, PgType::Varchar(_))
+        (PgType::Varchar(_) | PgType::Bpchar(_), PgType::Text)
+            | (PgType::Text | PgType::Bpchar(_), PgType::Varchar(_))
+            | (PgType::Text | PgType::Varchar(_), PgType::Bpchar(_))
             | (PgType::Date, PgType::Timestamp | PgType::Timestamptz)
             | (PgType::Timestamp, PgType::Timestamptz)
             | (PgType::Time(_), PgType::Interval)
@@ -166,7 +169,12 @@ pub(crate) fn castable(from: &PgType, to: &PgType) -> bool {
     if let (PgType::Array(from), PgType::Array(to)) = (from, to) {
         return castable(from, to);
     }
+    if let (PgType::Json, PgType::Jsonb) | (PgType::Jsonb, PgType::Json) = (from, to) {
+        return true;
+    }
     match (category(from), category(to)) {
+        (_, Bool) if *from == PgType::Jsonb => true,
+        (_, Number) if *from == PgType::Jsonb => *to != PgType::Oid,
         (Number, Number) => match (from, to) {
             (PgType::Oid, to) => matches!(to, PgType::Int4 | PgType::Int8),
             (_, PgType::Oid) => false,
@@ -220,13 +228,22 @@ pub(crate) fn compares_natively(ty: &PgType) -> bool {
     if let PgType::Array(element) = ty {
         return !thalweg_dataflow::types::array::has_forms(element);
     }
-    !matches!(ty, PgType::Numeric(None) | PgType::Float4 | PgType::Float8 | PgType::Interval)
+    !matches!(
+        ty,
+        PgType::Numeric(None)
+            | PgType::Float4
+            | PgType::Float8
+            | PgType::Interval
+            | PgType::Bpchar(_)
+            | PgType::Json
+            | PgType::Jsonb
+    )
 }
 
 /// The layout of a type's sort key: equal bytes if and only if equal values, ordered alike.
 pub(crate) fn key_layout(ty: &PgType) -> DataType {
     match ty {
-        PgType::Numeric(None) => DataType::Binary,
+        PgType::Numeric(None) | PgType::Jsonb => DataType::Binary,
         PgType::Interval => DataType::Decimal128(38, 0),
         other => other.arrow(),
     }

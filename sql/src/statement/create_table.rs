@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use datafusion::sql::sqlparser::ast;
 use thalweg_dataflow::error::{Error, Result, SqlState};
+use thalweg_dataflow::types::PgType;
 
 use super::query::planning;
 use super::resolve::Names;
@@ -122,12 +123,23 @@ pub(super) fn constraints(
     Ok(made)
 }
 
+/// Whether values of a type can be told apart by an index. Errors 42704.
+pub(super) fn check_order(ty: &PgType) -> Result<()> {
+    if !matches!(ty.element().unwrap_or(ty), PgType::Json) {
+        return Ok(());
+    }
+    let message = format!("data type {} has no default operator class for access method \"btree\"", ty.name());
+    Err(Error::new(SqlState::UndefinedObject, message)
+        .hint("You must specify an operator class for the index or define a default operator class for the data type."))
+}
+
 fn key_columns(object: &Object, names: &[String], what: &str) -> Result<Vec<usize>> {
     let mut places = Vec::with_capacity(names.len());
     for name in names {
         let place = object.columns.iter().position(|column| column.name == *name).ok_or_else(|| {
             Error::new(SqlState::UndefinedColumn, format!("column \"{name}\" named in key does not exist"))
         })?;
+        check_order(&object.columns[place].data_type)?;
         if places.contains(&place) {
             return Err(Error::new(
                 SqlState::DuplicateColumn,

@@ -6,7 +6,7 @@
 
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
-use super::create_table::chosen_name;
+use super::create_table::{check_order, chosen_name};
 use super::{already_exists, skipping};
 use crate::catalog::{Index, Object, ObjectData, PUBLIC, Rule};
 use crate::database::{Database, Published};
@@ -40,7 +40,9 @@ pub(crate) async fn create(session: &mut Session, create: &CreateIndex) -> Resul
     for (column, order) in &create.columns {
         let place = object.columns.iter().position(|known| known.name == column.name);
         let missing = || Error::new(SqlState::UndefinedColumn, format!("column \"{}\" does not exist", column.name));
-        columns.push((place.ok_or_else(missing)?, order.clone()));
+        let place = place.ok_or_else(missing)?;
+        check_order(&object.columns[place].data_type)?;
+        columns.push((place, order.clone()));
     }
     let mut next = (*current).clone();
     let oid = next.catalog.allocate();

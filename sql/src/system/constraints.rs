@@ -125,7 +125,7 @@ pub(super) fn pg_index(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>>
         let options: Vec<String> = index.columns.iter().map(|(_, order)| option(order).to_string()).collect();
         let is_text = |place: usize| {
             let column = index.table.columns.get(place).map(|column| &column.data_type);
-            matches!(column, Some(PgType::Text | PgType::Varchar(_)))
+            column.is_some_and(|ty| ty.category() == 'S')
         };
         let each = |of: &dyn Fn(usize) -> i32| {
             index.columns.iter().map(|(place, _)| of(*place).to_string()).collect::<Vec<_>>().join(" ")

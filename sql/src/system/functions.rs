@@ -382,7 +382,7 @@ impl Answer {
             }
             Answer::FormatType => {
                 let modifiers = call.numbers(1)?;
-                texts(oids.zip(modifiers).map(|(oid, modifier)| Some(names::type_name(oid?, modifier.unwrap_or(-1)))))
+                texts(oids.zip(modifiers).map(|(oid, modifier)| Some(names::type_name(oid?, modifier))))
             }
             Answer::Comment(known, false) if call.args.len() > 1 => {
                 let classes = call.texts(1)?;

@@ -177,9 +177,10 @@ fn columns(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         let updatable = if is_table(tables, &relation) { "YES" } else { "NO" };
         for (place, column) in (1..).zip(&relation.columns) {
             let (precision, scale) = precision(&column.data_type);
-            let name = column.data_type.base().name();
             let length = match column.data_type {
-                PgType::Varchar(length) => length.and_then(|length| i32::try_from(length).ok()),
+                PgType::Varchar(length) | PgType::Bpchar(length) => {
+                    length.and_then(|length| i32::try_from(length).ok())
+                }
                 _ => None,
             };
             let time = match column.data_type {
@@ -195,7 +196,7 @@ fn columns(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
                 int4(place),
                 maybe(defaults.get(&(relation.oid, place)).cloned()),
                 text(if column.not_null { "NO" } else { "YES" }),
-                text(if column.data_type.element().is_some() { "ARRAY" } else { &name }),
+                text(type_name(&column.data_type)),
                 datafusion::scalar::ScalarValue::Int32(length),
                 datafusion::scalar::ScalarValue::Int32(precision),
                 datafusion::scalar::ScalarValue::Int32(scale),
@@ -223,6 +224,15 @@ fn schemata(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         table.row([text(DATABASE), text(name), text(tables.published.catalog.roles.name(crate::roles::SUPERUSER))]);
     }
     table.finish()
+}
+
+/// What the standard calls a type.
+fn type_name(data_type: &PgType) -> String {
+    match data_type {
+        PgType::Array(_) => "ARRAY".to_string(),
+        PgType::Bpchar(_) => "character".to_string(),
+        other => other.base().name(),
+    }
 }
 
 fn precision(data_type: &PgType) -> (Option<i32>, Option<i32>) {

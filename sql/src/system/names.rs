@@ -124,7 +124,7 @@ impl Named {
         let name = match self {
             _ if number == 0 => Some("-".to_string()),
             Named::Relation => relation_name(tables, number),
-            Named::Type => Some(type_name(number, -1)).filter(|name| name != "???"),
+            Named::Type => Some(type_name(number, None)).filter(|name| name != "???"),
             Named::Schema => SCHEMAS.iter().find(|(_, oid)| *oid == number).map(|(name, _)| quoted(name)),
             Named::Routine => super::routines::name(number),
             Named::Role => {
@@ -222,7 +222,6 @@ pub(super) fn each(table: &ArrowTable, mut work: impl FnMut(&arrow::record_batch
 
 /// What SQL calls the types that [`PgType`] does not know.
 const SPELLED: &[(&str, &str)] = &[
-    ("bpchar", "character"),
     ("bit", "bit"),
     ("varbit", "bit varying"),
     ("char", "\"char\""),
@@ -230,24 +229,25 @@ const SPELLED: &[(&str, &str)] = &[
     ("timetz", "time with time zone"),
 ];
 
-/// `format_type`.
-pub(super) fn type_name(number: i32, modifier: i32) -> String {
+/// `format_type`; no modifier is not the same as -1.
+pub(super) fn type_name(number: i32, modifier: Option<i32>) -> String {
     if number == 0 {
         return "-".into();
     }
-    let known = u32::try_from(number).ok().and_then(|oid| PgType::from_oid_and_typmod(oid, modifier));
+    let known = u32::try_from(number).ok().and_then(|oid| PgType::from_oid_and_typmod(oid, modifier.unwrap_or(-1)));
     if let Some(known) = known {
-        return known.name();
+        // `character` alone is a character(1) where it is read again.
+        return match modifier {
+            None => known.name().replace("bpchar", "character"),
+            Some(_) => known.name(),
+        };
     }
     match types().get(&number) {
         None => "???".into(),
         Some((_, element)) if *element != 0 => format!("{}[]", type_name(*element, modifier)),
         Some((name, _)) => {
             let spelled = SPELLED.iter().find(|(own, _)| own == name).map_or(name.as_str(), |(_, spelled)| spelled);
-            match name.as_str() {
-                "bpchar" if modifier >= 4 => format!("{spelled}({})", modifier - 4),
-                _ => spelled.to_string(),
-            }
+            spelled.to_string()
         }
     }
 }
@@ -277,6 +277,8 @@ mod tests {
             (23, -1, "integer"),
             (1043, 24, "character varying(20)"),
             (1042, 14, "character(10)"),
+            (1042, -1, "bpchar"),
+            (1083, 3, "time(3) without time zone"),
             (1007, -1, "integer[]"),
             (1083, -1, "time without time zone"),
             (18, -1, "\"char\""),
@@ -285,7 +287,7 @@ mod tests {
             (0, -1, "-"),
             (999_999, -1, "???"),
         ] {
-            assert_eq!(type_name(oid, modifier), name);
+            assert_eq!(type_name(oid, Some(modifier)), name);
         }
         for (name, oid) in [("int4", 23), ("pg_catalog.int8", 20), ("json", 114), ("json[]", 199), ("\"char\"", 18)] {
             assert_eq!(type_number(name), Some(oid), "{name}");

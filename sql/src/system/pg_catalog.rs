@@ -192,7 +192,7 @@ fn pg_attribute(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
                 bool(false),
                 bool(true),
                 int4(0),
-                int4(if matches!(column.data_type, PgType::Text | PgType::Varchar(_)) { 100 } else { 0 }),
+                int4(if column.data_type.category() == 'S' { 100 } else { 0 }),
             ]);
         }
     }
@@ -222,7 +222,7 @@ fn alignment(column: &Column) -> &'static str {
 fn storage(column: &Column) -> &'static str {
     match column.data_type {
         PgType::Numeric(_) => "m",
-        PgType::Text | PgType::Varchar(_) | PgType::Bytea => "x",
+        PgType::Text | PgType::Varchar(_) | PgType::Bytea | PgType::Bpchar(_) | PgType::Json | PgType::Jsonb => "x",
         _ => "p",
     }
 }

@@ -50,10 +50,10 @@ fn routine(batch: &RecordBatch, row: usize) -> Option<(i32, Routine)> {
             _ => "",
         };
         let name = names.get(place).filter(|name| !name.is_empty()).map(|name| format!("{name} ")).unwrap_or_default();
-        shown.push(format!("{mode}{name}{}", type_name(ty.parse().ok()?, -1)));
+        shown.push(format!("{mode}{name}{}", type_name(ty.parse().ok()?, None)));
     }
     let set = batch.column_by_name("proretset").and_then(|column| Some(column.as_boolean_opt()?.value(row)));
-    let result = format!("{}{}", if set == Some(true) { "SETOF " } else { "" }, type_name(number("prorettype")?, -1));
+    let result = format!("{}{}", if set == Some(true) { "SETOF " } else { "" }, type_name(number("prorettype")?, None));
     Some((number("oid")?, Routine { name: text("proname")?, arguments: shown.join(", "), result }))
 }
 

@@ -156,7 +156,10 @@ pub fn canonical_element_bytes(element: &PgType, values: &ArrayRef) -> Result<Ve
 
 /// Whether equal arrays of this element may have different bytes.
 pub fn has_forms(element: &PgType) -> bool {
-    matches!(element, PgType::Numeric(None) | PgType::Float4 | PgType::Float8 | PgType::Interval)
+    matches!(
+        element,
+        PgType::Numeric(None) | PgType::Float4 | PgType::Float8 | PgType::Interval | PgType::Bpchar(_) | PgType::Jsonb
+    )
 }
 
 /// Arrays of elements of one type as arrays of another; `each` casts a column of elements.

@@ -11,11 +11,13 @@ use datafusion::scalar::ScalarValue;
 
 use super::datetime::{DAY, INFINITY, Interval, NEG_INFINITY};
 use super::numeric::Numeric;
-use super::{PgType, parse, text};
+use super::{PgType, Zone, parse, text};
 use crate::error::{Error, Result, SqlState};
 
 /// Days from 1970 to 2000.
 const EPOCH_DAYS: i32 = 10_957;
+/// Before the text of a jsonb.
+const JSONB_VERSION: u8 = 1;
 /// Microseconds from 1970 to 2000.
 const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * DAY;
 
@@ -40,7 +42,13 @@ pub fn write_binary(data_type: &PgType, array: &dyn Array, row: usize, out: &mut
             write_numeric(&Numeric::from_i128(value, i32::from(*scale)), out);
         }
         PgType::Numeric(None) => write_numeric(&Numeric::decode(array.as_binary::<i32>().value(row))?, out),
-        PgType::Text | PgType::Varchar(_) => out.extend_from_slice(array.as_string::<i32>().value(row).as_bytes()),
+        PgType::Text | PgType::Varchar(_) | PgType::Bpchar(_) | PgType::Json => {
+            out.extend_from_slice(array.as_string::<i32>().value(row).as_bytes());
+        }
+        PgType::Jsonb => {
+            out.push(JSONB_VERSION);
+            out.extend_from_slice(array.as_string::<i32>().value(row).as_bytes());
+        }
         PgType::Bytea => out.extend_from_slice(array.as_binary::<i32>().value(row)),
         PgType::Date => {
             let days = match array.as_primitive::<types::Date32Type>().value(row) {
@@ -88,16 +96,14 @@ pub fn read_binary(data_type: &PgType, bytes: &[u8]) -> Result<ScalarValue> {
             read_numeric(bytes)?.encode(&mut encoded);
             ScalarValue::Binary(Some(encoded))
         }
-        PgType::Text | PgType::Varchar(_) => {
-            let text = std::str::from_utf8(bytes).map_err(|_| parse::invalid_bytes(bytes))?;
-            let text = parse::checked_text(text)?;
-            match data_type {
-                PgType::Varchar(Some(length)) => {
-                    ScalarValue::Utf8(Some(parse::checked_varchar(text, *length)?.to_string()))
-                }
-                _ => ScalarValue::Utf8(Some(text.to_string())),
+        PgType::Text | PgType::Varchar(_) | PgType::Bpchar(_) | PgType::Json => read_text(data_type, bytes)?,
+        PgType::Jsonb => match bytes.split_first() {
+            Some((&JSONB_VERSION, text)) => read_text(data_type, text)?,
+            Some((version, _)) => {
+                return Err(Error::internal(format!("unsupported jsonb version number {version}")));
             }
-        }
+            None => return Err(damaged("jsonb")),
+        },
         PgType::Bytea => ScalarValue::Binary(Some(bytes.to_vec())),
         PgType::Date => ScalarValue::Date32(Some(match i32::from_be_bytes(fixed(data_type, bytes)?) {
             infinite @ (i32::MAX | i32::MIN) => infinite,
@@ -124,6 +130,12 @@ pub fn read_binary(data_type: &PgType, bytes: &[u8]) -> Result<ScalarValue> {
         }
         PgType::Uuid => ScalarValue::Binary(Some(fixed::<16>(data_type, bytes)?.to_vec())),
     })
+}
+
+/// What a text is in one of the types whose binary form is text.
+fn read_text(data_type: &PgType, bytes: &[u8]) -> Result<ScalarValue> {
+    let text = std::str::from_utf8(bytes).map_err(|_| parse::invalid_bytes(bytes))?;
+    parse::parse_text(data_type, text, &Zone::Utc)
 }
 
 fn damaged(data_type: &str) -> Error {

@@ -87,7 +87,10 @@ impl ColumnBuilder {
             | PgType::Varchar(_)
             | PgType::Bytea
             | PgType::Array(_)
-            | PgType::Uuid => {
+            | PgType::Uuid
+            | PgType::Bpchar(_)
+            | PgType::Json
+            | PgType::Jsonb => {
                 let mut offsets = Vec::with_capacity(capacity + 1);
                 offsets.push(0);
                 Values::Bytes(Vec::with_capacity(capacity * 12), offsets)

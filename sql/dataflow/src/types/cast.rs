@@ -18,7 +18,7 @@ use super::builder::ColumnBuilder;
 use super::datetime::{self, DAY};
 use super::numeric::{Numeric, small_pow10};
 use super::text::{TextStyle, TextWriter, normalize};
-use super::{PgType, parse};
+use super::{PgType, json, parse};
 use crate::error::{Error, Result, SqlState};
 
 /// Where a cast applies (pg_cast.castcontext).
@@ -41,9 +41,11 @@ pub fn castable(from: &PgType, to: &PgType) -> Option<CastContext> {
     }
     match (from, to) {
         (Array(from), Array(to)) => castable(from, to),
-        (Text | Varchar(_), Text | Varchar(_)) => Some(Implicit),
-        (_, Text | Varchar(_)) => Some(Assignment),
-        (Text | Varchar(_), _) => Some(Explicit),
+        (Text | Varchar(_) | Bpchar(_), Text | Varchar(_) | Bpchar(_)) => Some(Implicit),
+        (_, Text | Varchar(_) | Bpchar(_)) => Some(Assignment),
+        (Text | Varchar(_) | Bpchar(_), _) => Some(Explicit),
+        (Json, Jsonb) | (Jsonb, Json) => Some(Assignment),
+        (Jsonb, Bool | Int2 | Int4 | Int8 | Float4 | Float8 | Numeric(_)) => Some(Explicit),
         (Int2, Int4 | Int8 | Float4 | Float8 | Numeric(_) | Oid) => Some(Implicit),
         (Int4, Int8 | Float4 | Float8 | Numeric(_) | Oid) => Some(Implicit),
         (Int8, Float4 | Float8 | Numeric(_) | Oid) => Some(Implicit),
@@ -82,6 +84,15 @@ fn convert(array: &ArrayRef, from: &PgType, to: &PgType, style: &TextStyle, expl
         return Ok(array.clone());
     }
     match (from, to) {
+        (PgType::Bpchar(_), PgType::Text | PgType::Varchar(_)) => {
+            let bare = array.as_string::<i32>().iter().map(|text| text.map(|text| text.trim_end_matches(' ')));
+            let bare: ArrayRef = Arc::new(bare.collect::<StringArray>());
+            convert(&bare, &PgType::Text, to, style, explicit)
+        }
+        (PgType::Text | PgType::Varchar(_) | PgType::Bpchar(_), PgType::Bpchar(length)) => {
+            fill(array.as_string(), *length, explicit)
+        }
+        (_, PgType::Bpchar(length)) => fill(&print(array, from, style)?, *length, explicit),
         (PgType::Text | PgType::Varchar(_), PgType::Text | PgType::Varchar(None)) => Ok(array.clone()),
         (PgType::Text | PgType::Varchar(_), PgType::Varchar(Some(length))) => fit(array.as_string(), *length, explicit),
         (_, PgType::Text | PgType::Varchar(_)) => {
@@ -91,7 +102,10 @@ fn convert(array: &ArrayRef, from: &PgType, to: &PgType, style: &TextStyle, expl
                 _ => Ok(Arc::new(printed)),
             }
         }
-        (PgType::Text | PgType::Varchar(_), _) => {
+        // Of a jsonb all that is written is JSON, and the other way round its normal form is made.
+        (PgType::Jsonb, PgType::Json) => Ok(array.clone()),
+        (PgType::Jsonb, _) => from_jsonb(array, to, style),
+        (PgType::Text | PgType::Varchar(_) | PgType::Bpchar(_) | PgType::Json, _) => {
             let mut builder = ColumnBuilder::new(to, array.len()).with_zone(style.zone.clone());
             for text in array.as_string::<i32>() {
                 match text {
@@ -119,6 +133,27 @@ fn convert(array: &ArrayRef, from: &PgType, to: &PgType, style: &TextStyle, expl
         (PgType::Float4 | PgType::Float8, _) => from_float(array, from, to),
         _ => from_integer(array, from, to),
     }
+}
+
+/// Casts of jsonb to truth values and numbers.
+fn from_jsonb(array: &ArrayRef, to: &PgType, style: &TextStyle) -> Result<ArrayRef> {
+    let texts = array.as_string::<i32>();
+    if *to == PgType::Bool {
+        let values = texts.iter().map(|text| text.map(json::bool_of).transpose());
+        return Ok(Arc::new(values.collect::<Result<BooleanArray>>()?));
+    }
+    let name = to.base().name();
+    let mut numbers = BinaryBuilder::new();
+    let mut bytes = Vec::new();
+    for text in texts {
+        bytes.clear();
+        if let Some(text) = text {
+            json::number_of(text, &name)?.encode(&mut bytes);
+        }
+        numbers.append_option(text.map(|_| &bytes));
+    }
+    let numbers: ArrayRef = Arc::new(numbers.finish());
+    convert(&numbers, &PgType::Numeric(None), to, style, true)
 }
 
 /// Applies `f` to every value that is not null, and keeps the nulls.
@@ -176,6 +211,20 @@ fn fit(array: &StringArray, length: u32, explicit: bool) -> Result<ArrayRef> {
             Some(text) => builder.append_value(&text[..cut(text)?]),
             None => builder.append_null(),
         }
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+/// Text as char(n) holds it.
+fn fill(array: &StringArray, length: Option<u32>, explicit: bool) -> Result<ArrayRef> {
+    let Some(length) = length else { return Ok(Arc::new(array.clone())) };
+    let mut builder = StringBuilder::with_capacity(array.len(), array.value_data().len());
+    for text in array {
+        builder.append_option(match text {
+            Some(text) if explicit => Some(parse::filled(parse::cut_varchar(text, length), length)),
+            Some(text) => Some(parse::checked_bpchar(text, Some(length))?),
+            None => None,
+        });
     }
     Ok(Arc::new(builder.finish()))
 }

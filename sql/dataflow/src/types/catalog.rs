@@ -26,6 +26,9 @@ impl PgType {
             PgType::Array(element) => element.array_oid(),
             PgType::Time(_) => 1083,
             PgType::Uuid => 2950,
+            PgType::Bpchar(_) => 1042,
+            PgType::Json => 114,
+            PgType::Jsonb => 3802,
         }
     }
 
@@ -50,6 +53,9 @@ impl PgType {
             PgType::Array(_) => 0,
             PgType::Time(_) => 1183,
             PgType::Uuid => 2951,
+            PgType::Bpchar(_) => 1014,
+            PgType::Json => 199,
+            PgType::Jsonb => 3807,
         }
     }
 
@@ -71,6 +77,7 @@ impl PgType {
         let inner = (typmod - 4) as u32;
         Some(match plain {
             PgType::Varchar(_) => PgType::Varchar(Some(inner)),
+            PgType::Bpchar(_) => PgType::Bpchar(Some(inner)),
             PgType::Numeric(_) => match (inner >> 16, inner & 0x7FF) {
                 (precision @ 1..=38, scale) if scale <= precision => {
                     PgType::Numeric(Some((precision as u8, scale as i8)))
@@ -84,7 +91,7 @@ impl PgType {
     /// The modifier as pg_attribute.atttypmod and RowDescription hold it; -1 is none.
     pub fn typmod(&self) -> i32 {
         match self {
-            PgType::Varchar(Some(length)) => *length as i32 + 4,
+            PgType::Varchar(Some(length)) | PgType::Bpchar(Some(length)) => *length as i32 + 4,
             PgType::Numeric(Some((precision, scale))) => {
                 ((i32::from(*precision) << 16) | (i32::from(*scale) & 0x7FF)) + 4
             }
@@ -102,6 +109,7 @@ impl PgType {
             PgType::Int8 | PgType::Float8 | PgType::Timestamp | PgType::Timestamptz | PgType::Time(_) => 8,
             PgType::Interval | PgType::Uuid => 16,
             PgType::Numeric(_) | PgType::Text | PgType::Varchar(_) | PgType::Bytea | PgType::Array(_) => -1,
+            PgType::Bpchar(_) | PgType::Json | PgType::Jsonb => -1,
         }
     }
 
@@ -125,6 +133,9 @@ impl PgType {
             PgType::Oid => "oid",
             PgType::Time(_) => "time",
             PgType::Uuid => "uuid",
+            PgType::Bpchar(_) => "bpchar",
+            PgType::Json => "json",
+            PgType::Jsonb => "jsonb",
             PgType::Array(element) => match element {
                 PgType::Bool => "_bool",
                 PgType::Int2 => "_int2",
@@ -143,6 +154,9 @@ impl PgType {
                 PgType::Oid => "_oid",
                 PgType::Time(_) => "_time",
                 PgType::Uuid => "_uuid",
+                PgType::Bpchar(_) => "_bpchar",
+                PgType::Json => "_json",
+                PgType::Jsonb => "_jsonb",
             },
         }
     }
@@ -153,8 +167,8 @@ impl PgType {
             PgType::Bool => 'B',
             PgType::Int2 | PgType::Int4 | PgType::Int8 | PgType::Float4 | PgType::Float8 => 'N',
             PgType::Numeric(_) | PgType::Oid => 'N',
-            PgType::Text | PgType::Varchar(_) => 'S',
-            PgType::Bytea | PgType::Uuid => 'U',
+            PgType::Text | PgType::Varchar(_) | PgType::Bpchar(_) => 'S',
+            PgType::Bytea | PgType::Uuid | PgType::Json | PgType::Jsonb => 'U',
             PgType::Date | PgType::Timestamp | PgType::Timestamptz | PgType::Time(_) => 'D',
             PgType::Interval => 'T',
             PgType::Array(_) => 'A',
@@ -175,6 +189,7 @@ impl PgType {
             PgType::Numeric(_) => PgType::Numeric(None),
             PgType::Varchar(_) => PgType::Varchar(None),
             PgType::Time(_) => PgType::Time(None),
+            PgType::Bpchar(_) => PgType::Bpchar(None),
             other => other.clone(),
         }
     }
@@ -199,4 +214,7 @@ pub const ALL: &[PgType] = &[
     PgType::Numeric(None),
     PgType::Time(None),
     PgType::Uuid,
+    PgType::Bpchar(None),
+    PgType::Json,
+    PgType::Jsonb,
 ];

@@ -18,7 +18,7 @@ use arrow::datatypes::{
     UInt32Type,
 };
 
-use super::{PgType, numeric};
+use super::{PgType, json, numeric, parse};
 use crate::error::{Error, Result};
 
 /// How one column's values become bytes.
@@ -42,6 +42,10 @@ pub(crate) enum Column<'a> {
     Bytes(&'a BinaryArray),
     Numeric(&'a BinaryArray, bool),
     Interval(&'a IntervalMonthDayNanoArray),
+    /// Whether the bytes are to be canonical; with a length, spaces at the end are no part of them.
+    Bpchar(&'a StringArray, bool),
+    /// The keys if the bytes are to be canonical, else the text.
+    Jsonb(&'a StringArray, bool),
     /// With the element if the bytes are to be canonical.
     Array(&'a BinaryArray, Option<&'static PgType>),
 }
@@ -68,6 +72,7 @@ impl ValueCodec {
             PgType::Numeric(Some((precision, _))) => Some(if precision <= 18 { 8 } else { 16 }),
             PgType::Interval => Some(32),
             PgType::Numeric(None) | PgType::Text | PgType::Varchar(_) | PgType::Bytea | PgType::Array(_) => None,
+            PgType::Bpchar(_) | PgType::Json | PgType::Jsonb => None,
         }
     }
 
@@ -94,7 +99,9 @@ impl ValueCodec {
             PgType::Float8 => Column::Float64(array.as_primitive::<Float64Type>()),
             PgType::Numeric(Some(_)) => Column::Decimal(array.as_primitive::<Decimal128Type>()),
             PgType::Numeric(None) => Column::Numeric(array.as_binary::<i32>(), self.canonical),
-            PgType::Text | PgType::Varchar(_) => Column::Text(array.as_string::<i32>()),
+            PgType::Text | PgType::Varchar(_) | PgType::Json => Column::Text(array.as_string::<i32>()),
+            PgType::Bpchar(length) => Column::Bpchar(array.as_string::<i32>(), self.canonical || length.is_some()),
+            PgType::Jsonb => Column::Jsonb(array.as_string::<i32>(), self.canonical),
             PgType::Bytea | PgType::Uuid => Column::Bytes(array.as_binary::<i32>()),
             PgType::Interval => Column::Interval(array.as_primitive::<IntervalMonthDayNanoType>()),
             PgType::Array(element) => {
@@ -120,6 +127,9 @@ impl ValueCodec {
             }
             Column::Decimal(array) => out.extend_from_slice(&((array.value(row) as u128) ^ (1 << 127)).to_be_bytes()),
             Column::Text(array) => out.extend_from_slice(array.value(row).as_bytes()),
+            Column::Bpchar(array, bare) => write_bpchar(array.value(row), *bare, out),
+            Column::Jsonb(array, true) => out.extend_from_slice(&json::key(array.value(row))),
+            Column::Jsonb(array, false) => out.extend_from_slice(array.value(row).as_bytes()),
             Column::Bytes(array) => out.extend_from_slice(array.value(row)),
             Column::Numeric(array, true) => out.extend_from_slice(&numeric::canonical_bytes(array.value(row))),
             Column::Numeric(array, false) => out.extend_from_slice(array.value(row)),
@@ -144,12 +154,32 @@ impl Column<'_> {
             Column::Float32(array) => array.is_null(row),
             Column::Float64(array) => array.is_null(row),
             Column::Decimal(array) => array.is_null(row),
-            Column::Text(array) => array.is_null(row),
+            Column::Text(array) | Column::Bpchar(array, _) | Column::Jsonb(array, _) => array.is_null(row),
             Column::Bytes(array) | Column::Numeric(array, _) => array.is_null(row),
             Column::Interval(array) => array.is_null(row),
             Column::Array(array, _) => array.is_null(row),
         }
     }
+}
+
+/// What is before the spaces at the end; they follow behind a zero, unless `bare` leaves them out.
+fn write_bpchar(value: &str, bare: bool, out: &mut Vec<u8>) {
+    let kept = value.trim_end_matches(' ');
+    out.extend_from_slice(kept.as_bytes());
+    if !bare && kept.len() < value.len() {
+        out.push(0);
+        out.extend_from_slice(&value.as_bytes()[kept.len()..]);
+    }
+}
+
+/// The text of such bytes, filled up with spaces to the type's length.
+fn read_bpchar(bytes: &[u8], length: Option<u32>) -> Result<String> {
+    let (kept, spaces) = bytes.split_at(bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len()));
+    let text = std::str::from_utf8(kept).map_err(|_| damaged())?;
+    Ok(match length {
+        Some(length) => parse::filled(text, length),
+        None => format!("{text}{:width$}", "", width = spaces.len().saturating_sub(1)),
+    })
 }
 
 /// PostgreSQL's order of intervals counts a month as 30 days; the parts follow, to decode them.
@@ -189,6 +219,8 @@ pub(crate) enum ValueBuilder {
     Float64(Float64Builder),
     Decimal(Decimal128Builder, DataType),
     Text(StringBuilder),
+    Bpchar(StringBuilder, Option<u32>),
+    Jsonb(StringBuilder),
     Bytes(BinaryBuilder),
     Interval(IntervalMonthDayNanoBuilder),
 }
@@ -213,7 +245,9 @@ impl ValueBuilder {
             PgType::Numeric(None) | PgType::Bytea | PgType::Array(_) | PgType::Uuid => {
                 ValueBuilder::Bytes(BinaryBuilder::new())
             }
-            PgType::Text | PgType::Varchar(_) => ValueBuilder::Text(StringBuilder::new()),
+            PgType::Text | PgType::Varchar(_) | PgType::Json => ValueBuilder::Text(StringBuilder::new()),
+            PgType::Bpchar(length) => ValueBuilder::Bpchar(StringBuilder::new(), *length),
+            PgType::Jsonb => ValueBuilder::Jsonb(StringBuilder::new()),
             PgType::Interval => ValueBuilder::Interval(IntervalMonthDayNanoBuilder::new()),
         }
     }
@@ -232,7 +266,9 @@ impl ValueBuilder {
             ValueBuilder::Float32(builder) => builder.append_null(),
             ValueBuilder::Float64(builder) => builder.append_null(),
             ValueBuilder::Decimal(builder, _) => builder.append_null(),
-            ValueBuilder::Text(builder) => builder.append_null(),
+            ValueBuilder::Text(builder) | ValueBuilder::Bpchar(builder, _) | ValueBuilder::Jsonb(builder) => {
+                builder.append_null()
+            }
             ValueBuilder::Bytes(builder) => builder.append_null(),
             ValueBuilder::Interval(builder) => builder.append_null(),
         }
@@ -262,6 +298,8 @@ impl ValueBuilder {
                 builder.append_value((u128::from_be_bytes(fixed(bytes)?) ^ (1 << 127)) as i128)
             }
             ValueBuilder::Text(builder) => builder.append_value(std::str::from_utf8(bytes).map_err(|_| damaged())?),
+            ValueBuilder::Bpchar(builder, length) => builder.append_value(read_bpchar(bytes, *length)?),
+            ValueBuilder::Jsonb(builder) => builder.append_value(json::of_key(bytes)?),
             ValueBuilder::Bytes(builder) => builder.append_value(bytes),
             ValueBuilder::Interval(builder) => {
                 let bytes: [u8; 32] = fixed(bytes)?;
@@ -298,7 +336,9 @@ impl ValueBuilder {
             ValueBuilder::Float32(builder) => finish(builder, None),
             ValueBuilder::Float64(builder) => finish(builder, None),
             ValueBuilder::Decimal(builder, layout) => finish(builder, Some(layout)),
-            ValueBuilder::Text(mut builder) => Arc::new(builder.finish()),
+            ValueBuilder::Text(mut builder)
+            | ValueBuilder::Bpchar(mut builder, _)
+            | ValueBuilder::Jsonb(mut builder) => Arc::new(builder.finish()),
             ValueBuilder::Bytes(mut builder) => Arc::new(builder.finish()),
             ValueBuilder::Interval(builder) => finish(builder, None),
         }

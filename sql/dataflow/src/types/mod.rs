@@ -12,6 +12,7 @@ mod catalog;
 pub(crate) mod codec;
 pub mod datetime;
 mod float;
+pub mod json;
 pub mod numeric;
 #[cfg(test)]
 mod oracle;
@@ -77,6 +78,13 @@ pub enum PgType {
     Time(Option<u8>),
     /// uuid: Binary, its 16 bytes.
     Uuid,
+    /// char(n): Utf8, filled up with spaces to n characters; bpchar, without n, as it was given. Spaces at the end
+    /// are no part of the value.
+    Bpchar(Option<u32>),
+    /// json: Utf8, as it was written.
+    Json,
+    /// jsonb: Utf8, the normal form of [`mod@json`].
+    Jsonb,
 }
 
 /// An array's element as its name.
@@ -108,7 +116,7 @@ impl PgType {
             PgType::Float8 => DataType::Float64,
             PgType::Numeric(Some((precision, scale))) => DataType::Decimal128(*precision, *scale),
             PgType::Numeric(None) | PgType::Bytea | PgType::Array(_) | PgType::Uuid => DataType::Binary,
-            PgType::Text | PgType::Varchar(_) => DataType::Utf8,
+            PgType::Text | PgType::Varchar(_) | PgType::Bpchar(_) | PgType::Json | PgType::Jsonb => DataType::Utf8,
             PgType::Date => DataType::Date32,
             PgType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
             PgType::Timestamptz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
@@ -188,6 +196,10 @@ impl PgType {
             PgType::Time(None) => "time without time zone".into(),
             PgType::Time(Some(digits)) => format!("time({digits}) without time zone"),
             PgType::Uuid => "uuid".into(),
+            PgType::Bpchar(None) => "bpchar".into(),
+            PgType::Bpchar(Some(length)) => format!("character({length})"),
+            PgType::Json => "json".into(),
+            PgType::Jsonb => "jsonb".into(),
         }
     }
 
@@ -260,6 +272,11 @@ impl PgType {
             // More digits than there are mean all of them, as in PostgreSQL.
             ("time" | "time without time zone", [digits]) if *digits >= 0 => PgType::Time(Some((*digits).min(6) as u8)),
             ("uuid", []) => PgType::Uuid,
+            ("bpchar", []) => PgType::Bpchar(None),
+            ("character" | "char", []) => PgType::Bpchar(Some(1)),
+            ("character" | "char" | "bpchar", [length @ 1..=10_485_760]) => PgType::Bpchar(Some(*length as u32)),
+            ("json", []) => PgType::Json,
+            ("jsonb", []) => PgType::Jsonb,
             _ => return None,
         })
     }

@@ -9,7 +9,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::datetime::{self, Interval, Zone};
 use super::numeric::Numeric;
-use super::{PgType, float, uuid};
+use super::{PgType, float, json, uuid};
 use crate::error::{Error, Result, SqlState};
 
 /// The value that `text` is in the given type, in the engine's Arrow layout. A timestamptz without
@@ -35,6 +35,12 @@ pub fn parse_text(data_type: &PgType, text: &str, zone: &Zone) -> Result<ScalarV
         PgType::Varchar(Some(length)) => {
             ScalarValue::Utf8(Some(checked_varchar(checked_text(text)?, *length)?.to_string()))
         }
+        PgType::Bpchar(length) => ScalarValue::Utf8(Some(checked_bpchar(checked_text(text)?, *length)?)),
+        PgType::Json => {
+            json::check(checked_text(text)?)?;
+            ScalarValue::Utf8(Some(text.to_string()))
+        }
+        PgType::Jsonb => ScalarValue::Utf8(Some(json::normalize(checked_text(text)?)?)),
         PgType::Bytea => ScalarValue::Binary(Some(parse_bytea(text)?)),
         PgType::Date => ScalarValue::Date32(Some(datetime::parse_date(text)?)),
         PgType::Timestamp => ScalarValue::TimestampMicrosecond(Some(datetime::parse_timestamp(text)?), None),
@@ -104,6 +110,25 @@ pub(super) fn checked_varchar(text: &str, length: u32) -> Result<&str> {
         return Ok(cut);
     }
     Err(Error::new(SqlState::StringTruncation, format!("value too long for type character varying({length})")))
+}
+
+/// Text as a char(n) holds it: filled up with spaces; spaces beyond are cut, anything else is 22001.
+pub(super) fn checked_bpchar(text: &str, length: Option<u32>) -> Result<String> {
+    let Some(length) = length else { return Ok(text.to_string()) };
+    let cut = cut_varchar(text, length);
+    if text[cut.len()..].bytes().all(|byte| byte == b' ') {
+        return Ok(filled(cut, length));
+    }
+    Err(Error::new(SqlState::StringTruncation, format!("value too long for type character({length})")))
+}
+
+/// Text with spaces behind it, up to `length` characters.
+pub(super) fn filled(text: &str, length: u32) -> String {
+    let missing = (length as usize).saturating_sub(text.chars().count());
+    let mut out = String::with_capacity(text.len() + missing);
+    out.push_str(text);
+    out.extend(std::iter::repeat_n(' ', missing));
+    out
 }
 
 /// The first `length` characters.

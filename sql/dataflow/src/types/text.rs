@@ -93,7 +93,9 @@ impl TextWriter {
                 Column::Decimal(array.as_primitive::<types::Decimal128Type>().clone(), (*scale).max(0) as u32)
             }
             PgType::Numeric(None) => Column::Numeric(array.as_binary::<i32>().clone()),
-            PgType::Text | PgType::Varchar(_) => Column::Text(array.as_string::<i32>().clone()),
+            PgType::Text | PgType::Varchar(_) | PgType::Bpchar(_) | PgType::Json | PgType::Jsonb => {
+                Column::Text(array.as_string::<i32>().clone())
+            }
             PgType::Bytea => Column::Bytea(array.as_binary::<i32>().clone()),
             PgType::Date => Column::Date(array.as_primitive::<types::Date32Type>().clone()),
             PgType::Timestamp => Column::Timestamp(array.as_primitive::<types::TimestampMicrosecondType>().clone()),

@@ -12,6 +12,7 @@ use thalweg_dataflow::plan::Function;
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result};
 
+use super::super::json::is_json_aggregate;
 use super::super::typed::{Typed, implicit};
 use super::approximate::{Approximate, is_approximate};
 use super::array_agg::ArrayAgg;
@@ -72,6 +73,9 @@ pub(crate) fn is_aggregate(name: &str) -> bool {
                 | "covar_samp"
                 | "array_agg"
                 | "json_agg"
+                | "jsonb_agg"
+                | "json_object_agg"
+                | "jsonb_object_agg"
                 | "bit_and"
                 | "bit_or"
                 | "bit_xor"
@@ -197,8 +201,11 @@ pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Aggregate> {
         "min" | "max" => {
             let param = match types.as_slice() {
                 [Some(PgType::Varchar(_)) | None] => Text,
-                [Some(PgType::Bool | PgType::Bytea | PgType::Uuid)] => return Err(no_function(name, args)),
+                [Some(PgType::Bool | PgType::Bytea | PgType::Uuid | PgType::Json | PgType::Jsonb)] => {
+                    return Err(no_function(name, args));
+                }
                 [Some(PgType::Numeric(modifier))] => PgType::Numeric(*modifier),
+                [Some(PgType::Bpchar(_))] => PgType::Bpchar(None),
                 [Some(ty)] => (*ty).clone(),
                 _ => return Err(no_function(name, args)),
             };
@@ -221,7 +228,9 @@ pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Aggregate> {
         }
         other => match statistics(other) {
             Some((count, function)) => (float_only(name, args, &types, count)?, function),
-            None if other == "json_agg" => return Err(Error::unsupported("the aggregate function json_agg")),
+            None if is_json_aggregate(other) => {
+                return Err(Error::unsupported(format!("the aggregate function {other} over a window")));
+            }
             None => return Err(no_function(name, args)),
         },
     };

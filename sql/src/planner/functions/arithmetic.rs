@@ -7,23 +7,23 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Datum, PrimitiveArray,
-    Scalar,
+    Scalar, StringArray,
 };
 use arrow::compute::kernels::{cmp, numeric as kernels, zip};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
-    IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType,
+    IntervalMonthDayNanoType, TimestampMicrosecondType,
 };
 use arrow::error::ArrowError;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{ColumnarValue, Expr};
 use thalweg_dataflow::types::datetime::{self, Interval};
-use thalweg_dataflow::types::{Numeric, PgType, Zone, numeric_at};
+use thalweg_dataflow::types::{Numeric, PgType, Zone, json, numeric_at};
 use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::super::typed::{Category, Typed, category, key_layout};
 use super::udf::{Input, PgFunction};
-use super::{Definition, evaluated};
+use super::{Definition, evaluated, times_of_day};
 
 /// The operand and result types of `left op right`, if there is such an operator.
 pub(crate) fn arithmetic_types(op: &str, left: &PgType, right: &PgType) -> Option<(PgType, PgType, PgType)> {
@@ -250,7 +250,7 @@ fn floats(input: &Input<'_>) -> Result<ArrayRef> {
 }
 
 /// A column from a function of two non-null values.
-fn zipped<L: ArrowPrimitiveType, R: ArrowPrimitiveType, O: ArrowPrimitiveType>(
+pub(super) fn zipped<L: ArrowPrimitiveType, R: ArrowPrimitiveType, O: ArrowPrimitiveType>(
     input: &Input<'_>,
     value: impl Fn(L::Native, R::Native) -> Result<O::Native>,
 ) -> Result<ArrayRef> {
@@ -278,7 +278,7 @@ fn moments(input: &Input<'_>) -> Result<ArrayRef> {
     };
     let date = |days: i64| i32::try_from(days).map_err(|_| Error::new(SqlState::DatetimeOverflow, "date out of range"));
     match (&input.types[0], &input.types[1]) {
-        (T::Time(_), _) | (_, T::Time(_)) => times_of_day(input, minus),
+        (T::Time(_), _) | (_, T::Time(_)) => times_of_day::operators(input, minus),
         (T::Date, T::Int4) => zipped::<Date32Type, Int32Type, Date32Type>(input, |days, more| {
             date(i64::from(days) + if minus { -i64::from(more) } else { i64::from(more) })
         }),
@@ -318,35 +318,6 @@ fn moments(input: &Input<'_>) -> Result<ArrayRef> {
     }
 }
 
-/// Operators with a time of day; `minus` takes the interval away.
-fn times_of_day(input: &Input<'_>, minus: bool) -> Result<ArrayRef> {
-    type Span = IntervalMonthDayNanoType;
-    type Micros = TimestampMicrosecondType;
-    type Clock = Time64MicrosecondType;
-    let moment = |days: i32, clock: i64| -> Result<i64> {
-        let midnight = match days {
-            datetime::DATE_INFINITY => return Ok(datetime::INFINITY),
-            datetime::DATE_NEG_INFINITY => return Ok(datetime::NEG_INFINITY),
-            days => i64::from(days).checked_mul(datetime::DAY),
-        };
-        let beyond = || Error::new(SqlState::DatetimeOverflow, "date out of range for timestamp");
-        midnight.and_then(|midnight| midnight.checked_add(clock)).ok_or_else(beyond)
-    };
-    let later = |clock: i64, span| -> Result<i64> {
-        let span = Interval::from_arrow(span);
-        Ok(datetime::add_to_time(clock, if minus { span.neg()? } else { span }))
-    };
-    match (&input.types[0], &input.types[1]) {
-        (PgType::Date, _) => zipped::<Date32Type, Clock, Micros>(input, moment),
-        (_, PgType::Date) => zipped::<Clock, Date32Type, Micros>(input, |clock, days| moment(days, clock)),
-        (_, PgType::Interval) => zipped::<Clock, Span, Clock>(input, later),
-        (PgType::Interval, _) => zipped::<Span, Clock, Clock>(input, |span, clock| later(clock, span)),
-        _ => zipped::<Clock, Clock, Span>(input, |left, right| {
-            Ok(Interval { months: 0, days: 0, micros: left - right }.to_arrow())
-        }),
-    }
-}
-
 /// The sort key of a value: Arrow orders keys as PostgreSQL orders the values.
 pub(crate) fn key(expr: Expr, ty: &PgType) -> Result<Expr> {
     let (result, kernel): (PgType, super::udf::Kernel) = match ty {
@@ -368,6 +339,22 @@ pub(crate) fn key(expr: Expr, ty: &PgType) -> Result<Expr> {
                 .unary::<_, Decimal128Type>(|value| Interval::from_arrow(value).canonical());
             Ok(Arc::new(keys.with_data_type(DataType::Decimal128(38, 0))))
         }),
+        PgType::Bpchar(_) => (PgType::Text, |input| {
+            let texts = input.array(0)?;
+            let bare = texts.as_string::<i32>().iter().map(|text| text.map(|text| text.trim_end_matches(' ')));
+            Ok(Arc::new(bare.collect::<StringArray>()))
+        }),
+        PgType::Jsonb => (PgType::Bytea, |input| {
+            let texts = input.array(0)?;
+            Ok(Arc::new(texts.as_string::<i32>().iter().map(|text| text.map(json::key)).collect::<BinaryArray>()))
+        }),
+        PgType::Json => {
+            return Err(Error::new(
+                SqlState::UndefinedFunction,
+                "could not identify an ordering operator for type json",
+            )
+            .hint("Use an explicit ordering operator or modify the query."));
+        }
         PgType::Array(_) => return super::canonical(expr, ty),
         _ => return Ok(expr),
     };

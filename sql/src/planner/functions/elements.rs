@@ -69,20 +69,22 @@ impl SetFunction for Elements {
                 let count = items(row).len() as i32;
                 Ok(Box::new((first..first + count).map(Ok)) as Box<dyn Iterator<Item = Result<i32>> + Send>)
             };
-            return sliced(rows, places, |places| Ok(Arc::new(Int32Array::from(places)) as ArrayRef));
+            return sliced(rows, places, |places| Ok(vec![Arc::new(Int32Array::from(places)) as ArrayRef]));
         }
         if self.gives == Gives::Pairs {
             let pairs = move |row: usize| {
                 let pairs = (1..).zip(items(row)).map(move |(place, item)| pair(element, &item, place));
                 Ok(Box::new(pairs) as Box<dyn Iterator<Item = Result<Vec<u8>>> + Send>)
             };
-            let column = |pairs: Vec<Vec<u8>>| Ok(Arc::new(BinaryArray::from_iter_values(pairs)) as ArrayRef);
+            let column = |pairs: Vec<Vec<u8>>| Ok(vec![Arc::new(BinaryArray::from_iter_values(pairs)) as ArrayRef]);
             return sliced(rows, pairs, column);
         }
         let values = move |row: usize| {
             Ok(Box::new(items(row).into_iter().map(Ok)) as Box<dyn Iterator<Item = Result<Vec<u8>>> + Send>)
         };
-        sliced(rows, values, move |items: Vec<Vec<u8>>| array::element_values(element, items.iter().map(Vec::as_slice)))
+        sliced(rows, values, move |items: Vec<Vec<u8>>| {
+            Ok(vec![array::element_values(element, items.iter().map(Vec::as_slice))?])
+        })
     }
 }
 

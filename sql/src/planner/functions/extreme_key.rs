@@ -1,12 +1,12 @@
 //! min and max over types that Arrow orders otherwise than PostgreSQL: floats, whose NaN is the
-//! greatest, and intervals, whose months have 30 days.
+//! greatest, intervals, whose months have 30 days, and char(n), whose spaces at the end do not count.
 //!
 //! Values are exchanged for keys that order as PostgreSQL orders the values, and back. The engine
 //! needs none of this.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BinaryBuilder, PrimitiveArray};
+use arrow::array::{ArrayRef, AsArray, BinaryBuilder, PrimitiveArray, StringArray};
 use arrow::datatypes::{
     Float32Type, Float64Type, Int32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
 };
@@ -29,6 +29,7 @@ fn key_type(ty: &PgType) -> Option<PgType> {
         PgType::Float4 => Some(PgType::Int4),
         PgType::Float8 => Some(PgType::Int8),
         PgType::Interval => Some(PgType::Bytea),
+        PgType::Bpchar(_) => Some(PgType::Text),
         _ => None,
     }
 }
@@ -56,6 +57,15 @@ pub(crate) fn key(expr: Expr, ty: &PgType) -> Expr {
                 mirrored64(value.to_bits() as i64)
             })))
         },
+        PgType::Bpchar(_) => |input| {
+            // The spaces go behind what no text holds, and less than which nothing is.
+            let texts = input.array(0)?;
+            let key = |text: &str| {
+                let bare = text.trim_end_matches(' ');
+                format!("{bare}\0{}", &text[bare.len()..])
+            };
+            Ok(Arc::new(texts.as_string::<i32>().iter().map(|text| text.map(key)).collect::<StringArray>()))
+        },
         _ => interval_keys,
     };
     evaluated(PgFunction::new("extreme_key", vec![ty.clone()], key, Zone::default(), kernel), vec![expr])
@@ -72,6 +82,11 @@ pub(crate) fn value(expr: Expr, ty: &PgType) -> Expr {
         PgType::Float8 => |input| {
             let keys = primitive::<Int64Type>(input, 0)?;
             Ok(Arc::new(keys.unary::<_, Float64Type>(|key| f64::from_bits(mirrored64(key) as u64))))
+        },
+        PgType::Bpchar(_) => |input| {
+            let keys = input.array(0)?;
+            let values = keys.as_string::<i32>().iter().map(|key| key.map(|key| key.replacen('\0', "", 1)));
+            Ok(Arc::new(values.collect::<StringArray>()))
         },
         _ => interval_values,
     };

@@ -31,7 +31,6 @@ pub(super) const FUNCTIONS: &[Definition] = &[
         result: PgType::Array(&PgType::Text),
         kernel: parse_ident,
     },
-    Definition { name: "json_build_object", args: &[], variadic: true, result: TEXT, kernel: json_build_object },
     Definition { name: "format", args: &[TEXT], variadic: true, result: TEXT, kernel: format },
 ];
 
@@ -152,49 +151,6 @@ fn format(input: &Input<'_>) -> Result<ArrayRef> {
             true => built.append_null(),
             false => built.append_value(formatted(formats.value(row), |place| argument(row, place))?),
         }
-    }
-    Ok(Arc::new(built.finish()))
-}
-
-/// A JSON object of names and values, side by side; as text.
-fn json_build_object(input: &Input<'_>) -> Result<ArrayRef> {
-    if !input.args.len().is_multiple_of(2) {
-        return Err(Error::new(SqlState::InvalidParameter, "argument list must have even number of elements"));
-    }
-    let style = TextStyle { zone: input.zone.clone(), extra_float_digits: 1 };
-    let mut writers = Vec::with_capacity(input.args.len());
-    for place in 0..input.args.len() {
-        writers.push(TextWriter::new(&input.types[place], &input.array(place)?)?);
-    }
-    let mut built = StringBuilder::new();
-    for row in 0..input.rows {
-        let mut object = String::from("{");
-        for (place, writer) in writers.iter().enumerate() {
-            let mut text = String::new();
-            let bare = place % 2 == 1
-                && (super::super::typed::category(&input.types[place]) == super::super::typed::Category::Number
-                    || input.types[place] == PgType::Bool);
-            match writer.is_null(row) {
-                true if place.is_multiple_of(2) => {
-                    return Err(Error::new(SqlState::NullValueNotAllowed, "null value not allowed for object key"));
-                }
-                true => text.push_str("null"),
-                false => writer.write(row, &style, &mut text),
-            }
-            object.push_str(match place {
-                0 => "",
-                place if place.is_multiple_of(2) => ", ",
-                _ => " : ",
-            });
-            match (writer.is_null(row), bare, input.types[place] == PgType::Bool) {
-                (true, ..) => object.push_str("null"),
-                (_, true, true) => object.push_str(if text.starts_with('t') { "true" } else { "false" }),
-                (_, true, false) => object.push_str(&text),
-                _ => object.push_str(&serde_json::Value::from(text).to_string()),
-            }
-        }
-        object.push('}');
-        built.append_value(object);
     }
     Ok(Arc::new(built.finish()))
 }

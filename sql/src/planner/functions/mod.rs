@@ -16,6 +16,7 @@ pub(crate) mod frame;
 pub(crate) mod framed;
 pub(crate) mod identifiers;
 mod interval_sums;
+pub(crate) mod json;
 mod math;
 pub(crate) mod ordered_set;
 pub(crate) mod random;
@@ -27,17 +28,18 @@ mod string_agg;
 mod sums;
 mod text;
 mod time;
+mod times_of_day;
 pub(crate) mod udf;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BinaryArray, BinaryBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, StringArray};
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarUDF};
 use thalweg_dataflow::types::numeric::canonical_bytes;
-use thalweg_dataflow::types::{Numeric, PgType, TextStyle, Zone, parse_text};
+use thalweg_dataflow::types::{Numeric, PgType, TextStyle, Zone, json as document, parse_text};
 use thalweg_dataflow::{Error, Result, SqlState};
 
 pub(crate) use arithmetic::{arithmetic, arithmetic_types, extreme, key, primitive};
@@ -70,7 +72,15 @@ pub(crate) struct Overload {
 
 /// The overload for these arguments. Errors 42883 if there is none, 42725 if several fit.
 pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Overload> {
-    let all = [math::FUNCTIONS, text::FUNCTIONS, identifiers::FUNCTIONS, time::FUNCTIONS, arithmetic::FUNCTIONS];
+    let all = [
+        math::FUNCTIONS,
+        text::FUNCTIONS,
+        identifiers::FUNCTIONS,
+        time::FUNCTIONS,
+        arithmetic::FUNCTIONS,
+        json::FUNCTIONS,
+        json::VARIADIC,
+    ];
     let named: Vec<&'static Definition> =
         all.into_iter().flatten().filter(|definition| definition.name == name).collect();
     if let Some(definition) = named.iter().find(|definition| definition.variadic && args.len() >= definition.args.len())
@@ -114,7 +124,8 @@ pub(crate) fn choose<D: Copy>(candidates: Vec<(D, &[PgType])>, types: &[Option<&
         for (place, _) in types.iter().enumerate().filter(|(_, ty)| ty.is_none()) {
             if left.iter().any(|(_, params)| category(&params[place]) == Category::Text) {
                 left.retain(|(_, params)| category(&params[place]) == Category::Text);
-            } else if left.iter().any(|(_, params)| params[place].is_preferred()) {
+            }
+            if left.iter().any(|(_, params)| params[place].is_preferred()) {
                 left.retain(|(_, params)| params[place].is_preferred());
             }
         }
@@ -298,6 +309,15 @@ pub(crate) fn canonical(expr: Expr, ty: &PgType) -> Result<Expr> {
             PgFunction::new("canonical", vec![ty.base()], ty.base(), Zone::default(), time::canonical_intervals),
             vec![expr],
         )),
+        PgType::Json | PgType::Array(PgType::Json) => {
+            let message = format!("could not identify an equality operator for type {}", ty.name());
+            Err(Error::new(SqlState::UndefinedFunction, message))
+        }
+        // With a length, equal ones are filled up alike.
+        PgType::Bpchar(None) | PgType::Jsonb => {
+            let function = PgFunction::new("canonical", vec![ty.clone()], ty.clone(), Zone::default(), canonical_texts);
+            Ok(evaluated(function, vec![expr]))
+        }
         PgType::Array(element) if thalweg_dataflow::types::array::has_forms(element) => {
             let function =
                 PgFunction::new("canonical", vec![ty.clone()], ty.clone(), Zone::default(), arrays::CANONICAL);
@@ -305,6 +325,16 @@ pub(crate) fn canonical(expr: Expr, ty: &PgType) -> Result<Expr> {
         }
         _ => Ok(expr),
     }
+}
+
+/// bpchar without spaces at the end, jsonb without zeros behind numbers.
+fn canonical_texts(input: &Input<'_>) -> Result<ArrayRef> {
+    let texts = input.array(0)?;
+    let texts = texts.as_string::<i32>().iter();
+    Ok(match input.result {
+        PgType::Jsonb => Arc::new(texts.map(|text| text.map(document::canonical)).collect::<StringArray>()),
+        _ => Arc::new(texts.map(|text| text.map(|text| text.trim_end_matches(' '))).collect::<StringArray>()),
+    })
 }
 
 /// Encoded numerics without their display scales.

@@ -61,13 +61,14 @@ impl SetFunction for Series {
                 rows,
                 move |row| integers(&columns, row),
                 |values: Vec<i64>| {
-                    Ok(Arc::new(Int32Array::from_iter_values(values.into_iter().map(|value| value as i32))) as ArrayRef)
+                    Ok(vec![Arc::new(Int32Array::from_iter_values(values.into_iter().map(|value| value as i32)))
+                        as ArrayRef])
                 },
             ),
             PgType::Int8 => sliced(
                 rows,
                 move |row| integers(&columns, row),
-                |values| Ok(Arc::new(Int64Array::from(values)) as ArrayRef),
+                |values| Ok(vec![Arc::new(Int64Array::from(values)) as ArrayRef]),
             ),
             PgType::Numeric(_) => sliced(
                 rows,
@@ -78,13 +79,13 @@ impl SetFunction for Series {
                         value.encode(&mut bytes);
                         bytes
                     };
-                    Ok(Arc::new(BinaryArray::from_iter_values(values.iter().map(encode))) as ArrayRef)
+                    Ok(vec![Arc::new(BinaryArray::from_iter_values(values.iter().map(encode))) as ArrayRef])
                 },
             ),
             PgType::Timestamp => sliced(
                 rows,
                 move |row| instants(&columns, row, Arc::new(add_to_timestamp)),
-                |values| Ok(Arc::new(TimestampMicrosecondArray::from(values)) as ArrayRef),
+                |values| Ok(vec![Arc::new(TimestampMicrosecondArray::from(values)) as ArrayRef]),
             ),
             PgType::Timestamptz => {
                 let zone = self.zone.clone();
@@ -92,7 +93,9 @@ impl SetFunction for Series {
                 sliced(
                     rows,
                     move |row| instants(&columns, row, add.clone()),
-                    |values| Ok(Arc::new(TimestampMicrosecondArray::from(values).with_timezone("UTC")) as ArrayRef),
+                    |values| {
+                        Ok(vec![Arc::new(TimestampMicrosecondArray::from(values).with_timezone("UTC")) as ArrayRef])
+                    },
                 )
             }
             other => {

@@ -15,6 +15,7 @@ use thalweg_dataflow::types::{PgType, Zone};
 use thalweg_dataflow::{Error, Result};
 
 use super::elements::{Elements, Gives};
+use super::json::rows::Rows;
 use super::series::{self, Series};
 use super::slices::SLICE_ROWS;
 use super::udf::{Kernel, PgFunction};
@@ -23,7 +24,11 @@ use crate::planner::typed::Typed;
 
 /// Whether a function gives a set of rows.
 pub(crate) fn is_set_returning(name: &str) -> bool {
-    matches!(name, "generate_series" | "unnest" | "generate_subscripts" | "_pg_expandarray" | SUBSCRIPTS_FROM_ZERO)
+    Rows::named(name).is_some()
+        || matches!(
+            name,
+            "generate_series" | "unnest" | "generate_subscripts" | "_pg_expandarray" | SUBSCRIPTS_FROM_ZERO
+        )
 }
 
 /// generate_subscripts of a vector.
@@ -32,6 +37,14 @@ pub(crate) const SUBSCRIPTS_FROM_ZERO: &str = "generate_subscripts from 0";
 /// The overload of a set-returning function that a call means: its arguments' types and its own.
 pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<(Vec<PgType>, PgType)> {
     let array = args.first().and_then(|arg| arg.ty.clone()).filter(|ty| ty.element().is_some());
+    if let Some(rows) = Rows::named(name) {
+        return match args {
+            [document] if document.ty.as_ref().is_none_or(|ty| *ty == rows.argument()) => {
+                Ok((vec![rows.argument()], rows.value()))
+            }
+            _ => Err(no_function(name, args)),
+        };
+    }
     match (name, args.len(), array) {
         ("unnest", 1, Some(array)) => {
             let element = array.element().cloned().unwrap_or(PgType::Text);
@@ -53,6 +66,11 @@ pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<(Vec<PgType>, PgType
     let chosen = choose(fitting.map(|overload| (*overload, *overload)).collect(), &types)
         .map_err(|several| if several { super::ambiguous(name, args) } else { no_function(name, args) })?;
     Ok((chosen.to_vec(), chosen[0].clone()))
+}
+
+/// What a function calls its columns, if that is not its name.
+pub(crate) fn column_names(name: &str) -> &'static [&'static str] {
+    Rows::named(name).map_or(&[], Rows::column_names)
 }
 
 /// A call as an expression; never evaluated.
@@ -80,6 +98,9 @@ impl SetCall {
             return None;
         }
         let element = function.args.first().and_then(PgType::element);
+        if let Some(rows) = Rows::named(&function.name) {
+            return Some(SetCall { function: ByText(Arc::new(rows)), arguments: call.args.clone() });
+        }
         let function: Arc<dyn SetFunction> = match (function.name.as_str(), element) {
             ("unnest", Some(element)) => Arc::new(Elements { element, gives: Gives::Values }),
             ("_pg_expandarray", Some(element)) => Arc::new(Elements { element, gives: Gives::Pairs }),

@@ -14,7 +14,7 @@ pub(super) type Values<T> = Box<dyn Iterator<Item = Result<T>> + Send>;
 pub(super) fn sliced<T: Send + 'static>(
     rows: usize,
     open: impl Fn(usize) -> Result<Values<T>> + Send + 'static,
-    column: impl Fn(Vec<T>) -> Result<ArrayRef> + Send + 'static,
+    columns: impl Fn(Vec<T>) -> Result<Vec<ArrayRef>> + Send + 'static,
 ) -> Box<dyn Iterator<Item = Result<Expanded>> + Send> {
     let mut row = 0;
     let mut current: Option<Values<T>> = None;
@@ -39,7 +39,7 @@ pub(super) fn sliced<T: Send + 'static>(
         if values.is_empty() {
             return Ok(None);
         }
-        Ok(Some(Expanded { origins: UInt32Array::from(origins), columns: vec![column(values)?] }))
+        Ok(Some(Expanded { origins: UInt32Array::from(origins), columns: columns(values)? }))
     };
     // Behind an error there is nothing more.
     let mut failed = false;

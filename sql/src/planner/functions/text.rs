@@ -13,6 +13,7 @@ use super::udf::Input;
 
 const TEXT: PgType = PgType::Text;
 const INT: PgType = PgType::Int4;
+const BPCHAR: PgType = PgType::Bpchar(None);
 /// The longest text a function makes, as in PostgreSQL.
 const MAX_BYTES: usize = 1 << 30;
 
@@ -97,7 +98,9 @@ fn text_int(input: &Input<'_>, value: impl Fn(&str) -> usize) -> Result<ArrayRef
 }
 
 fn length(input: &Input<'_>) -> Result<ArrayRef> {
-    text_int(input, |text| text.chars().count())
+    // Spaces at the end are no part of a char(n).
+    let padded = matches!(input.types[0], PgType::Bpchar(_));
+    text_int(input, |text| if padded { text.trim_end_matches(' ') } else { text }.chars().count())
 }
 
 fn octet_length(input: &Input<'_>) -> Result<ArrayRef> {
@@ -423,6 +426,10 @@ pub(super) const FUNCTIONS: &[Definition] = texts! {
     "character_length" (TEXT) -> INT, false => length;
     "octet_length" (TEXT) -> INT, false => octet_length;
     "bit_length" (TEXT) -> INT, false => bit_length;
+    "length" (BPCHAR) -> INT, false => length;
+    "char_length" (BPCHAR) -> INT, false => length;
+    "character_length" (BPCHAR) -> INT, false => length;
+    "octet_length" (BPCHAR) -> INT, false => octet_length;
     "ascii" (TEXT) -> INT, false => ascii;
     "chr" (INT) -> TEXT, false => chr;
     "substring" (TEXT, INT) -> TEXT, false => substring;

@@ -1,0 +1,52 @@
+//! Literals with their types before them: `date '2019-11-01'`, `interval '1 day'`.
+
+use datafusion::sql::sqlparser::ast::{self, Value};
+use thalweg_dataflow::types::PgType;
+use thalweg_dataflow::{Error, Result, SqlState};
+
+use super::binder::Binder;
+use super::expr::Cast;
+use super::system;
+use super::typed::Typed;
+
+impl Binder<'_> {
+    /// `date '2019-11-01'`.
+    pub(super) fn typed_string(&self, typed: &ast::TypedString) -> Result<Typed> {
+        let text = typed.value.value.clone().into_string().ok_or_else(|| {
+            Error::new(SqlState::SyntaxError, "a type name before a literal needs a literal in quotes")
+        })?;
+        let text = Typed::unknown(Some(text));
+        match system::reg_type(&typed.data_type) {
+            Some(name) => self.reg_cast(text, name),
+            None => {
+                // `char 'abc'` is not cut, unlike `'abc'::char`.
+                let ty = match &typed.data_type {
+                    ast::DataType::Char(None) | ast::DataType::Character(None) => PgType::Bpchar(None),
+                    other => self.data_type(other)?,
+                };
+                self.coerce(text, &ty, Cast::Explicit)
+            }
+        }
+    }
+
+    /// `interval '1 day'`.
+    pub(super) fn interval(&self, interval: &ast::Interval) -> Result<Typed> {
+        let ast::Expr::Value(value) = interval.value.as_ref() else {
+            return Err(Error::new(SqlState::SyntaxError, "INTERVAL needs a literal in quotes"));
+        };
+        let mut text = match &value.value {
+            Value::Number(digits, _) => digits.clone(),
+            other => other
+                .clone()
+                .into_string()
+                .ok_or_else(|| Error::new(SqlState::SyntaxError, "INTERVAL needs a literal in quotes"))?,
+        };
+        if interval.last_field.is_some() {
+            return Err(Error::unsupported("an interval literal with two fields"));
+        }
+        if let Some(field) = &interval.leading_field {
+            text = format!("{text} {field}");
+        }
+        self.coerce(Typed::unknown(Some(text)), &PgType::Interval, Cast::Explicit)
+    }
+}
