@@ -5,7 +5,7 @@
 //! inputs changing, is refused them. What only works on its arguments stands in
 //! `crate::planner::functions`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, StringArray, UInt32Array};
@@ -24,12 +24,11 @@ use super::queries::CatalogTables;
 use super::roles::number;
 use super::table::array;
 use super::{constraints, privileges, routines};
-use crate::catalog::{Object, PUBLIC};
+use crate::catalog::Object;
 use crate::planner::SystemFunction;
 use crate::session::asked::Asked;
 use crate::settings::SessionSettings;
 use crate::statement::definition::query_text;
-use crate::statement::qualified::qualified;
 
 /// Functions with an answer of their own.
 const OTHERS: &[&str] = &[
@@ -154,9 +153,10 @@ fn answer(tables: &CatalogTables, name: &str) -> Option<Answer> {
         "pg_encoding_to_char" | "getdatabaseencoding" | "pg_client_encoding" => text("UTF8"),
         "pg_char_to_encoding" => Answer::Encoding,
         // The domains of information_schema have numbers as high as the tables of ours.
-        "pg_table_is_visible" | "pg_type_is_visible" => Answer::Visible,
+        "pg_table_is_visible" => Answer::Visible(tables.hidden()),
+        "pg_type_is_visible" => Answer::TypeVisible,
         "pg_size_pretty" => Answer::SizePretty,
-        "pg_get_viewdef" => Answer::ViewDefinition(view_definitions(tables), relation_numbers(tables)),
+        "pg_get_viewdef" => Answer::ViewDefinition(view_definitions(tables), tables.visible()),
         "pg_get_constraintdef" => Answer::ByOid(constraints::constraint_definitions(tables)),
         "pg_get_indexdef" => Answer::Index(constraints::index_definitions(tables), constraints::index_columns(tables)),
         "pg_get_expr" => Answer::First,
@@ -195,10 +195,6 @@ fn numbers(tables: &CatalogTables) -> Looked {
     Looked(Arc::new(tables.clone()))
 }
 
-fn relation_numbers(tables: &CatalogTables) -> BTreeMap<String, i32> {
-    tables.relations().into_iter().filter(|one| one.schema == PUBLIC).map(|one| (one.name, one.oid)).collect()
-}
-
 /// All comments, by the object's oid and the column's number (0: the object itself).
 fn comments(tables: &CatalogTables) -> BTreeMap<(i32, i32), String> {
     let number = |oid: u32| i32::try_from(oid).unwrap_or(i32::MAX);
@@ -208,12 +204,7 @@ fn comments(tables: &CatalogTables) -> BTreeMap<(i32, i32), String> {
 
 fn view_definitions(tables: &CatalogTables) -> BTreeMap<i32, String> {
     let catalog = &tables.published.catalog;
-    let text = |object: &Object| {
-        let text = query_text(catalog, object)?;
-        // As in PostgreSQL, what the reader's path does not find is named in full.
-        let text = if tables.path.iter().any(|schema| schema == PUBLIC) { text } else { qualified(catalog, &text) };
-        Some(format!(" {text};"))
-    };
+    let text = |object: &Object| Some(format!(" {};", query_text(catalog, object, &tables.path)?));
     catalog.objects().filter_map(|object| Some((i32::try_from(object.oid).ok()?, text(object)?))).collect()
 }
 
@@ -250,8 +241,10 @@ enum Answer {
     Zero,
     /// The number of UTF8.
     Encoding,
-    /// Whether an oid is a relation of schema `public` or `pg_catalog`.
-    Visible,
+    /// Whether an oid is none of these relations.
+    Visible(BTreeSet<i32>),
+    /// Whether an oid is a type of `pg_catalog`.
+    TypeVisible,
     SizePretty,
     ByOid(BTreeMap<i32, String>),
     /// The name of a role.
@@ -281,7 +274,7 @@ enum Answer {
 impl Answer {
     fn result(&self) -> PgType {
         match self {
-            Answer::Bool(_) | Answer::Visible => PgType::Bool,
+            Answer::Bool(_) | Answer::Visible(_) | Answer::TypeVisible => PgType::Bool,
             Answer::Zero => PgType::Int8,
             Answer::Encoding => PgType::Int4,
             Answer::Number(..) | Answer::NoOid => PgType::Oid,
@@ -364,7 +357,10 @@ impl Answer {
         };
         let oids = oids.into_iter();
         Ok(match self {
-            Answer::Visible => {
+            Answer::Visible(hidden) => {
+                Arc::new(oids.map(|oid| oid.map(|oid| !hidden.contains(&oid))).collect::<BooleanArray>())
+            }
+            Answer::TypeVisible => {
                 let visible = |oid: i32| !(super::information::THALWEG_OID..16384).contains(&oid);
                 Arc::new(oids.map(|oid| oid.map(visible)).collect::<BooleanArray>())
             }
@@ -388,7 +384,7 @@ impl Answer {
                 let classes = call.texts(1)?;
                 let own = names::descriptions();
                 texts(oids.zip(classes).map(|(oid, class)| match class?.as_str() {
-                    "pg_class" => known.get(&(oid?, 0)).cloned(),
+                    "pg_class" | "pg_namespace" => known.get(&(oid?, 0)).cloned(),
                     class => own.get(&(names::class_oid(class)?, oid?)).cloned(),
                 }))
             }
@@ -411,8 +407,9 @@ fn named_or_numbered(call: &Call<'_>, names: &BTreeMap<String, i32>) -> Result<V
 fn schemas(call: &Call<'_>, path: &[String]) -> Result<ArrayRef> {
     let all = call.argument(0, &DataType::Boolean)?;
     let list = |all: Option<bool>| {
-        let catalog = all?.then(|| "pg_catalog".to_string());
-        let names = catalog.into_iter().chain(path.iter().filter(|name| *name != "pg_catalog").cloned());
+        // What every path begins with, unless it says where.
+        let implied = all? && !path.iter().any(|name| name == "pg_catalog");
+        let names = implied.then(|| "pg_catalog".to_string()).into_iter().chain(path.iter().cloned());
         match array(&PgType::Text, names.map(|name| ScalarValue::Utf8(Some(name))).collect()) {
             ScalarValue::Binary(bytes) => bytes,
             _ => None,
