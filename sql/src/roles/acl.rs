@@ -53,6 +53,17 @@ pub(crate) enum Thing {
 }
 
 impl Thing {
+    /// What a letter of `acldefault` stands for.
+    pub(crate) fn of_letter(letter: &str) -> Option<Thing> {
+        match letter {
+            "r" => Some(Thing::Relation),
+            "s" => Some(Thing::Sequence),
+            "n" => Some(Thing::Schema),
+            "d" => Some(Thing::Database),
+            _ => None,
+        }
+    }
+
     /// All rights that there are on it.
     pub(crate) fn all(self) -> Rights {
         match self {

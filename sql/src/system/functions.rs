@@ -22,16 +22,19 @@ use thalweg_dataflow::types::PgType;
 use super::names::{self, Named};
 use super::queries::CatalogTables;
 use super::roles::number;
+use super::size::pretty;
 use super::table::array;
 use super::{constraints, privileges, routines};
 use crate::catalog::Object;
 use crate::planner::SystemFunction;
+use crate::roles::acl::Thing;
 use crate::session::asked::Asked;
 use crate::settings::SessionSettings;
 use crate::statement::definition::query_text;
 
 /// Functions with an answer of their own.
 const OTHERS: &[&str] = &[
+    "acldefault",
     "col_description",
     "current_schemas",
     "current_setting",
@@ -123,13 +126,9 @@ const FALSES: &[&str] =
 /// Functions whose answer is the oid 0: there is nothing of the kind.
 const NO_OIDS: &[&str] = &["pg_my_temp_schema"];
 
-/// Functions whose answer is an access list that nobody wrote: null.
-const NULL_ARRAYS: &[&str] = &["acldefault"];
-
 /// Whether a function asks the catalog.
 pub(crate) fn is_known(name: &str) -> bool {
-    [OTHERS, NULLS, TRUES, FALSES, SIZES, NO_OIDS, NULL_ARRAYS].iter().any(|list| list.contains(&name))
-        || privileges::is_one(name)
+    [OTHERS, NULLS, TRUES, FALSES, SIZES, NO_OIDS].iter().any(|list| list.contains(&name)) || privileges::is_one(name)
 }
 
 /// The function of this name.
@@ -149,6 +148,7 @@ pub(crate) fn find(tables: &CatalogTables, name: &str) -> Option<SystemFunction>
 fn answer(tables: &CatalogTables, name: &str) -> Option<Answer> {
     let text = |value: &str| Answer::Text(Some(value.to_string()));
     Some(match name {
+        "acldefault" => Answer::DefaultAcl(numbers(tables)),
         "pg_get_userbyid" => Answer::Role(role_names(tables)),
         "pg_encoding_to_char" | "getdatabaseencoding" | "pg_client_encoding" => text("UTF8"),
         "pg_char_to_encoding" => Answer::Encoding,
@@ -175,7 +175,6 @@ fn answer(tables: &CatalogTables, name: &str) -> Option<Answer> {
         name if FALSES.contains(&name) => Answer::Bool(false),
         name if SIZES.contains(&name) => Answer::Zero,
         name if NO_OIDS.contains(&name) => Answer::NoOid,
-        name if NULL_ARRAYS.contains(&name) => Answer::NoArray,
         name => {
             let (own, number) = match (name.strip_suffix(" in"), name.strip_suffix(" out")) {
                 (Some(own), _) => (own, true),
@@ -267,7 +266,8 @@ enum Answer {
     Number(Named, bool, Looked),
     /// The name of a number.
     Name(Named, Looked),
-    NoArray,
+    /// What is granted on a kind of thing of this owner before anything is said.
+    DefaultAcl(Looked),
     NoOid,
 }
 
@@ -278,7 +278,7 @@ impl Answer {
             Answer::Zero => PgType::Int8,
             Answer::Encoding => PgType::Int4,
             Answer::Number(..) | Answer::NoOid => PgType::Oid,
-            Answer::Schemas(_) | Answer::NoArray => PgType::Array(&PgType::Text),
+            Answer::Schemas(_) | Answer::DefaultAcl(_) => PgType::Array(&PgType::Text),
             _ => PgType::Text,
         }
     }
@@ -335,7 +335,7 @@ impl Answer {
             Answer::Zero => Ok(Arc::new(Int64Array::from(vec![0; call.rows]))),
             Answer::Encoding => scalar(ScalarValue::Int32(Some(6))),
             Answer::NoOid => scalar(ScalarValue::UInt32(Some(0))),
-            Answer::NoArray => scalar(ScalarValue::Binary(None)),
+            Answer::DefaultAcl(tables) => default_acl(call, &tables.0),
             Answer::First => call.argument(0, &DataType::Utf8),
             Answer::Set(asked, tables) => set_config(call, asked, &tables.0.current),
             Answer::Schemas(path) => schemas(call, path),
@@ -402,6 +402,20 @@ impl Answer {
 fn named_or_numbered(call: &Call<'_>, names: &BTreeMap<String, i32>) -> Result<Vec<Option<i32>>> {
     let number = |text: Option<String>| text.and_then(|text| text.parse().ok().or_else(|| names.get(&text).copied()));
     Ok(call.texts(0)?.into_iter().map(number).collect())
+}
+
+/// `acldefault(kind, owner)`; null for kinds that are not here.
+fn default_acl(call: &Call<'_>, tables: &CatalogTables) -> Result<ArrayRef> {
+    let catalog = &tables.published.catalog;
+    let list = |(kind, owner): (Option<String>, Option<i32>)| {
+        let thing = Thing::of_letter(&kind?)?;
+        let items = super::roles::printed(catalog, &thing.default_acl(u32::try_from(owner?).ok()?));
+        match array(&PgType::Text, items.into_iter().map(|item| ScalarValue::Utf8(Some(item))).collect()) {
+            ScalarValue::Binary(bytes) => bytes,
+            _ => None,
+        }
+    };
+    Ok(Arc::new(call.texts(0)?.into_iter().zip(call.numbers(1)?).map(list).collect::<BinaryArray>()))
 }
 
 fn schemas(call: &Call<'_>, path: &[String]) -> Result<ArrayRef> {
@@ -476,38 +490,6 @@ impl ScalarUDFImpl for CatalogFunction {
         match constant {
             true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&answers, 0)?)),
             false => Ok(ColumnarValue::Array(answers)),
-        }
-    }
-}
-
-/// PostgreSQL's `pg_size_pretty`.
-fn pretty(bytes: i64) -> String {
-    let mut size = bytes;
-    for unit in ["bytes", "kB", "MB", "GB", "TB"] {
-        let last = unit == "TB";
-        if size.abs() < 10 * 1024 || last {
-            return format!("{size} {unit}");
-        }
-        // Each step rounds half away from zero, as PostgreSQL's does.
-        size = (size + size.signum() * 512) / 1024;
-    }
-    format!("{size} PB")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_printed_as_postgresql_prints_them() {
-        for (bytes, text) in [
-            (0, "0 bytes"),
-            (10_239, "10239 bytes"),
-            (10_240, "10 kB"),
-            (1_048_576, "1024 kB"),
-            (1_073_741_824, "1024 MB"),
-        ] {
-            assert_eq!(pretty(bytes), text);
         }
     }
 }

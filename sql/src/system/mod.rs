@@ -15,6 +15,7 @@ mod privileges;
 mod queries;
 mod roles;
 mod routines;
+mod size;
 mod table;
 #[cfg(test)]
 mod tests;
