@@ -224,7 +224,7 @@ pub(crate) fn lower_again(published: &Published, body: &ViewBody) -> Result<Plan
     for (name, value) in &body.settings {
         settings.put(name, value);
     }
-    let names = Names::of_stored(published, settings.search_path(), &body.meaning);
+    let names = Names::of_stored(published, settings.search_path(), (&body.reads, &body.meaning));
     let planning = Settings { zone: settings.zone().into(), view: true, ..Settings::default() };
     let bound = Planner.bind(&query, &names, &planning, &[])?;
     let read: Vec<u32> = names.oids();

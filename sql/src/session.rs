@@ -9,6 +9,7 @@ pub(crate) mod asked;
 mod block;
 mod ddl;
 mod outcome;
+pub(crate) mod path;
 mod role;
 mod statements;
 mod transaction;

@@ -137,3 +137,8 @@ async fn changes_give_what_postgresql_gives() {
 async fn tables_are_altered_under_views_as_in_postgresql() {
     same_answers("altered.sql").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn schemas_are_as_in_postgresql() {
+    same_answers("schemas.sql").await;
+}

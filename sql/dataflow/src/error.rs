@@ -191,6 +191,8 @@ sql_states! {
     UndefinedParameter = "42P02",
     /// A relation of that name exists already.
     DuplicateTable = "42P07",
+    /// There is such a schema already.
+    DuplicateSchema = "42P06",
     /// A column reference that is not valid where it stands.
     InvalidColumnReference = "42P10",
     /// A parameter's type cannot be inferred.

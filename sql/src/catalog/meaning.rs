@@ -50,6 +50,8 @@ pub(crate) struct Stored<'a> {
     pub(crate) text: &'a str,
     pub(crate) settings: &'a BTreeMap<String, String>,
     pub(crate) meaning: &'a Meaning,
+    /// The oids that its names mean.
+    pub(crate) reads: &'a [u32],
 }
 
 /// A table in one of its forms: the engine's name, the columns and their numbers.
@@ -82,14 +84,18 @@ impl Object {
     }
 
     /// Its stored queries, that of a replacement too.
-    pub(crate) fn stored(&self) -> Vec<Stored<'_>> {
+    pub(crate) fn stored<'a>(&'a self) -> Vec<Stored<'a>> {
         match &self.data {
-            ObjectData::NamedQuery(NamedQuery { text, settings, meaning, .. }) => {
-                vec![Stored { text, settings, meaning }]
+            ObjectData::NamedQuery(NamedQuery { text, settings, meaning, reads }) => {
+                vec![Stored { text, settings, meaning, reads }]
             }
             ObjectData::View(view) => {
                 let bodies = std::iter::once(&view.body).chain(view.replacement.iter().map(|(body, _)| body));
-                bodies.map(|ViewBody { text, settings, meaning, .. }| Stored { text, settings, meaning }).collect()
+                let stored = |body: &'a ViewBody| {
+                    let ViewBody { text, settings, meaning, reads, .. } = body;
+                    Stored { text, settings, meaning, reads }
+                };
+                bodies.map(stored).collect()
             }
             _ => Vec::new(),
         }
@@ -105,6 +111,32 @@ impl Object {
             }
             _ => Vec::new(),
         }
+    }
+}
+
+impl<'a> Stored<'a> {
+    /// The object that a name in it means: one that it read when it was made, under its name of then.
+    pub(crate) fn find(&self, catalog: &'a Catalog, path: &[String], name: (Option<&str>, &str)) -> Option<&'a Object> {
+        found(catalog, (self.reads, self.meaning), path, name)
+    }
+}
+
+/// See [`Stored::find`].
+pub(crate) fn found<'a>(
+    catalog: &'a Catalog,
+    (reads, meaning): (&[u32], &Meaning),
+    path: &[String],
+    (schema, name): (Option<&str>, &str),
+) -> Option<&'a Object> {
+    let known = |schema: &str| {
+        reads.iter().filter_map(|oid| catalog.get(*oid)).find(|object| match meaning.tables.get(&object.oid) {
+            Some(seen) => seen.name == name && seen.schema == schema,
+            None => object.name == name && object.schema == schema,
+        })
+    };
+    match schema {
+        Some(schema) => known(schema),
+        None => path.iter().find_map(|schema| known(schema)),
     }
 }
 

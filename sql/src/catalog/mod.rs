@@ -1,4 +1,4 @@
-//! The catalog: every object a user made, as one immutable value.
+//! The catalog: every object and schema a user made, as one immutable value.
 //!
 //! Promises: oids come from one counter and are never used twice; names are unique in a schema
 //! over all kinds of objects; what [`Catalog::encode`] writes, [`Catalog::decode`] reads, or it
@@ -9,13 +9,16 @@ mod meaning;
 mod names;
 mod object;
 mod owned;
+mod schemas;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use meaning::{Earlier, Meaning, Stored};
+pub(crate) use meaning::{Earlier, Meaning, Stored, found};
 pub(crate) use names::{did_you_mean, nearest};
 pub(crate) use object::{Constraint, Index, NamedQuery, Object, ObjectData, Rule, StoredSource, Table, View, ViewBody};
+pub(crate) use owned::{DefaultAcl, DefaultKind};
+pub(crate) use schemas::{PUBLIC, PUBLIC_OID, SYSTEM_SCHEMAS};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,12 +26,6 @@ use crate::roles::Roles;
 use owned::Ownership;
 use serde::{Deserialize, Serialize};
 use thalweg_dataflow::error::{Error, Result, SqlState};
-
-/// Where users' objects live.
-pub(crate) const PUBLIC: &str = "public";
-
-/// Schemas that are there and read-only.
-pub(crate) const SYSTEM_SCHEMAS: [&str; 3] = ["pg_catalog", "information_schema", "thalweg"];
 
 /// The first oid of an object, as in PostgreSQL.
 pub(crate) const FIRST_OID: u32 = 16384;
@@ -50,6 +47,12 @@ pub(crate) struct Catalog {
     /// Those that an open transaction dropped: out of sight, and still there.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     dropped: BTreeMap<u32, Object>,
+    /// The schemas that users may change, by oid.
+    #[serde(default = "first_schemas")]
+    schemas: BTreeMap<u32, String>,
+    /// Those of them that an open transaction dropped.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    dropped_schemas: BTreeMap<u32, String>,
     /// COMMENT ON, by oid and column; 0 is the object itself.
     #[serde(default)]
     comments: BTreeMap<u32, BTreeMap<u32, String>>,
@@ -58,6 +61,11 @@ pub(crate) struct Catalog {
     pub(crate) roles: Roles,
     #[serde(default)]
     ownership: Ownership,
+}
+
+/// The schemas of a new database.
+fn first_schemas() -> BTreeMap<u32, String> {
+    BTreeMap::from([(PUBLIC_OID, PUBLIC.into())])
 }
 
 impl Default for Catalog {
@@ -69,6 +77,8 @@ impl Default for Catalog {
             objects: BTreeMap::new(),
             unsettled: BTreeSet::new(),
             dropped: BTreeMap::new(),
+            schemas: first_schemas(),
+            dropped_schemas: BTreeMap::new(),
             comments: BTreeMap::new(),
             roles: Roles::default(),
             ownership: Ownership::default(),
@@ -95,6 +105,7 @@ impl Catalog {
             .hint("Start the version of Thalweg that wrote it, or use another data folder."));
         }
         let mut catalog: Catalog = serde_json::from_slice(bytes).map_err(damaged)?;
+        catalog.ownership.upgrade();
         catalog.roll_back();
         Ok(catalog)
     }
@@ -105,7 +116,9 @@ impl Catalog {
         for oid in self.closure(&made).into_iter().chain(made) {
             self.disown(oid);
             self.objects.remove(&oid);
+            self.forget_schema(oid);
         }
+        self.schemas.append(&mut self.dropped_schemas);
         self.objects.append(&mut self.dropped);
     }
 
@@ -145,16 +158,23 @@ impl Catalog {
         self.version += 1;
     }
 
-    /// Puts an object out of sight until its transaction ends.
+    /// Puts an object or schema out of sight until its transaction ends.
     pub(crate) fn hide(&mut self, oid: u32) {
         self.version += 1;
+        self.hide_schema(oid);
         if let Some(object) = self.objects.remove(&oid) {
             self.dropped.insert(oid, object);
         }
     }
 
+    /// Brings back what a transaction has hidden.
+    pub(crate) fn bring_all_back(&mut self, oids: &[u32]) {
+        oids.iter().for_each(|oid| self.bring_schema_back(*oid, oids));
+        oids.iter().for_each(|oid| self.bring_back(*oid));
+    }
+
     /// Brings a hidden object back, under another name if its own is taken by now.
-    pub(crate) fn bring_back(&mut self, oid: u32) {
+    fn bring_back(&mut self, oid: u32) {
         let Some(mut object) = self.dropped.remove(&oid) else { return };
         if self.is_taken(&object.schema, &object.name) {
             self.keep_names(&object);
@@ -163,7 +183,7 @@ impl Catalog {
         self.put(object);
     }
 
-    /// Forgets an object for good, in sight or hidden.
+    /// Forgets an object or schema for good, in sight or hidden.
     pub(crate) fn forget(&mut self, oid: u32) -> Option<Object> {
         self.unsettled.remove(&oid);
         self.comments.remove(&oid);
@@ -190,11 +210,12 @@ impl Catalog {
             .flat_map(|(oid, comments)| comments.iter().map(move |(column, text)| (*oid, *column, text.as_str())))
     }
 
-    /// Removes an object.
+    /// Removes an object or schema.
     pub(crate) fn remove(&mut self, oid: u32) -> Option<Object> {
         self.version += 1;
         self.comments.remove(&oid);
         self.disown(oid);
+        self.forget_schema(oid);
         self.objects.remove(&oid)
     }
 
@@ -231,8 +252,19 @@ impl Catalog {
         self.objects.values().find(|object| object.schema == schema && object.table().is_some_and(has))
     }
 
-    /// The objects whose definition reads this one, nearest first.
+    /// The same; without a schema in the first of `path` that has one.
+    pub(crate) fn find_index(&self, schema: Option<&str>, name: &str, path: &[String]) -> Option<&Object> {
+        match schema {
+            Some(schema) => self.index(schema, name),
+            None => path.iter().find_map(|schema| self.index(schema, name)),
+        }
+    }
+
+    /// The objects whose definition reads this one, or that are in this schema; nearest first.
     pub(crate) fn dependants(&self, oid: u32) -> Vec<&Object> {
+        if self.schemas.contains_key(&oid) {
+            return self.objects_in(oid).collect();
+        }
         self.objects.values().filter(|object| object.reads().contains(&oid)).collect()
     }
 

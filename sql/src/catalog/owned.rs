@@ -7,15 +7,56 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Catalog;
-use crate::roles::acl::{Acl, Rights, Thing};
+use super::{Catalog, PUBLIC, PUBLIC_OID};
+use crate::roles::acl::{self, Acl, Rights, Thing};
 use crate::roles::{Roles, SUPERUSER};
 
-/// The owner of an object and what was granted on it.
+/// The owner of an object or schema and what was granted on it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Owned {
     owner: u32,
     acl: Option<Acl>,
+}
+
+/// What default privileges are of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum DefaultKind {
+    /// TABLES.
+    #[default]
+    Tables,
+    /// SEQUENCES.
+    Sequences,
+    /// SCHEMAS.
+    Schemas,
+}
+
+impl DefaultKind {
+    /// What the rights are on.
+    pub(crate) fn thing(self) -> Thing {
+        match self {
+            DefaultKind::Tables => Thing::Relation,
+            DefaultKind::Sequences => Thing::Sequence,
+            DefaultKind::Schemas => Thing::Schema,
+        }
+    }
+
+    /// As in `pg_default_acl.defaclobjtype`.
+    pub(crate) fn letter(self) -> &'static str {
+        match self {
+            DefaultKind::Tables => "r",
+            DefaultKind::Sequences => "S",
+            DefaultKind::Schemas => "n",
+        }
+    }
+
+    /// As in messages.
+    fn word(self) -> &'static str {
+        match self {
+            DefaultKind::Tables => "relations",
+            DefaultKind::Sequences => "sequences",
+            DefaultKind::Schemas => "schemas",
+        }
+    }
 }
 
 /// ALTER DEFAULT PRIVILEGES of one role, in one schema or in all.
@@ -27,6 +68,9 @@ pub(crate) struct DefaultAcl {
     pub(crate) role: u32,
     /// In this schema only.
     pub(crate) schema: Option<String>,
+    /// Of which kind.
+    #[serde(default)]
+    pub(crate) kind: DefaultKind,
     /// In a schema: what is added. Else the whole list.
     pub(crate) acl: Acl,
 }
@@ -35,13 +79,30 @@ pub(crate) struct DefaultAcl {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ownership {
     objects: BTreeMap<u32, Owned>,
+    /// As it was kept before schemas had owners: of `public` alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     schemas: BTreeMap<String, Acl>,
     database: Option<Acl>,
     defaults: Vec<DefaultAcl>,
 }
 
+impl Ownership {
+    /// Brings what an earlier version wrote into today's form.
+    pub(super) fn upgrade(&mut self) {
+        if let Some(acl) = std::mem::take(&mut self.schemas).remove(PUBLIC) {
+            self.objects.entry(PUBLIC_OID).or_insert(Owned { owner: SUPERUSER, acl: Some(acl) });
+        }
+    }
+
+    /// The default privileges of a role.
+    fn default_acl(&self, role: u32, schema: Option<&str>, kind: DefaultKind) -> Option<&Acl> {
+        let mine = |one: &&DefaultAcl| one.role == role && one.schema.as_deref() == schema && one.kind == kind;
+        self.defaults.iter().find(mine).map(|one| &one.acl)
+    }
+}
+
 impl Catalog {
-    /// Who owns an object.
+    /// Who owns an object or schema.
     pub(crate) fn owner(&self, oid: u32) -> u32 {
         self.ownership.objects.get(&oid).map_or(SUPERUSER, |owned| owned.owner)
     }
@@ -67,14 +128,15 @@ impl Catalog {
         self.ownership.objects.insert(oid, Owned { owner: to, acl });
     }
 
-    /// A new object is `owner`'s, with that role's default privileges.
+    /// A new object or schema is `owner`'s, with that role's default privileges.
     pub(crate) fn own(&mut self, oid: u32, owner: u32) {
         let schema = self.get(oid).map(|object| object.schema.clone());
-        let standard = Thing::Relation.default_acl(owner);
-        let of = |schema: Option<&str>| {
-            let mine = |one: &&DefaultAcl| one.role == owner && one.schema.as_deref() == schema;
-            self.ownership.defaults.iter().find(mine).map(|one| &one.acl)
+        let kind = match self.get(oid) {
+            Some(_) => DefaultKind::Tables,
+            None => DefaultKind::Schemas,
         };
+        let standard = kind.thing().default_acl(owner);
+        let of = |schema: Option<&str>| self.ownership.default_acl(owner, schema, kind);
         let mut acl = of(None).cloned().unwrap_or_else(|| standard.clone());
         for item in of(schema.as_deref()).into_iter().filter(|_| schema.is_some()).flat_map(Acl::items) {
             acl.add(item.grantee, item.grantor, item.rights, item.options);
@@ -88,15 +150,19 @@ impl Catalog {
         self.ownership.objects.remove(&oid);
     }
 
-    /// What was granted on a schema; all schemas are the superuser's.
-    pub(crate) fn schema_acl(&self, schema: &str) -> Option<&Acl> {
-        self.ownership.schemas.get(schema)
-    }
-
-    /// Sets what is granted on a schema.
-    pub(crate) fn set_schema_acl(&mut self, schema: &str, acl: Acl) {
-        self.version += 1;
-        self.ownership.schemas.insert(schema.into(), acl);
+    /// What is granted on a schema that users may change, whether it was said or not.
+    pub(crate) fn schema_acl(&self, oid: u32) -> Acl {
+        match self.acl(oid) {
+            Some(acl) => acl.clone(),
+            None => {
+                let owner = self.owner(oid);
+                let mut acl = Thing::Schema.default_acl(owner);
+                if oid == PUBLIC_OID {
+                    acl.add(acl::PUBLIC, owner, acl::USAGE, 0);
+                }
+                acl
+            }
+        }
     }
 
     /// What was granted on the database, which is the superuser's.
@@ -116,14 +182,14 @@ impl Catalog {
     }
 
     /// Sets the default privileges of a role, in a schema or everywhere; those that say nothing go.
-    pub(crate) fn set_default_acl(&mut self, role: u32, schema: Option<String>, mut acl: Acl) {
+    pub(crate) fn set_default_acl(&mut self, role: u32, schema: Option<String>, kind: DefaultKind, mut acl: Acl) {
         self.version += 1;
         let says_nothing = match schema {
             Some(_) => acl.items().is_empty(),
-            None => acl == Thing::Relation.default_acl(role),
+            None => acl == kind.thing().default_acl(role),
         };
         acl.sort();
-        let mine = |one: &DefaultAcl| one.role == role && one.schema == schema;
+        let mine = |one: &DefaultAcl| one.role == role && one.schema == schema && one.kind == kind;
         let place = self.ownership.defaults.iter().position(mine);
         match place {
             Some(place) if says_nothing => drop(self.ownership.defaults.remove(place)),
@@ -131,9 +197,20 @@ impl Catalog {
             None if says_nothing => {}
             None => {
                 let oid = self.allocate();
-                self.ownership.defaults.push(DefaultAcl { oid, role, schema, acl });
+                self.ownership.defaults.push(DefaultAcl { oid, role, schema, kind, acl });
             }
         }
+    }
+
+    /// A schema has another name.
+    pub(super) fn rename_in_default_acls(&mut self, from: &str, to: &str) {
+        let inside = self.ownership.defaults.iter_mut().filter(|one| one.schema.as_deref() == Some(from));
+        inside.for_each(|one| one.schema = Some(to.into()));
+    }
+
+    /// A schema is gone.
+    pub(super) fn forget_default_acls_in(&mut self, schema: &str) {
+        self.ownership.defaults.retain(|one| one.schema.as_deref() != Some(schema));
     }
 
     /// Changes the roles.
@@ -151,36 +228,35 @@ impl Catalog {
     pub(crate) fn forget_rights(&mut self, role: u32) {
         self.version += 1;
         let objects = self.ownership.objects.values_mut().filter_map(|owned| owned.acl.as_mut());
-        let acls = objects.chain(self.ownership.schemas.values_mut()).chain(&mut self.ownership.database);
+        let acls = objects.chain(&mut self.ownership.database);
         let defaults = &mut self.ownership.defaults;
         defaults.retain(|one| one.role != role);
         acls.chain(defaults.iter_mut().map(|one| &mut one.acl)).for_each(|acl| acl.forget(role));
     }
 
     /// What stands in the way of dropping a role, as PostgreSQL words it.
-    pub(crate) fn dependent_on_role(&self, role: u32) -> Vec<String> {
+    pub(crate) fn dependent_on_role(&self, role: u32, path: &[String]) -> Vec<String> {
         let mut lines = BTreeMap::new();
-        for object in self.objects() {
-            let what = format!("{} {}", object.kind().word(), object.name);
-            if self.owner(object.oid) == role {
-                lines.insert(object.oid, format!("owner of {what}"));
-            } else if self.acl(object.oid).is_some_and(|acl| acl.names(role)) {
-                lines.insert(object.oid, format!("privileges for {what}"));
+        let objects = self.objects().map(|object| (object.oid, self.spoken(object, path)));
+        let schemas = self.schemas().map(|(oid, name)| (oid, format!("schema {name}")));
+        for (oid, what) in objects.chain(schemas) {
+            if self.owner(oid) == role {
+                lines.insert(oid, format!("owner of {what}"));
+            } else if self.acl(oid).is_some_and(|acl| acl.names(role)) {
+                lines.insert(oid, format!("privileges for {what}"));
             }
         }
         for one in self.default_acls().iter().filter(|one| one.role == role || one.acl.names(role)) {
             let word = if one.role == role { "owner of" } else { "privileges for" };
-            let whose = self.roles.name(one.role);
+            let (kind, whose) = (one.kind.word(), self.roles.name(one.role));
             let place = one.schema.as_ref().map_or(String::new(), |schema| format!(" in schema {schema}"));
-            let line = format!("{word} default privileges on new relations belonging to role {whose}{place}");
+            let line = format!("{word} default privileges on new {kind} belonging to role {whose}{place}");
             lines.insert(one.oid, line);
         }
         // In the order of oids, those of the system first, as PostgreSQL lists them.
         let database = self.database_acl().filter(|acl| acl.names(role));
         let database = database.map(|_| format!("privileges for database {}", crate::database::DATABASE));
-        let schemas = self.ownership.schemas.iter().filter(|(_, acl)| acl.names(role));
-        let schemas = schemas.map(|(name, _)| format!("privileges for schema {name}"));
-        database.into_iter().chain(schemas).chain(lines.into_values()).collect()
+        database.into_iter().chain(lines.into_values()).collect()
     }
 
     /// The list on a thing as it is in force.

@@ -17,6 +17,7 @@ use super::copy::Copy;
 use super::grant::GrantStatement;
 use super::index::{CreateIndex, DropIndex};
 use super::role::{RoleStatement, may_hold_password};
+use super::schema::SchemaStatement;
 use super::table::{AlterTable, CreateTable, Truncate};
 
 /// A statement with its text. Cheap to clone.
@@ -116,6 +117,8 @@ pub(crate) enum Kind {
     Role(RoleStatement),
     /// About rights and owners.
     Grant(GrantStatement),
+    /// About schemas.
+    Schema(SchemaStatement),
     /// SHOW.
     Show(Show),
     /// EXPLAIN.
@@ -182,6 +185,7 @@ impl Kind {
                 | Kind::Drop(_)
                 | Kind::Role(_)
                 | Kind::Grant(_)
+                | Kind::Schema(_)
         )
     }
 
@@ -215,6 +219,7 @@ impl Kind {
             Kind::DropIndex(_) => "DROP INDEX",
             Kind::AlterTable(_) => "ALTER TABLE",
             Kind::Drop(_) => "DROP",
+            Kind::Schema(schema) => schema.tag(),
             _ => return None,
         })
     }

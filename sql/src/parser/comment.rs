@@ -8,14 +8,21 @@ use super::cursor::Cursor;
 /// `COMMENT ON TABLE name IS 'text'`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Comment {
-    /// What kind of object is named; `None`: a column, whatever its relation is.
-    pub(crate) kind: Option<ObjectKind>,
-    /// The relation.
-    pub(crate) name: Name,
-    /// Its column.
-    pub(crate) column: Option<String>,
+    /// On what.
+    pub(crate) on: On,
     /// The comment; `None` takes it away.
     pub(crate) text: Option<String>,
+}
+
+/// What a comment stands on.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum On {
+    /// A relation of this kind.
+    Relation(ObjectKind, Name),
+    /// A column of a relation of any kind.
+    Column(Name, String),
+    /// A schema.
+    Schema(String),
 }
 
 /// After COMMENT.
@@ -29,29 +36,31 @@ pub(crate) fn comment(cursor: &mut Cursor<'_>) -> Result<Kind> {
         ("SOURCE", ObjectKind::Source),
     ];
     let kind = kinds.into_iter().find(|(words, _)| cursor.takes(words)).map(|(_, kind)| kind);
-    let (name, column) = match kind {
-        Some(_) => (cursor.name()?, None),
+    let on = match kind {
+        Some(kind) => On::Relation(kind, cursor.name()?),
         None if cursor.takes("COLUMN") => column(cursor)?,
+        None if cursor.takes("SCHEMA") => On::Schema(cursor.identifier()?),
         None => {
             let Some(word) = cursor.word() else { return cursor.unexpected() };
             let error = Error::unsupported(format!("COMMENT ON {word}"));
-            return Err(cursor.error_here(error.hint("Comments stand on tables, sources, views and their columns.")));
+            let hint = "Comments stand on tables, sources, views, their columns and on schemas.";
+            return Err(cursor.error_here(error.hint(hint)));
         }
     };
     cursor.expect("IS")?;
     let text = if cursor.takes("NULL") { None } else { Some(cursor.string()?).filter(|text| !text.is_empty()) };
-    Ok(Kind::Comment(Comment { kind, name, column, text }))
+    Ok(Kind::Comment(Comment { on, text }))
 }
 
 /// `table.column`, `schema.table.column`.
-fn column(cursor: &mut Cursor<'_>) -> Result<(Name, Option<String>)> {
+fn column(cursor: &mut Cursor<'_>) -> Result<On> {
     let mut parts = vec![cursor.identifier()?];
     while cursor.takes_token(&datafusion::sql::sqlparser::tokenizer::Token::Period) {
         parts.push(cursor.identifier()?);
     }
-    let column = parts.pop();
+    let column = parts.pop().unwrap_or_default();
     let (Some(name), true) = (parts.pop(), parts.len() <= 2) else {
         return Err(cursor.error_here(Error::new(SqlState::SyntaxError, "column name must be qualified")));
     };
-    Ok((Name { schema: parts.pop(), name }, column))
+    Ok(On::Column(Name { schema: parts.pop(), name }, column))
 }

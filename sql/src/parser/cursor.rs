@@ -152,6 +152,15 @@ impl<'a> Cursor<'a> {
         Ok(Name { schema: Some(second), name: third })
     }
 
+    /// Identifiers separated by commas.
+    pub(crate) fn identifiers(&mut self) -> Result<Vec<String>> {
+        let mut names = vec![self.identifier()?];
+        while self.takes_token(&Token::Comma) {
+            names.push(self.identifier()?);
+        }
+        Ok(names)
+    }
+
     /// Names separated by commas.
     pub(crate) fn names(&mut self) -> Result<Vec<Name>> {
         let mut names = vec![self.name()?];

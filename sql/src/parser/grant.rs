@@ -8,6 +8,7 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 use super::ast::{Kind, Name, ObjectKind};
 use super::cursor::Cursor;
 use super::role::{self, MemberOptions, RoleName};
+use crate::catalog::DefaultKind;
 
 /// What is granted or taken, and from whom.
 #[derive(Debug)]
@@ -52,7 +53,9 @@ pub(crate) enum GrantStatement {
         roles: Vec<RoleName>,
         /// IN SCHEMA.
         schemas: Vec<String>,
-        /// What of TABLES.
+        /// Of what.
+        kind: DefaultKind,
+        /// What.
         change: Change,
     },
     /// ALTER ... OWNER TO.
@@ -215,15 +218,15 @@ fn objects(cursor: &mut Cursor<'_>) -> Result<Objects> {
     cursor.expect("ON")?;
     for what in ["TABLES", "SEQUENCES", "FUNCTIONS", "PROCEDURES", "ROUTINES"] {
         if cursor.takes(&format!("ALL {what} IN SCHEMA")) {
-            let schemas = names(cursor)?;
+            let schemas = cursor.identifiers()?;
             return Ok(if what == "TABLES" { Objects::AllTables(schemas) } else { Objects::AllOthers(schemas) });
         }
     }
     if cursor.takes("SCHEMA") {
-        return names(cursor).map(Objects::Schemas);
+        return cursor.identifiers().map(Objects::Schemas);
     }
     if cursor.takes("DATABASE") {
-        return names(cursor).map(Objects::Databases);
+        return cursor.identifiers().map(Objects::Databases);
     }
     if cursor.takes("TABLE") || cursor.takes("SOURCE") || cursor.takes("VIEW") {
         return cursor.names().map(Objects::Relations);
@@ -253,14 +256,6 @@ fn objects(cursor: &mut Cursor<'_>) -> Result<Objects> {
     cursor.names().map(Objects::Relations)
 }
 
-fn names(cursor: &mut Cursor<'_>) -> Result<Vec<String>> {
-    let mut names = vec![cursor.identifier()?];
-    while cursor.takes_token(&Token::Comma) {
-        names.push(cursor.identifier()?);
-    }
-    Ok(names)
-}
-
 /// ALTER DEFAULT PRIVILEGES and ALTER ... OWNER TO; the word ALTER is taken already. `None`: something
 /// else is altered, and nothing more was taken.
 pub(crate) fn alter(cursor: &mut Cursor<'_>) -> Option<Result<Kind>> {
@@ -281,7 +276,7 @@ fn default_privileges(cursor: &mut Cursor<'_>) -> Result<Kind> {
         if cursor.takes("FOR ROLE") || cursor.takes("FOR USER") {
             roles = role::list(cursor)?;
         } else if cursor.takes("IN SCHEMA") {
-            schemas = names(cursor)?;
+            schemas = cursor.identifiers()?;
         } else {
             break;
         }
@@ -293,15 +288,17 @@ fn default_privileges(cursor: &mut Cursor<'_>) -> Result<Kind> {
     let option = !grants && takes_option(cursor, "GRANT");
     let rights = rights(cursor)?;
     cursor.expect("ON")?;
-    if !cursor.takes("TABLES") {
+    let kinds =
+        [("TABLES", DefaultKind::Tables), ("SEQUENCES", DefaultKind::Sequences), ("SCHEMAS", DefaultKind::Schemas)];
+    let Some((_, kind)) = kinds.into_iter().find(|(word, _)| cursor.takes(word)) else {
         let Some(word) = cursor.word() else { return cursor.unexpected() };
         return Err(cursor.error_here(Error::unsupported(format!("ALTER DEFAULT PRIVILEGES ... ON {word}"))));
-    }
+    };
     let change = if grants { granted(cursor, rights)? } else { revoked(cursor, rights, option)? };
     if change.grantor.is_some() {
         return Err(Error::new(SqlState::SyntaxError, "syntax error at or near \"GRANTED\""));
     }
-    Ok(Kind::Grant(GrantStatement::Default { roles, schemas, change }))
+    Ok(Kind::Grant(GrantStatement::Default { roles, schemas, kind, change }))
 }
 
 fn owner(cursor: &mut Cursor<'_>) -> Option<Result<Kind>> {
@@ -378,10 +375,7 @@ mod tests {
             ("GRANT EXECUTE ON FUNCTION f TO x", "0A000 a privilege on a function is not supported"),
             ("GRANT SELECT ON t", "42601 syntax error at end of input"),
             ("GRANT SELECT ON t FROM x", "42601 syntax error at or near \"FROM\""),
-            (
-                "ALTER DEFAULT PRIVILEGES GRANT USAGE ON SEQUENCES TO x",
-                "0A000 ALTER DEFAULT PRIVILEGES ... ON SEQUENCES",
-            ),
+            ("ALTER DEFAULT PRIVILEGES GRANT USAGE ON TYPES TO x", "0A000 ALTER DEFAULT PRIVILEGES ... ON TYPES"),
         ] {
             assert!(read(sql).contains(part), "{sql}: {}", read(sql));
         }

@@ -20,6 +20,7 @@ pub(crate) mod phrases;
 mod prepared;
 mod reserved;
 pub(crate) mod role;
+pub(crate) mod schema;
 mod source_text;
 mod sql_cursor;
 mod strings;

@@ -54,7 +54,7 @@ pub(crate) struct Truncate {
 /// ALTER TABLE.
 #[derive(Debug)]
 pub(crate) struct AlterTable {
-    /// ALTER VIEW, ALTER MATERIALIZED VIEW; ALTER TABLE may name either, too.
+    /// What kind the statement names; `None`: ALTER TABLE, which takes any.
     pub(crate) view: Option<ObjectKind>,
     /// IF EXISTS.
     pub(crate) if_exists: bool,
@@ -69,6 +69,8 @@ pub(crate) struct AlterTable {
 pub(crate) enum AlterAction {
     /// RENAME TO.
     Rename(String),
+    /// SET SCHEMA.
+    SetSchema(String),
     /// RENAME COLUMN a TO b.
     RenameColumn(String, String),
     /// ADD COLUMN: a table of this one column with its constraints.
@@ -247,7 +249,12 @@ pub(crate) fn truncate(cursor: &mut Cursor<'_>) -> Result<Kind> {
 
 /// ALTER; the word is taken already.
 pub(crate) fn alter(cursor: &mut Cursor<'_>) -> Result<Kind> {
-    let kinds = [("MATERIALIZED VIEW", ObjectKind::View), ("VIEW", ObjectKind::NamedQuery)];
+    let kinds = [
+        ("MATERIALIZED VIEW", ObjectKind::View),
+        ("VIEW", ObjectKind::NamedQuery),
+        ("SOURCE", ObjectKind::Source),
+        ("EXTERNAL TABLE", ObjectKind::Table),
+    ];
     let view = kinds.into_iter().find(|(words, _)| cursor.takes(words)).map(|(_, kind)| kind);
     if view.is_none() && !cursor.takes("TABLE") {
         return refuse(cursor, "ALTER _").map_err(|error: Error| {
@@ -257,7 +264,11 @@ pub(crate) fn alter(cursor: &mut Cursor<'_>) -> Result<Kind> {
     let if_exists = cursor.takes("IF EXISTS");
     cursor.takes("ONLY");
     let name = cursor.name()?;
-    let action = if view.is_some() && !cursor.sees("RENAME TO") {
+    let action = if cursor.takes("SET SCHEMA") {
+        AlterAction::SetSchema(cursor.identifier()?)
+    } else if matches!(view, Some(ObjectKind::Source | ObjectKind::Table)) {
+        return refuse(cursor, "ALTER SOURCE ... _");
+    } else if view.is_some() && !cursor.sees("RENAME TO") {
         return refuse(cursor, "ALTER VIEW ... _");
     } else if cursor.takes("ADD") {
         add_column(cursor, &name)?

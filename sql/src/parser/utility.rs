@@ -8,9 +8,11 @@ use std::sync::Arc;
 use datafusion::sql::sqlparser::tokenizer::Token;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
+use crate::statement::definition::quoted;
+
 use super::ast::{Explain, Kind, ObjectKind, Set, Show};
 use super::cursor::Cursor;
-use super::{change, comment, copy, ddl, grant, prepared, role, sql_cursor, table, transaction};
+use super::{change, comment, copy, ddl, grant, prepared, role, schema, sql_cursor, table, transaction};
 
 /// First words of PostgreSQL's other statements, with what to do instead.
 const REFUSED: &[(&str, &str)] = &[
@@ -81,7 +83,10 @@ pub(crate) fn statement(cursor: &mut Cursor<'_>, request: &Arc<str>) -> Result<K
         "LOCK" => lock(cursor),
         "UNLISTEN" => unlisten(cursor),
         "CREATE" => ddl::create(cursor),
-        "ALTER" => role::alter(cursor).or_else(|| grant::alter(cursor)).unwrap_or_else(|| table::alter(cursor)),
+        "ALTER" => {
+            let other = role::alter(cursor).or_else(|| schema::alter(cursor)).or_else(|| grant::alter(cursor));
+            other.unwrap_or_else(|| table::alter(cursor))
+        }
         "GRANT" => grant::grant(cursor),
         "REVOKE" => grant::revoke(cursor),
         "REASSIGN" => grant::reassign(cursor),
@@ -244,6 +249,10 @@ fn set(cursor: &mut Cursor<'_>) -> Result<Kind> {
         if !cursor.takes_token(&Token::Comma) {
             break;
         }
+    }
+    if name == "search_path" {
+        // A list of names: each is kept so that it reads back.
+        values.iter_mut().for_each(|value| *value = quoted(value));
     }
     if values.len() > 1 && !["search_path", "datestyle"].contains(&name.as_str()) {
         return Err(Error::new(SqlState::InvalidParameter, format!("SET {name} takes only one argument")));

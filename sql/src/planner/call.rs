@@ -82,7 +82,7 @@ impl Binder<'_> {
             "current_user" | "user" | "current_role" => Some(text(&settings.user)),
             "session_user" => Some(text(&settings.session_user)),
             "current_catalog" => Some(text(&settings.database)),
-            "current_schema" => Some(text(&settings.schema)),
+            "current_schema" => Some(self.current_schema()),
             _ => None,
         };
         if value.is_some() && settings.view {
@@ -90,6 +90,10 @@ impl Binder<'_> {
                 .hint("Its value would change without any input changing."));
         }
         Ok(value)
+    }
+
+    fn current_schema(&self) -> Typed {
+        Typed::constant(ScalarValue::Utf8(self.settings.schema.clone()), PgType::Text)
     }
 
     fn clock(&self, name: &str) -> Result<Typed> {
@@ -195,12 +199,12 @@ impl Binder<'_> {
                     return Err(Error::unsupported(format!("{name}() in a materialized view"))
                         .hint("Its value depends on the session."));
                 }
-                return Ok(text(match name {
-                    "version" => &self.settings.version,
-                    "current_database" => &self.settings.database,
-                    "current_schema" => &self.settings.schema,
-                    _ => &self.settings.user,
-                }));
+                return Ok(match name {
+                    "version" => text(&self.settings.version),
+                    "current_database" => text(&self.settings.database),
+                    "current_schema" => self.current_schema(),
+                    _ => text(&self.settings.user),
+                });
             }
             ("pi", 0) => {
                 let pi = ScalarValue::Float64(Some(std::f64::consts::PI));

@@ -169,8 +169,8 @@ pub struct Settings {
     pub session_user: String,
     /// `current_database()`.
     pub database: String,
-    /// `current_schema()`.
-    pub schema: String,
+    /// `current_schema()`; `None`: no schema of the search path exists.
+    pub schema: Option<String>,
     /// `version()`.
     pub version: String,
     /// The statement's text, from which error positions are counted; empty: no positions.
@@ -189,7 +189,7 @@ impl Default for Settings {
             user: "thalweg".into(),
             session_user: "thalweg".into(),
             database: "thalweg".into(),
-            schema: "public".into(),
+            schema: Some("public".into()),
             version: "PostgreSQL 15.0 (Thalweg)".into(),
             text: String::new(),
             view: false,

@@ -44,6 +44,8 @@ const ALL: [(Rights, &str, char); 11] = [
 pub(crate) enum Thing {
     /// A relation of any kind.
     Relation,
+    /// A sequence.
+    Sequence,
     /// A schema.
     Schema,
     /// The database.
@@ -51,10 +53,22 @@ pub(crate) enum Thing {
 }
 
 impl Thing {
+    /// What a letter of `acldefault` stands for.
+    pub(crate) fn of_letter(letter: &str) -> Option<Thing> {
+        match letter {
+            "r" => Some(Thing::Relation),
+            "s" => Some(Thing::Sequence),
+            "n" => Some(Thing::Schema),
+            "d" => Some(Thing::Database),
+            _ => None,
+        }
+    }
+
     /// All rights that there are on it.
     pub(crate) fn all(self) -> Rights {
         match self {
             Thing::Relation => INSERT | SELECT | UPDATE | DELETE | TRUNCATE | REFERENCES | TRIGGER,
+            Thing::Sequence => SELECT | UPDATE | USAGE,
             Thing::Schema => USAGE | CREATE,
             Thing::Database => CREATE | TEMPORARY | CONNECT,
         }
@@ -64,6 +78,7 @@ impl Thing {
     fn word(self) -> &'static str {
         match self {
             Thing::Relation => "table",
+            Thing::Sequence => "sequence",
             Thing::Schema => "schema",
             Thing::Database => "database",
         }
@@ -76,9 +91,6 @@ impl Thing {
             acl.add(PUBLIC, owner, TEMPORARY | CONNECT, 0);
         }
         acl.add(owner, owner, self.all(), 0);
-        if self == Thing::Schema {
-            acl.add(PUBLIC, owner, USAGE, 0);
-        }
         acl
     }
 }
@@ -264,7 +276,7 @@ mod tests {
         assert_eq!(printed(&acl), "r1=arwdDxt/r1,r2=ar*/r1,=r/r1");
         assert_eq!(acl.printed(|_| "a b".into())[2], "=r/\"a b\"");
         assert_eq!(printed(&Thing::Database.default_acl(1)), "=Tc/r1,r1=CTc/r1");
-        assert_eq!(printed(&Thing::Schema.default_acl(1)), "r1=UC/r1,=U/r1");
+        assert_eq!(printed(&Thing::Schema.default_acl(1)), "r1=UC/r1");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use super::acl::{self, Acl, Rights, Thing};
 use super::{READ_ALL_DATA, READ_SERVER_FILES, SUPERUSER, WRITE_ALL_DATA};
-use crate::catalog::{Catalog, Object, PUBLIC};
+use crate::catalog::{Catalog, Object};
 
 /// Somebody, and the catalog that says what they may.
 #[derive(Debug, Clone, Copy)]
@@ -60,10 +60,15 @@ impl Asker<'_> {
 
     /// Whether it has this right on a schema. Those of the system are for everybody to read.
     pub(crate) fn has_on_schema(&self, schema: &str, right: Rights) -> bool {
-        match schema {
-            PUBLIC => self.has_on(self.catalog.schema_acl(schema), Thing::Schema, right),
-            _ => right & !acl::USAGE == 0 || self.all_powerful(),
+        if self.all_powerful() {
+            return true;
         }
+        let Some(oid) = self.catalog.user_schema(schema) else { return right & !acl::USAGE == 0 };
+        let roles = &self.catalog.roles;
+        let inherited = roles.inherited(self.role);
+        let missing = right & !self.catalog.schema_acl(oid).held(|grantee| inherited.contains(&grantee));
+        let all_data = || [READ_ALL_DATA, WRITE_ALL_DATA].iter().any(|role| roles.has_rights_of(self.role, *role));
+        missing == 0 || (missing == acl::USAGE && all_data())
     }
 
     /// Whether it has this right on the database.
@@ -106,6 +111,19 @@ impl Asker<'_> {
         }
         let what = format!("must be owner of {} {}", object.kind().word(), object.name);
         Err(Error::new(SqlState::InsufficientPrivilege, what))
+    }
+
+    /// Refuses who does not own a schema.
+    pub(crate) fn need_to_own_schema(&self, oid: u32, name: &str) -> Result<()> {
+        if self.owns(oid) {
+            return Ok(());
+        }
+        Err(Error::new(SqlState::InsufficientPrivilege, format!("must be owner of schema {name}")))
+    }
+
+    /// Refuses who may not make schemas.
+    pub(crate) fn need_to_create_schemas(&self) -> Result<()> {
+        if self.has_on_database(acl::CREATE) { Ok(()) } else { Err(denied("database", crate::database::DATABASE)) }
     }
 
     /// Refuses who may make nothing in a schema.

@@ -36,8 +36,12 @@ impl Ddl {
 }
 
 impl Session {
-    /// Enters an object that this session makes, and owns from then on.
-    pub(crate) fn create(&mut self, catalog: &mut Catalog, object: Object) {
+    /// Enters an object that this session makes, and owns from then on. Error 3F000 if its schema went
+    /// meanwhile.
+    pub(crate) fn create(&mut self, catalog: &mut Catalog, object: Object) -> Result<()> {
+        if catalog.user_schema(&object.schema).is_none() {
+            return Err(super::path::no_schema(&object.schema));
+        }
         let oid = object.oid;
         if let Some(block) = &mut self.block {
             block.ddl.created.push(oid);
@@ -46,6 +50,17 @@ impl Session {
             catalog.put(object);
         }
         catalog.own(oid, self.role_in(catalog));
+        Ok(())
+    }
+
+    /// Enters a schema that this session makes for a role.
+    pub(crate) fn create_schema(&mut self, catalog: &mut Catalog, name: String, owner: u32) {
+        let oid = catalog.allocate();
+        catalog.put_schema(oid, name, self.block.is_some());
+        if let Some(block) = &mut self.block {
+            block.ddl.created.push(oid);
+        }
+        catalog.own(oid, owner);
     }
 
     /// Whether what a DROP names is only put out of sight until the block ends.
@@ -105,7 +120,7 @@ async fn settle(database: &Database, ddl: Ddl, committed: bool) -> Result<()> {
     }
     relations.extend(next.catalog.release_forms());
     if !committed {
-        ddl.dropped.iter().for_each(|oid| next.catalog.bring_back(*oid));
+        next.catalog.bring_all_back(&ddl.dropped);
     }
     database.publish(next).await?;
     database.0.engine.remove(relations).await

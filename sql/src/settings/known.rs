@@ -26,6 +26,8 @@ pub(super) enum Kind {
     Enum,
     /// A time zone.
     Zone,
+    /// A list of names.
+    Names,
     /// A list with ISO in it.
     DateStyle,
     /// An encoding: UTF8.
@@ -121,7 +123,7 @@ const OWN: &[Own] = &[
     own("jit", "").default("off"),
     own("lc_messages", "").default("C"),
     own("log_timezone", "").default("UTC"),
-    own("search_path", "where names without a schema are looked for").reported(),
+    own("search_path", "where names without a schema are looked for").kind(Kind::Names).reported(),
     own("server_encoding", "always UTF8").default("UTF8").reported(),
     own("server_version", "the PostgreSQL that clients may take this for").default(SERVER_VERSION).reported(),
     own("server_version_num", "the same as a number").default("160000"),
@@ -269,6 +271,8 @@ impl Setting {
                 },
             },
             Kind::Zone => values::zone(value).ok_or_else(invalid),
+            Kind::Names if values::names(value).is_some() => Ok(value.to_string()),
+            Kind::Names => Err(invalid().detail("List syntax is invalid.")),
             Kind::DateStyle => values::date_style(value)
                 .ok_or_else(invalid)?
                 .ok_or_else(|| refused().hint("The only style is \"ISO, MDY\".")),

@@ -184,13 +184,9 @@ impl SessionSettings {
         (millis > 0.0).then(|| Duration::from_millis(millis as u64))
     }
 
-    /// The schemas of `search_path` that exist, `$user` left out.
+    /// The names in `search_path` as they are written, `$user` too.
     pub(crate) fn search_path(&self) -> Vec<String> {
-        self.known("search_path")
-            .split(',')
-            .map(|part| part.trim().trim_matches('"').to_string())
-            .filter(|part| !part.is_empty() && part != "$user")
-            .collect()
+        values::names(self.known("search_path")).unwrap_or_default()
     }
 
     /// The settings a client is told of, with its spelling of their names.

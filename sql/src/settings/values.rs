@@ -1,4 +1,4 @@
-//! The spellings of booleans, time zones and date styles.
+//! The spellings of booleans, time zones, date styles and lists of names.
 
 use thalweg_dataflow::types::Zone;
 
@@ -38,4 +38,67 @@ pub(super) fn date_style(value: &str) -> Option<Option<String>> {
         }
     }
     Some(supported.then(|| "ISO, MDY".to_string()))
+}
+
+/// The names of a list, unquoted ones in lower case; `None`: it is none.
+pub(super) fn names(list: &str) -> Option<Vec<String>> {
+    let mut rest = list.trim();
+    let mut names = Vec::new();
+    while !rest.is_empty() || !names.is_empty() {
+        let (name, after) = match rest.strip_prefix('"') {
+            Some(inside) => {
+                let (mut name, mut at) = (String::new(), inside);
+                loop {
+                    let (part, after) = at.split_once('"')?;
+                    name.push_str(part);
+                    match after.strip_prefix('"') {
+                        Some(more) => {
+                            name.push('"');
+                            at = more;
+                        }
+                        None => break (name, after),
+                    }
+                }
+            }
+            None => {
+                let end = rest.find(|c: char| c == ',' || c.is_whitespace()).unwrap_or(rest.len());
+                let (name, after) = rest.split_at(end);
+                if name.is_empty() || name.contains('"') {
+                    return None;
+                }
+                (name.to_lowercase(), after)
+            }
+        };
+        names.push(name);
+        let after = after.trim_start();
+        if after.is_empty() {
+            break;
+        }
+        rest = after.strip_prefix(',')?.trim_start();
+    }
+    // PostgreSQL passes over empty ones.
+    names.retain(|name| !name.is_empty());
+    Some(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names;
+
+    #[test]
+    fn lists_of_names_are_read_as_postgresql_reads_them() {
+        for (list, wanted) in [
+            ("", Some(vec![])),
+            ("\"$user\", Public", Some(vec!["$user", "public"])),
+            ("\"A \"\"b\"\", c ,d", Some(vec!["A \"b\"", "c", "d"])),
+            ("\"\"", Some(vec![])),
+            ("a b", None),
+            ("a,", None),
+            (",a", None),
+            ("\"a", None),
+        ] {
+            let wanted = wanted.map(|names| names.into_iter().map(str::to_string).collect::<Vec<_>>());
+            assert_eq!(names(list), wanted, "{list}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! ALTER TABLE, and RENAME TO of views: RENAME here, ADD and DROP COLUMN by [`super::change::alter`].
+//! ALTER TABLE, RENAME TO of views, SET SCHEMA of all: these and RENAME here, ADD and DROP COLUMN by [`super::change::alter`].
 //!
 //! Views keep their queries as they were written, and what the table was to them (`catalog::meaning`).
 //! A CHECK follows a column that is renamed; rows are untouched then.
@@ -25,8 +25,9 @@ use crate::walk::{NodeMut, walk_mut};
 fn tag(alter: &AlterTable) -> &'static str {
     match alter.view {
         Some(ObjectKind::View) => "ALTER MATERIALIZED VIEW",
-        Some(_) => "ALTER VIEW",
-        None => "ALTER TABLE",
+        Some(ObjectKind::NamedQuery) => "ALTER VIEW",
+        Some(ObjectKind::Source) => "ALTER SOURCE",
+        Some(ObjectKind::Table) | None => "ALTER TABLE",
     }
 }
 
@@ -36,17 +37,21 @@ pub(crate) async fn run(session: &mut Session, alter: &AlterTable) -> Result<Out
     let database = session.database.clone();
     let _turn = database.0.ddl.lock().await;
     let current = database.published();
-    let name = &alter.name;
-    let path = session.settings.search_path();
-    let Some(object) = current.catalog.find(name.schema.as_deref(), &name.name, &path) else {
-        if alter.if_exists {
+    let object = match session.relation(&current.catalog, &alter.name) {
+        Err(error) if alter.if_exists && error.state() != SqlState::InsufficientPrivilege => {
+            let name = &alter.name.name;
             let text = format!("relation \"{name}\" does not exist, skipping");
             session.notice(Error::new(SqlState::SuccessfulCompletion, text));
             return Ok(Outcome::Done(tag.into()));
         }
-        return Err(Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist")));
+        found => found?,
     };
     session.asker(&current.catalog).need_to_own(object)?;
+    if let AlterAction::SetSchema(to) = &alter.action {
+        check_kind(alter, object)?;
+        move_to(session, object, to).await?;
+        return Ok(Outcome::Done(tag.into()));
+    }
     if matches!(object.data, ObjectData::StoredSource(_)) {
         return Err(Error::unsupported(format!(
             "altering table \"{}\", which stores what a connector reads,",
@@ -55,10 +60,7 @@ pub(crate) async fn run(session: &mut Session, alter: &AlterTable) -> Result<Out
     }
     let renamed = matches!(alter.action, AlterAction::Rename(_));
     let is_view = matches!(object.data, ObjectData::View(_) | ObjectData::NamedQuery(_));
-    if let Some(kind) = alter.view.filter(|kind| *kind != object.kind()) {
-        let message = format!("\"{}\" is not a {}", object.name, kind.word());
-        return Err(Error::new(SqlState::WrongObjectType, message));
-    }
+    check_kind(alter, object)?;
     if object.table().is_none() && !(renamed && is_view) {
         return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a table", object.name)));
     }
@@ -73,7 +75,7 @@ pub(crate) async fn run(session: &mut Session, alter: &AlterTable) -> Result<Out
             changed.name.clone_from(to);
         }
         AlterAction::RenameColumn(from, to) => rename_column(&mut changed, from, to)?,
-        AlterAction::AddColumn { .. } | AlterAction::DropColumn { .. } => {
+        AlterAction::AddColumn { .. } | AlterAction::DropColumn { .. } | AlterAction::SetSchema(_) => {
             alter_columns(session, object, &alter.action).await?;
             return Ok(Outcome::Done(tag.into()));
         }
@@ -109,9 +111,46 @@ async fn alter_columns(session: &mut Session, object: &Object, action: &AlterAct
             }
             session.notice(Error::new(SqlState::SuccessfulCompletion, format!("{message}, skipping")));
         }
-        AlterAction::Rename(_) | AlterAction::RenameColumn(..) => {}
+        AlterAction::Rename(_) | AlterAction::RenameColumn(..) | AlterAction::SetSchema(_) => {}
     }
     Ok(())
+}
+
+/// Refuses ALTER VIEW of a table, and the like; ALTER TABLE takes all.
+fn check_kind(alter: &AlterTable, object: &Object) -> Result<()> {
+    match alter.view.filter(|kind| *kind != object.kind()) {
+        None => Ok(()),
+        Some(kind) => {
+            Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a {}", object.name, kind.word())))
+        }
+    }
+}
+
+/// The names that an object takes in its schema: its own and those of its indexes.
+fn names_of(object: &Object) -> Vec<&String> {
+    let indexes = object.table().into_iter().flat_map(|table| {
+        let keys = table.constraints.iter().filter(|one| matches!(one.rule, Rule::Unique { .. }));
+        keys.map(|one| &one.name).chain(table.indexes.iter().map(|index| &index.name))
+    });
+    std::iter::once(&object.name).chain(indexes).collect()
+}
+
+/// SET SCHEMA: the object and its indexes; views that read it go on doing so. The catalog's turn is held.
+async fn move_to(session: &mut Session, object: &Object, to: &str) -> Result<()> {
+    let database = session.database.clone();
+    let mut next = (*database.published()).clone();
+    session.may_create_in(&next.catalog, to)?;
+    if object.schema == to {
+        return Ok(());
+    }
+    if let Some(taken) = names_of(object).into_iter().find(|name| next.catalog.is_taken(to, name)) {
+        let message = format!("relation \"{taken}\" already exists in schema \"{to}\"");
+        return Err(Error::new(SqlState::DuplicateTable, message));
+    }
+    session.changed_lastingly("ALTER ... SET SCHEMA");
+    next.catalog.keep_names(object);
+    next.catalog.put(Object { schema: to.into(), ..object.clone() });
+    database.publish(next).await
 }
 
 /// The views that go with a column: those that read it, and all that depends on these. Error 2BP01
@@ -134,15 +173,17 @@ async fn readers_of_column(session: &mut Session, table: &Object, place: usize, 
             format!("{} \"{}\" is being dropped by a transaction that is open", reader.kind().word(), reader.name);
         return Err(Error::new(SqlState::ObjectNotInPrerequisiteState, text));
     }
-    let column = format!("column {} of table {}", table.columns[place].name, table.name);
-    let falling = drop::falling(&current.catalog, &[(readers, column.clone())]);
+    let path = session.path_in(&current.catalog);
+    let of = current.catalog.full_name(table, &path);
+    let column = format!("column {} of table {of}", table.columns[place].name);
+    let falling = drop::falling(&current.catalog, &[(readers, column.clone())], &path);
     if falling.is_empty() {
         return Ok(Vec::new());
     }
     if !cascade {
         return Err(drop::still_needed(format!("cannot drop {column} because other objects depend on it"), &falling));
     }
-    session.notice(drop::cascades(&current.catalog, &falling));
+    session.notice(drop::cascades(&current.catalog, &falling, &path));
     Ok(falling.into_iter().map(|falling| falling.oid).collect())
 }
 
@@ -157,7 +198,7 @@ async fn columns_of(
     let mut settings = SessionSettings::new("");
     stored.settings.iter().for_each(|(name, value)| settings.put(name, value));
     let published = open_files(database, published, &query, &settings.search_path()).await?;
-    let names = Names::of_stored(&published, settings.search_path(), stored.meaning);
+    let names = Names::of_stored(&published, settings.search_path(), (stored.reads, stored.meaning));
     let planning = Settings { zone: settings.zone().into(), ..Settings::default() };
     let read = Planner.columns_read(&query, &names, &planning)?;
     let form = table.form(stored.meaning.versions.get(&table.oid).copied());

@@ -4,43 +4,58 @@
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use super::{drop, show};
-use crate::parser::comment::Comment;
+use crate::catalog::Object;
+use crate::parser::comment::{Comment, On};
 use crate::parser::{Name, ObjectKind};
 use crate::session::{Outcome, Session};
 
 /// See the module.
 pub(crate) async fn run(session: &mut Session, comment: &Comment) -> Result<Outcome> {
     const TAG: &str = "COMMENT";
-    let path = session.settings.search_path();
     let database = session.database.clone();
     let _turn = database.0.ddl.lock().await;
     let current = database.published();
-    let name = &comment.name;
-    let Some(object) = current.catalog.find(name.schema.as_deref(), &name.name, &path) else {
-        return Err(Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist")));
-    };
-    if comment.kind.is_some_and(|kind| kind != object.kind()) {
-        let word = comment.kind.map_or("relation", ObjectKind::word);
-        return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a {word}", object.name)));
-    }
-    session.asker(&current.catalog).need_to_own(object)?;
-    let column = match &comment.column {
-        None => 0,
-        Some(column) => {
-            let place = object.columns.iter().position(|known| known.name == *column);
-            let missing = || {
-                let message = format!("column \"{column}\" of relation \"{}\" does not exist", object.name);
-                Error::new(SqlState::UndefinedColumn, message)
+    let catalog = &current.catalog;
+    let asker = session.asker(catalog);
+    let (oid, column) = match &comment.on {
+        On::Schema(name) => {
+            session.known_schema(catalog, name)?;
+            let Some(oid) = catalog.user_schema(name) else {
+                return Err(Error::unsupported(format!("a comment on schema \"{name}\"")));
             };
-            u32::try_from(place.ok_or_else(missing)? + 1).unwrap_or(u32::MAX)
+            asker.need_to_own_schema(oid, name)?;
+            (oid, 0)
+        }
+        On::Relation(kind, name) => {
+            let object = session.relation(catalog, name)?;
+            if *kind != object.kind() {
+                let message = format!("\"{}\" is not a {}", object.name, kind.word());
+                return Err(Error::new(SqlState::WrongObjectType, message));
+            }
+            asker.need_to_own(object)?;
+            (object.oid, 0)
+        }
+        On::Column(name, column) => {
+            let object = session.relation(catalog, name)?;
+            asker.need_to_own(object)?;
+            (object.oid, number(object, column)?)
         }
     };
-    let oid = object.oid;
     session.changed_lastingly(TAG);
     let mut next = (*current).clone();
     next.catalog.comment(oid, column, comment.text.clone());
     database.publish(next).await?;
     Ok(Outcome::Done(TAG.into()))
+}
+
+/// The number of a column, from 1.
+fn number(object: &Object, column: &str) -> Result<u32> {
+    let place = object.columns.iter().position(|known| known.name == column);
+    let missing = || {
+        let message = format!("column \"{column}\" of relation \"{}\" does not exist", object.name);
+        Error::new(SqlState::UndefinedColumn, message)
+    };
+    Ok(u32::try_from(place.ok_or_else(missing)? + 1).unwrap_or(u32::MAX))
 }
 
 /// REFRESH MATERIALIZED VIEW: there must be such a view, and it is fresh already.
@@ -57,11 +72,9 @@ pub(super) fn lock(session: &Session, names: &[Name]) -> Result<Outcome> {
         let message = "LOCK TABLE can only be used in transaction blocks";
         return Err(Error::new(SqlState::NoActiveTransaction, message));
     }
-    let (published, path) = (session.database.published(), session.settings.search_path());
+    let published = session.database.published();
     for name in names {
-        let Some(object) = published.catalog.find(name.schema.as_deref(), &name.name, &path) else {
-            return Err(Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist")));
-        };
+        let object = session.relation(&published.catalog, name)?;
         session.asker(&published.catalog).need_to_read(&[object.oid])?;
     }
     Ok(Outcome::Done("LOCK TABLE".into()))

@@ -8,15 +8,15 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::source::{Column, Source, SourceDefinition};
 use thalweg_dataflow::types::PgType;
 
-use super::{already_exists, creation_schema, skipping};
-use crate::catalog::{Object, ObjectData};
+use super::{already_exists, skipping};
+use crate::catalog::{Object, ObjectData, PUBLIC};
 use crate::database::Database;
 use crate::parser::CreateSource;
 use crate::session::{Outcome, Session};
 
 /// See the module.
 pub(crate) async fn run(session: &mut Session, create: &CreateSource) -> Result<Outcome> {
-    let schema = creation_schema(session, &create.name)?;
+    let schema = session.creation_schema(&create.name)?;
     let name = create.name.name.clone();
     let database = session.database.clone();
     let _turn = database.0.ddl.lock().await;
@@ -28,13 +28,13 @@ pub(crate) async fn run(session: &mut Session, create: &CreateSource) -> Result<
         return Ok(Outcome::Done("CREATE SOURCE".into()));
     }
     need_files(session, create)?;
-    let (source, definition) = open(&database, create).await?;
+    let (source, definition) = open(&database, create, &schema).await?;
     let mut next = (*database.published()).clone();
     let oid = next.catalog.allocate();
     let columns = columns_of(&source.schema());
     let object = Object { oid, schema, name, columns, data: ObjectData::Source(definition.clone()) };
     let relation = object.relation();
-    session.create(&mut next.catalog, object);
+    session.create(&mut next.catalog, object)?;
     next.sources.insert(oid, source.clone());
     database.0.engine.add_source(relation, source, definition.start).await?;
     if let Err(error) = database.publish(next).await {
@@ -62,9 +62,15 @@ pub(super) fn need_files(session: &Session, create: &CreateSource) -> Result<()>
 }
 
 /// Opens a source that is to be made, and resolves its start.
-pub(super) async fn open(database: &Database, create: &CreateSource) -> Result<(Arc<dyn Source>, SourceDefinition)> {
+pub(super) async fn open(
+    database: &Database,
+    create: &CreateSource,
+    schema: &str,
+) -> Result<(Arc<dyn Source>, SourceDefinition)> {
+    let own = &create.name.name;
     let mut definition = SourceDefinition {
-        name: create.name.name.clone(),
+        // Consumer groups are called by it: sources of one name in two schemas are two.
+        name: if schema == PUBLIC { own.clone() } else { format!("{schema}.{own}") },
         columns: create.columns.clone(),
         includes: create.includes.clone(),
         options: create.options.clone(),

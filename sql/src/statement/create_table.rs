@@ -11,7 +11,7 @@ use thalweg_dataflow::types::PgType;
 
 use super::query::planning;
 use super::resolve::Names;
-use super::{already_exists, creation_schema, skipping};
+use super::{already_exists, skipping};
 use crate::catalog::{Catalog, Constraint, Object, ObjectData, Rule, Table};
 use crate::parser::parse_expression;
 use crate::parser::table::{self, CreateTable};
@@ -27,7 +27,7 @@ const MAX_NAME: usize = 63;
 
 /// See the module.
 pub(crate) async fn run(session: &mut Session, create: &CreateTable) -> Result<Outcome> {
-    let schema = creation_schema(session, &create.name)?;
+    let schema = session.creation_schema(&create.name)?;
     let name = create.name.name.clone();
     let database = session.database.clone();
     let _turn = database.0.ddl.lock().await;
@@ -56,7 +56,7 @@ pub(crate) async fn run(session: &mut Session, create: &CreateTable) -> Result<O
     object.data = ObjectData::Table(Table::new(create.defaults.clone(), constraints));
     let definition = object.table_definition().ok_or_else(|| Error::internal("a table without a definition"))?;
     let relation = object.relation();
-    session.create(&mut next.catalog, object);
+    session.create(&mut next.catalog, object)?;
     // In the engine first: whoever finds it in the catalog can use it.
     database.0.engine.add_table(definition).await?;
     if let Err(error) = database.publish(next).await {
@@ -199,7 +199,7 @@ pub(super) fn check_expressions(
     constraints: &[Constraint],
 ) -> Result<()> {
     let published = session.database.published();
-    let names = Names::of_catalog(&published, session.settings.search_path());
+    let names = Names::of_catalog(&published, session.path_in(&published.catalog));
     let settings = planning(session, "", false);
     let target = Target {
         id: object.relation(),

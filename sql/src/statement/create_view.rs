@@ -14,9 +14,10 @@ use thalweg_dataflow::plan::{Plan, RelationId};
 use thalweg_dataflow::source::Column;
 
 use super::create_source::columns_of;
+use super::definition::quoted;
 use super::query::{bind, planning};
 use super::resolve::schema_of;
-use super::{already_exists, creation_schema, skipping};
+use super::{already_exists, skipping};
 use crate::catalog::{Meaning, Object, ObjectData, View, ViewBody};
 use crate::database::{Database, Published};
 use crate::guard::Guard;
@@ -35,7 +36,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// See the module.
 pub(crate) async fn run(session: &mut Session, create: &CreateView, text: &str, guard: &Guard) -> Result<Outcome> {
     check_options(create)?;
-    let schema = creation_schema(session, &create.name)?;
+    let schema = session.creation_schema(&create.name)?;
     let name = &create.name.name;
     let view = session.peek_view();
     if let Some(existing) = view.published.catalog.find(Some(&schema), name, &[]) {
@@ -75,8 +76,10 @@ pub(crate) async fn run(session: &mut Session, create: &CreateView, text: &str, 
 
 /// The settings that give a stored query its meaning.
 pub(super) fn meaning(session: &Session) -> BTreeMap<String, String> {
-    let setting = |name: &str| Some((name.to_string(), session.settings.get(name).ok()?.to_string()));
-    ["TimeZone", "search_path"].into_iter().filter_map(setting).collect()
+    // The path in force, as $user may mean another schema by and by.
+    let path: Vec<String> = session.path().iter().map(|schema| quoted(schema)).collect();
+    let zone = session.settings.zone();
+    BTreeMap::from([("TimeZone".to_string(), zone.to_string()), ("search_path".to_string(), path.join(", "))])
 }
 
 fn check_options(create: &CreateView) -> Result<()> {
@@ -215,7 +218,7 @@ async fn enter(
         }
         None => {
             let data = ObjectData::View(View { body, replacement: None });
-            session.create(&mut next.catalog, Object { oid: number, schema: schema.into(), name, columns, data });
+            session.create(&mut next.catalog, Object { oid: number, schema: schema.into(), name, columns, data })?;
             number
         }
     };
@@ -243,7 +246,7 @@ pub(super) fn still_there(current: &Published, bound_over: &Published, reads: &[
             (Some(before), Some(now))
                 if before.relation() == now.relation()
                     && before.named_query() == now.named_query()
-                    && (&before.name, &before.columns) == (&now.name, &now.columns) => {}
+                    && (&before.schema, &before.name, &before.columns) == (&now.schema, &now.name, &now.columns) => {}
             (Some(before), _) => {
                 return Err(Error::new(
                     SqlState::UndefinedTable,

@@ -7,12 +7,21 @@ use std::fmt::Write;
 
 use thalweg_dataflow::source::{Column, Connectors, Meta, SourceDefinition};
 
+use super::qualified::qualified;
 use crate::catalog::{Catalog, Object, ObjectData, Rule, Table};
 
 /// See the module.
-pub(crate) fn create_statement(catalog: &Catalog, object: &Object, connectors: &dyn Connectors) -> String {
-    let name = quoted(&object.name);
-    let query = query_text(catalog, object).unwrap_or_default();
+pub(crate) fn create_statement(
+    catalog: &Catalog,
+    object: &Object,
+    path: &[String],
+    connectors: &dyn Connectors,
+) -> String {
+    let name = match catalog.is_visible(object, path) {
+        true => quoted(&object.name),
+        false => format!("{}.{}", quoted(&object.schema), quoted(&object.name)),
+    };
+    let query = query_text(catalog, object, path).unwrap_or_default();
     match &object.data {
         ObjectData::Source(definition) => source("SOURCE", &name, definition, connectors),
         ObjectData::StoredSource(stored) => source("TABLE", &name, &stored.definition, connectors),
@@ -42,12 +51,13 @@ pub(crate) fn create_statement(catalog: &Catalog, object: &Object, connectors: &
     }
 }
 
-/// The query of a view, as a text that means the same now: tables that were altered since stand
-/// before it as they were.
-pub(crate) fn query_text(catalog: &Catalog, view: &Object) -> Option<String> {
+/// The query of a view, as a text that means the same now to who has this search path: tables that
+/// were altered since stand before it as they were.
+pub(crate) fn query_text(catalog: &Catalog, view: &Object, path: &[String]) -> Option<String> {
     let stored = view.stored().into_iter().next()?;
-    let altered = stored.meaning.tables.iter().filter_map(|(oid, seen)| {
-        let table = catalog.get(*oid)?;
+    let (mut renamed, mut altered) = (BTreeMap::new(), Vec::new());
+    for (oid, seen) in &stored.meaning.tables {
+        let Some(table) = catalog.get(*oid) else { continue };
         let numbers = table.numbers();
         let now = |number: &u32| numbers.iter().position(|known| known == number).map(|place| &table.columns[place]);
         let columns = seen.columns.iter().filter_map(|(number, name)| Some((&now(number)?.name, name)));
@@ -55,17 +65,21 @@ pub(crate) fn query_text(catalog: &Catalog, view: &Object) -> Option<String> {
         if seen.name == table.name
             && table.columns.iter().map(|column| &column.name).eq(columns.iter().map(|(_, name)| *name))
         {
-            return None;
+            continue;
         }
         let list = |names: Vec<&String>| names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
         let (own, known): (Vec<&String>, Vec<&String>) = columns.into_iter().unzip();
-        let (name, table) = (quoted(&seen.name), format!("{}.{}", quoted(&table.schema), quoted(&table.name)));
-        Some(format!("{name} ({}) AS (SELECT {} FROM {table})", list(known), list(own)))
-    });
-    let altered: Vec<String> = altered.collect();
+        let is_taken = |name: &String| renamed.values().any(|known| known == name);
+        let numbered = (1..).map(|number| format!("{}_{number}", seen.name));
+        let alias = std::iter::once(seen.name.clone()).chain(numbered).find(|name| !is_taken(name))?;
+        let table = format!("{}.{}", quoted(&table.schema), quoted(&table.name));
+        altered.push(format!("{} ({}) AS (SELECT {} FROM {table})", quoted(&alias), list(known), list(own)));
+        renamed.insert(*oid, alias);
+    }
+    let text = qualified(catalog, stored, path, &renamed);
     Some(match altered.is_empty() {
-        true => stored.text.to_string(),
-        false => format!("WITH {}\n({})", altered.join(", "), stored.text),
+        true => text,
+        false => format!("WITH {}\n({text})", altered.join(", ")),
     })
 }
 

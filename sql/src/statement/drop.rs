@@ -1,4 +1,4 @@
-//! DROP SOURCE, VIEW, MATERIALIZED VIEW, TABLE.
+//! DROP SOURCE, VIEW, MATERIALIZED VIEW, TABLE; what goes with what is dropped.
 //!
 //! Promises: all names of one statement go or none; dependants are 2BP01 or, with CASCADE, go too
 //! and are named in a notice. Words as PostgreSQL words them.
@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::plan::RelationId;
 
-use crate::catalog::{Catalog, Object, ObjectData, PUBLIC, did_you_mean};
+use crate::catalog::{Catalog, Object, ObjectData, did_you_mean};
 use crate::database::Published;
 use crate::parser::{Drop, Name, ObjectKind};
 use crate::session::{Outcome, Session};
@@ -28,6 +28,10 @@ pub(crate) async fn run(session: &mut Session, drop: &Drop) -> Result<Outcome> {
                 let text = format!("{} \"{}\" does not exist, skipping", drop.kind.word(), name.name);
                 session.notice(Error::new(SqlState::SuccessfulCompletion, text));
             }
+            Err(error) if drop.if_exists && error.state() == SqlState::InvalidSchemaName => {
+                let text = format!("{}, skipping", error.message());
+                session.notice(Error::new(SqlState::SuccessfulCompletion, text));
+            }
             Err(error) => return Err(error),
         }
     }
@@ -44,7 +48,7 @@ pub(crate) async fn run(session: &mut Session, drop: &Drop) -> Result<Outcome> {
     Ok(Outcome::Done(tag))
 }
 
-/// Takes objects out of the catalog, with CASCADE also what depends on them; what the engine is to
+/// Takes objects and schemas out of the catalog, with CASCADE also what depends on them; what the engine is to
 /// remove. In a block they are out of sight until it ends.
 pub(super) fn take(
     session: &mut Session,
@@ -53,17 +57,18 @@ pub(super) fn take(
     cascade: bool,
 ) -> Result<Vec<RelationId>> {
     let dependants = next.catalog.closure(oids);
+    let path = session.path_in(&next.catalog);
     let near = |oid: &u32| {
         let all = next.catalog.dependants(*oid);
         let others = all.iter().map(|object| object.oid).filter(|oid| dependants.contains(oid));
-        (others.collect(), spoken(&next.catalog, *oid))
+        (others.collect(), spoken(&next.catalog, *oid, &path))
     };
-    let falling = falling(&next.catalog, &oids.iter().map(near).collect::<Vec<_>>());
+    let falling = falling(&next.catalog, &oids.iter().map(near).collect::<Vec<_>>(), &path);
     if !falling.is_empty() && !cascade {
-        return Err(restricted(&next.catalog, oids, &falling));
+        return Err(restricted(&next.catalog, oids, &falling, &path));
     }
     if !falling.is_empty() {
-        session.notice(cascades(&next.catalog, &falling));
+        session.notice(cascades(&next.catalog, &falling, &path));
     }
     let all: Vec<u32> = oids.iter().chain(&dependants).copied().collect();
     let mut relations = Vec::new();
@@ -84,13 +89,12 @@ pub(super) fn take(
 
 /// The object of this kind and name.
 pub(crate) fn find<'a>(session: &Session, catalog: &'a Catalog, kind: ObjectKind, name: &Name) -> Result<&'a Object> {
-    let path = session.settings.search_path();
-    let Some(object) = catalog.find(name.schema.as_deref(), &name.name, &path) else {
-        if catalog.index(name.schema.as_deref().unwrap_or(PUBLIC), &name.name).is_some() {
+    let Some(object) = session.find(catalog, name)? else {
+        if catalog.find_index(name.schema.as_deref(), &name.name, &session.path_in(catalog)).is_some() {
             let message = format!("\"{}\" is not a {}", name.name, kind.word());
             return Err(Error::new(SqlState::WrongObjectType, message).hint("Use DROP INDEX to remove an index."));
         }
-        let error = Error::new(SqlState::UndefinedTable, format!("{} \"{name}\" does not exist", kind.word()));
+        let error = Error::new(SqlState::UndefinedTable, format!("{} \"{}\" does not exist", kind.word(), name.name));
         let candidates = catalog.objects().filter(|object| object.kind() == kind).map(|object| object.name.as_str());
         return Err(did_you_mean(error, kind.word(), &name.name, candidates));
     };
@@ -102,8 +106,12 @@ pub(crate) fn find<'a>(session: &Session, catalog: &'a Catalog, kind: ObjectKind
     Ok(object)
 }
 
-fn spoken(catalog: &Catalog, oid: u32) -> String {
-    catalog.get(oid).map_or_else(String::new, |object| format!("{} {}", object.kind().word(), object.name))
+fn spoken(catalog: &Catalog, oid: u32, path: &[String]) -> String {
+    match (catalog.get(oid), catalog.schema_name(oid)) {
+        (Some(object), _) => catalog.spoken(object, path),
+        (None, Some(schema)) => format!("schema {schema}"),
+        (None, None) => String::new(),
+    }
 }
 
 /// Something that falls with what is dropped, and a line that says why.
@@ -114,7 +122,7 @@ pub(super) struct Falling {
 
 /// All that depends on these, each once: `near` depends on what is called `spoken` there. In
 /// PostgreSQL's order: what depends on a thing stands behind it.
-pub(super) fn falling(catalog: &Catalog, near: &[(Vec<u32>, String)]) -> Vec<Falling> {
+pub(super) fn falling(catalog: &Catalog, near: &[(Vec<u32>, String)], path: &[String]) -> Vec<Falling> {
     let mut seen: HashSet<u32> = HashSet::new();
     let mut all = Vec::new();
     for (dependants, of) in near {
@@ -123,7 +131,7 @@ pub(super) fn falling(catalog: &Catalog, near: &[(Vec<u32>, String)]) -> Vec<Fal
         while let Some((_, name, left)) = way.last_mut() {
             match left.pop() {
                 Some(oid) if seen.insert(oid) => {
-                    let own = spoken(catalog, oid);
+                    let own = spoken(catalog, oid, path);
                     let line = format!("{own} depends on {name}");
                     let next = catalog.dependants(oid).iter().map(|object| object.oid).collect();
                     way.push((Some(Falling { oid, line }), own, next));
@@ -137,9 +145,9 @@ pub(super) fn falling(catalog: &Catalog, near: &[(Vec<u32>, String)]) -> Vec<Fal
     all
 }
 
-fn restricted(catalog: &Catalog, oids: &[u32], falling: &[Falling]) -> Error {
+fn restricted(catalog: &Catalog, oids: &[u32], falling: &[Falling], path: &[String]) -> Error {
     let message = match oids {
-        [only] => format!("cannot drop {} because other objects depend on it", spoken(catalog, *only)),
+        [only] => format!("cannot drop {} because other objects depend on it", spoken(catalog, *only, path)),
         _ => "cannot drop desired object(s) because other objects depend on them".to_string(),
     };
     still_needed(message, falling)
@@ -154,9 +162,9 @@ pub(super) fn still_needed(message: String, falling: &[Falling]) -> Error {
 }
 
 /// What goes with what is dropped.
-pub(super) fn cascades(catalog: &Catalog, falling: &[Falling]) -> Error {
+pub(super) fn cascades(catalog: &Catalog, falling: &[Falling], path: &[String]) -> Error {
     let lines: Vec<String> =
-        falling.iter().map(|falling| format!("drop cascades to {}", spoken(catalog, falling.oid))).collect();
+        falling.iter().map(|falling| format!("drop cascades to {}", spoken(catalog, falling.oid, path))).collect();
     match lines.as_slice() {
         [only] => Error::new(SqlState::SuccessfulCompletion, only),
         _ => Error::new(SqlState::SuccessfulCompletion, format!("drop cascades to {} other objects", lines.len()))

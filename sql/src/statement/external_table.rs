@@ -9,7 +9,7 @@ use thalweg_dataflow::scan::Scan;
 use thalweg_dataflow::source::FileDefinition;
 
 use super::create_source::columns_of;
-use super::{already_exists, creation_schema, skipping};
+use super::{already_exists, skipping};
 use crate::catalog::{Object, ObjectData};
 use crate::database::Database;
 use crate::parser::CreateExternalTable;
@@ -19,7 +19,7 @@ const TAG: &str = "CREATE EXTERNAL TABLE";
 
 /// See the module.
 pub(crate) async fn run(session: &mut Session, create: &CreateExternalTable) -> Result<Outcome> {
-    let schema = creation_schema(session, &create.name)?;
+    let schema = session.creation_schema(&create.name)?;
     let name = create.name.name.clone();
     let database = session.database.clone();
     let _turn = database.0.ddl.lock().await;
@@ -38,21 +38,21 @@ pub(crate) async fn run(session: &mut Session, create: &CreateExternalTable) -> 
         location: create.location.clone(),
         options: create.options.clone(),
     };
-    let scan = open(&database, definition.clone()).await?;
-    definition.columns = columns_of(&scan.schema());
     let mut next = (*database.published()).clone();
     let oid = next.catalog.allocate();
+    let scan = open(&database, oid, definition.clone()).await?;
+    definition.columns = columns_of(&scan.schema());
     let columns = definition.columns.clone();
-    session.create(&mut next.catalog, Object { oid, schema, name, columns, data: ObjectData::Files(definition) });
+    session.create(&mut next.catalog, Object { oid, schema, name, columns, data: ObjectData::Files(definition) })?;
     next.files.insert(oid, scan);
     database.publish(next).await?;
     Ok(Outcome::Done(TAG.into()))
 }
 
-/// Opens the files of a definition, off the async threads.
-pub(crate) async fn open(database: &Database, definition: FileDefinition) -> Result<Arc<dyn Scan>> {
+/// Opens the files of the external table of this oid, off the async threads.
+pub(crate) async fn open(database: &Database, oid: u32, definition: FileDefinition) -> Result<Arc<dyn Scan>> {
     let connectors = database.0.connectors.clone();
-    let skipped = database.0.file_errors.of_table(&definition.name);
+    let skipped = database.0.file_errors.of_table(oid);
     tokio::task::spawn_blocking(move || connectors.open_files(&definition, skipped))
         .await
         .map_err(|error| Error::internal(format!("opening the files broke off: {error}")))?

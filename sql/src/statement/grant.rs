@@ -6,7 +6,8 @@
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use super::drop;
-use crate::catalog::{Catalog, Object, PUBLIC, SYSTEM_SCHEMAS};
+use super::schema::need_to_become;
+use crate::catalog::{Catalog, DefaultAcl, DefaultKind, Object, SYSTEM_SCHEMAS};
 use crate::database::{DATABASE, Published};
 use crate::parser::grant::{Change, GrantStatement, Objects};
 use crate::parser::role::RoleName;
@@ -26,8 +27,8 @@ pub(crate) async fn run(session: &mut Session, statement: &GrantStatement) -> Re
     let mut gone = Vec::new();
     match statement {
         GrantStatement::Objects(objects, change) => on_objects(session, &mut next.catalog, objects, change)?,
-        GrantStatement::Default { roles, schemas, change } => {
-            by_default(session, &mut next.catalog, roles, schemas, change)?;
+        GrantStatement::Default { roles, schemas, kind, change } => {
+            by_default(session, &mut next.catalog, (roles, schemas, *kind), change)?;
         }
         GrantStatement::Owner { kind, if_exists, name, to } => {
             change_owner(session, &mut next.catalog, (*kind, *if_exists, name), to)?;
@@ -56,23 +57,25 @@ fn on_objects(session: &Session, catalog: &mut Catalog, objects: &Objects, chang
             }
         }
         Objects::AllTables(schemas) => {
-            schemas.iter().try_for_each(|schema| known_schema(schema))?;
+            schemas.iter().try_for_each(|schema| session.known_schema(catalog, schema))?;
             let all = catalog.objects().filter(|object| schemas.contains(&object.schema));
             for oid in all.map(|object| object.oid).collect::<Vec<u32>>() {
                 on_relation(session, catalog, oid, change)?;
             }
         }
-        Objects::AllOthers(schemas) => schemas.iter().try_for_each(|schema| known_schema(schema))?,
+        Objects::AllOthers(schemas) => {
+            schemas.iter().try_for_each(|schema| session.known_schema(catalog, schema))?;
+        }
         Objects::Schemas(names) => {
             for name in names {
-                known_schema(name)?;
-                if name != PUBLIC {
+                let Some(oid) = catalog.user_schema(name) else {
+                    session.known_schema(catalog, name)?;
                     let error = Error::unsupported(format!("a privilege on schema \"{name}\""));
                     return Err(error.hint("Everybody may read the schemas of the system."));
-                }
-                let acl = Catalog::acl_in_force(catalog.schema_acl(name), Thing::Schema, SUPERUSER);
-                let acl = changed(session, catalog, (Thing::Schema, SUPERUSER, acl), ("schema", name), change)?;
-                catalog.set_schema_acl(name, acl);
+                };
+                let (owner, acl) = (catalog.owner(oid), catalog.schema_acl(oid));
+                let acl = changed(session, catalog, (Thing::Schema, owner, acl), ("schema", name), change)?;
+                catalog.set_acl(oid, Some(acl));
             }
         }
         Objects::Databases(names) => {
@@ -90,23 +93,13 @@ fn on_objects(session: &Session, catalog: &mut Catalog, objects: &Objects, chang
     Ok(())
 }
 
-fn known_schema(name: &str) -> Result<()> {
-    if name == PUBLIC || SYSTEM_SCHEMAS.contains(&name) {
-        return Ok(());
-    }
-    Err(Error::new(SqlState::InvalidSchemaName, format!("schema \"{name}\" does not exist")))
-}
-
 /// The relation of this name.
 fn relation<'a>(session: &Session, catalog: &'a Catalog, name: &Name) -> Result<&'a Object> {
-    let path = session.settings.search_path();
-    catalog.find(name.schema.as_deref(), &name.name, &path).ok_or_else(|| {
-        let system = name.schema.as_deref().is_some_and(|schema| SYSTEM_SCHEMAS.contains(&schema));
-        if system {
-            return Error::unsupported(format!("a privilege on system table \"{name}\""));
-        }
-        Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist"))
-    })
+    let system = name.schema.as_deref().is_some_and(|schema| SYSTEM_SCHEMAS.contains(&schema));
+    if system {
+        return Err(Error::unsupported(format!("a privilege on system table \"{name}\"")));
+    }
+    session.relation(catalog, name)
 }
 
 fn on_relation(session: &Session, catalog: &mut Catalog, oid: u32, change: &Change) -> Result<()> {
@@ -181,8 +174,7 @@ fn best_grantor(catalog: &Catalog, me: u32, (thing, owner, acl): (Thing, u32, &A
 fn by_default(
     session: &Session,
     catalog: &mut Catalog,
-    roles: &[RoleName],
-    schemas: &[String],
+    (roles, schemas, kind): (&[RoleName], &[String], DefaultKind),
     change: &Change,
 ) -> Result<()> {
     let me = session.role_in(catalog);
@@ -190,8 +182,14 @@ fn by_default(
         [] => vec![me],
         roles => roles.iter().map(|role| session.one_role(catalog, role)).collect::<Result<_>>()?,
     };
-    schemas.iter().try_for_each(|schema| known_schema(schema))?;
-    let wanted = wanted(change, Thing::Relation)?;
+    if kind == DefaultKind::Schemas && !schemas.is_empty() {
+        let message = "cannot use IN SCHEMA clause when using GRANT/REVOKE ON SCHEMAS";
+        return Err(Error::new(SqlState::InvalidGrantOperation, message));
+    }
+    for schema in schemas {
+        session.known_schema(catalog, schema)?;
+    }
+    let wanted = wanted(change, kind.thing())?;
     for role in whose {
         if !catalog.roles.has_rights_of(me, role) {
             let message = "permission denied to change default privileges";
@@ -200,11 +198,12 @@ fn by_default(
         let places: Vec<Option<String>> =
             if schemas.is_empty() { vec![None] } else { schemas.iter().cloned().map(Some).collect() };
         for schema in places {
-            let mine = catalog.default_acls().iter().find(|one| one.role == role && one.schema == schema);
+            let same = |one: &&DefaultAcl| one.role == role && one.schema == schema && one.kind == kind;
+            let mine = catalog.default_acls().iter().find(same);
             let mut acl = match (mine, &schema) {
                 (Some(one), _) => one.acl.clone(),
                 (None, Some(_)) => Acl::default(),
-                (None, None) => Thing::Relation.default_acl(role),
+                (None, None) => kind.thing().default_acl(role),
             };
             for grantee in &change.grantees {
                 let grantee = session.named_role(catalog, grantee)?;
@@ -214,7 +213,7 @@ fn by_default(
                     acl.revoke(role, grantee, role, wanted, change.option, change.cascade)?;
                 }
             }
-            catalog.set_default_acl(role, schema, acl);
+            catalog.set_default_acl(role, schema, kind, acl);
         }
     }
     Ok(())
@@ -242,10 +241,7 @@ fn change_owner(
     let asker = session.asker(catalog);
     asker.need_to_own(object)?;
     let to = session.one_role(catalog, to)?;
-    if !catalog.roles.can_become(asker.role, to) {
-        let message = format!("must be able to SET ROLE \"{}\"", catalog.roles.name(to));
-        return Err(Error::new(SqlState::InsufficientPrivilege, message));
-    }
+    need_to_become(session, catalog, to)?;
     if !catalog.roles.is_superuser(asker.role) {
         crate::roles::rights::Asker { catalog, role: to }.need_to_create_in(&object.schema)?;
     }
@@ -272,7 +268,8 @@ fn whose(session: &Session, catalog: &Catalog, names: &[RoleName], verb: &str) -
 }
 
 fn owned(catalog: &Catalog, roles: &[u32]) -> Vec<u32> {
-    catalog.objects().map(|object| object.oid).filter(|oid| roles.contains(&catalog.owner(*oid))).collect()
+    let all = catalog.objects().map(|object| object.oid).chain(catalog.schemas().map(|(oid, _)| oid));
+    all.filter(|oid| roles.contains(&catalog.owner(*oid))).collect()
 }
 
 fn reassign(session: &Session, catalog: &mut Catalog, from: &[RoleName], to: &RoleName) -> Result<()> {

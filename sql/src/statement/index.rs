@@ -8,7 +8,7 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use super::create_table::{check_order, chosen_name};
 use super::{already_exists, skipping};
-use crate::catalog::{Index, Object, ObjectData, PUBLIC, Rule};
+use crate::catalog::{Index, Object, ObjectData, Rule};
 use crate::database::{Database, Published};
 use crate::parser::Name;
 use crate::parser::index::{CreateIndex, DropIndex};
@@ -66,10 +66,7 @@ pub(crate) async fn create(session: &mut Session, create: &CreateIndex) -> Resul
 
 /// The table of this name.
 fn indexable<'a>(session: &Session, published: &'a Published, name: &Name) -> Result<&'a Object> {
-    let path = session.settings.search_path();
-    let Some(object) = published.catalog.find(name.schema.as_deref(), &name.name, &path) else {
-        return Err(Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist")));
-    };
+    let object = session.relation(&published.catalog, name)?;
     match &object.data {
         ObjectData::Table(_) => Ok(object),
         ObjectData::NamedQuery(_) => {
@@ -107,8 +104,12 @@ pub(crate) async fn drop(session: &mut Session, drop: &DropIndex) -> Result<Outc
         match find(session, &database.published(), name) {
             Ok(index) if found.contains(&index) => {}
             Ok(index) => found.push(index),
+            Err(error) if drop.if_exists && error.state() == SqlState::InvalidSchemaName => {
+                let text = format!("{}, skipping", error.message());
+                session.notice(Error::new(SqlState::SuccessfulCompletion, text));
+            }
             Err(error) if drop.if_exists && error.state() == SqlState::UndefinedObject => {
-                let text = format!("index \"{name}\" does not exist, skipping");
+                let text = format!("index \"{}\" does not exist, skipping", name.name);
                 session.notice(Error::new(SqlState::SuccessfulCompletion, text));
             }
             Err(error) => return Err(error),
@@ -130,14 +131,14 @@ pub(crate) async fn drop(session: &mut Session, drop: &DropIndex) -> Result<Outc
 /// The oids of a table and of its index of this name.
 fn find(session: &Session, published: &Published, name: &Name) -> Result<(u32, u32)> {
     let catalog = &published.catalog;
-    let path = session.settings.search_path();
-    if let Some(other) = catalog.find(name.schema.as_deref(), &name.name, &path) {
+    if let Some(other) = session.find(catalog, name)? {
         let (tag, word) = (other.kind().tag(), other.kind().word());
         return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not an index", other.name))
             .hint(format!("Use DROP {tag} to remove a {word}.")));
     }
-    let missing = || Error::new(SqlState::UndefinedObject, format!("index \"{name}\" does not exist"));
-    let object = catalog.index(name.schema.as_deref().unwrap_or(PUBLIC), &name.name).ok_or_else(missing)?;
+    let missing = || Error::new(SqlState::UndefinedObject, format!("index \"{}\" does not exist", name.name));
+    let path = session.path_in(catalog);
+    let object = catalog.find_index(name.schema.as_deref(), &name.name, &path).ok_or_else(missing)?;
     let table = object.table().ok_or_else(missing)?;
     let of_constraint =
         |one: &&crate::catalog::Constraint| one.name == name.name && matches!(one.rule, Rule::Unique { .. });

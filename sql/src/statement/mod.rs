@@ -24,6 +24,7 @@ pub(crate) mod qualified;
 pub(crate) mod query;
 pub(crate) mod resolve;
 pub(crate) mod role;
+mod schema;
 pub(crate) mod show;
 pub(crate) mod stored_source;
 
@@ -38,9 +39,8 @@ use datafusion::scalar::ScalarValue;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::types::PgType;
 
-use crate::catalog::{PUBLIC, SYSTEM_SCHEMAS};
 use crate::guard::Guard;
-use crate::parser::{Kind, Name, Set, Statement};
+use crate::parser::{Kind, Set, Statement};
 use crate::session::{Outcome, Prepared, RowsTag, Session};
 
 /// The types of the parameters, and the columns if there will be rows.
@@ -106,6 +106,7 @@ pub(crate) async fn execute(
         Kind::Drop(drop) => drop::run(session, drop).await,
         Kind::Role(role) => role::run(session, role).await,
         Kind::Grant(grant) => grant::run(session, grant).await,
+        Kind::Schema(schema) => schema::run(session, schema).await,
         Kind::Show(show) => show::run(session, show),
         Kind::Explain(explain) => explain::run(session, explain, prepared.statement.request()).await,
         Kind::Set(set) => set_setting(session, set),
@@ -177,21 +178,6 @@ pub(crate) fn refuse_in_block(session: &Session, what: &str) -> Result<()> {
         return Err(Error::new(SqlState::ActiveTransaction, format!("{what} cannot run inside a transaction block")));
     }
     Ok(())
-}
-
-/// The schema in which an object is to be made, if the session may.
-pub(crate) fn creation_schema(session: &Session, name: &Name) -> Result<String> {
-    match name.schema.as_deref() {
-        None | Some(PUBLIC) => {
-            session.asker(&session.database.published().catalog).need_to_create_in(PUBLIC)?;
-            Ok(PUBLIC.into())
-        }
-        Some(system) if SYSTEM_SCHEMAS.contains(&system) => {
-            Err(Error::unsupported(format!("creating an object in schema \"{system}\""))
-                .hint("Users' objects live in schema \"public\"."))
-        }
-        Some(other) => Err(Error::new(SqlState::InvalidSchemaName, format!("schema \"{other}\" does not exist"))),
-    }
 }
 
 /// `relation "x" already exists`.

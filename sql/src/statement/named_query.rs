@@ -9,10 +9,10 @@ use std::collections::HashSet;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::source::Column;
 
+use super::already_exists;
 use super::create_source::columns_of;
 use super::create_view::{meaning, still_there};
 use super::query::{bind, planning};
-use super::{already_exists, creation_schema};
 use crate::catalog::{Catalog, Meaning, NamedQuery, Object, ObjectData};
 use crate::parser::{CreateNamedQuery, ObjectKind};
 use crate::session::{Outcome, Session};
@@ -22,9 +22,9 @@ const TAG: &str = "CREATE VIEW";
 
 /// See the module.
 pub(crate) async fn run(session: &mut Session, create: &CreateNamedQuery, text: &str) -> Result<Outcome> {
-    let schema = creation_schema(session, &create.name)?;
+    let schema = session.creation_schema(&create.name)?;
     let view = session.peek_view();
-    if system::asks_catalog(&create.query, &view.published, &session.settings.search_path()) {
+    if system::asks_catalog(&create.query, &view.published, &session.path_in(&view.published.catalog)) {
         return Err(Error::unsupported("a view of the system catalogs"));
     }
     let (bound, reads) = bind(session, &view, &create.query, &[], planning(session, text, false)).await?;
@@ -59,7 +59,7 @@ pub(crate) async fn run(session: &mut Session, create: &CreateNamedQuery, text: 
     let data = ObjectData::NamedQuery(NamedQuery { text, settings, reads, meaning: Meaning::default() });
     let object = Object { oid, schema, name: create.name.name.clone(), columns, data };
     if is_new {
-        session.create(&mut next.catalog, object);
+        session.create(&mut next.catalog, object)?;
     } else {
         next.catalog.put(object);
         session.changed_lastingly(TAG);

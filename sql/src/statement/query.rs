@@ -27,7 +27,7 @@ pub(crate) fn planning(session: &Session, text: &str, view: bool) -> Settings {
         user: session.current_user(),
         session_user: session.user.clone(),
         database: crate::database::DATABASE.into(),
-        schema: session.settings.search_path().into_iter().next().unwrap_or_default(),
+        schema: session.path().into_iter().next(),
         version: crate::settings::VERSION.into(),
         text: text.into(),
         view,
@@ -42,7 +42,7 @@ pub(crate) async fn bind(
     types: &[Option<PgType>],
     settings: Settings,
 ) -> Result<(Bound, Vec<u32>)> {
-    let path = session.settings.search_path();
+    let path = session.path_in(&view.published.catalog);
     let published = open_files(&session.database, &view.published, query, &path).await?;
     let system = SystemTables::new(session, &view.snapshot, &published);
     let names = Names::of_statement(&published, path, &session.database.0.engine, &system);
@@ -60,7 +60,7 @@ async fn planned(
     (query, text): (&Query, &str),
     types: &[Option<PgType>],
 ) -> Result<Arc<Bound>> {
-    let path = session.settings.search_path();
+    let path = session.path_in(&view.published.catalog);
     // Who may not read it does not get the plan of who may.
     let who = format!("{}\0{}\0{}", session.user, session.current_user(), session.role_in(&view.published.catalog));
     let settings = [session.settings.zone().to_string(), path.join("\0"), who];

@@ -14,7 +14,7 @@ use thalweg_dataflow::engine::{BuildState, Engine};
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::source::Column;
 
-use crate::catalog::{Meaning, Object, ObjectData, PUBLIC, SYSTEM_SCHEMAS, did_you_mean};
+use crate::catalog::{Meaning, Object, ObjectData, SYSTEM_SCHEMAS, did_you_mean, found};
 use crate::database::{Database, Published};
 use crate::parser::{ObjectKind, parse_query};
 use crate::planner::{NamedQuery, Relation, Resolver, SystemFunction};
@@ -30,8 +30,19 @@ pub(crate) struct Names<'a> {
     engine: Option<Engine>,
     system: Option<&'a SystemTables>,
     seen: Mutex<BTreeSet<u32>>,
-    /// What a stored query's names mean besides, and which forms of tables its dataflow reads.
-    stored: Option<(&'a Meaning, &'a BTreeMap<u32, u32>)>,
+    /// A stored query's names mean what they meant when it was made.
+    stored: Option<Meant<'a>>,
+}
+
+/// What the names of a stored query mean.
+#[derive(Clone, Copy)]
+struct Meant<'a> {
+    /// The oids that it reads.
+    reads: &'a [u32],
+    /// What they were to it, where that has changed.
+    meaning: &'a Meaning,
+    /// Which forms of tables its dataflow reads.
+    versions: &'a BTreeMap<u32, u32>,
 }
 
 impl<'a> Names<'a> {
@@ -41,8 +52,13 @@ impl<'a> Names<'a> {
     }
 
     /// The names of users' objects as a stored query sees them.
-    pub(crate) fn of_stored(published: &'a Published, path: Vec<String>, meaning: &'a Meaning) -> Names<'a> {
-        Names { stored: Some((meaning, &meaning.versions)), ..Names::of_catalog(published, path) }
+    pub(crate) fn of_stored(
+        published: &'a Published,
+        path: Vec<String>,
+        (reads, meaning): (&'a [u32], &'a Meaning),
+    ) -> Names<'a> {
+        let stored = Meant { reads, meaning, versions: &meaning.versions };
+        Names { stored: Some(stored), ..Names::of_catalog(published, path) }
     }
 
     /// All names, as of now.
@@ -67,24 +83,19 @@ impl<'a> Names<'a> {
         self.seen.lock().iter().copied().collect()
     }
 
-    /// The object of this name; those that had it when a stored query was made come first.
+    /// The object of this name; in a stored query one that it read when it was made.
     fn find(&self, schema: Option<&str>, name: &str) -> Option<&'a Object> {
         let catalog = &self.published.catalog;
-        let known = self
-            .stored
-            .into_iter()
-            .flat_map(|(meaning, _)| &meaning.tables)
-            .find(|(_, seen)| seen.name == name && schema.is_none_or(|schema| schema == seen.schema));
-        match known {
-            Some((oid, _)) => catalog.get(*oid),
+        match self.stored {
+            Some(meant) => found(catalog, (meant.reads, meant.meaning), &self.path, (schema, name)),
             None => catalog.find(schema, name, &self.path),
         }
     }
 
     /// A table in the form, and with the columns, that a stored query knows.
     fn table(&self, object: &Object) -> Relation {
-        let form = object.form(self.stored.and_then(|(_, versions)| versions.get(&object.oid)).copied());
-        let seen = self.stored.and_then(|(meaning, _)| meaning.tables.get(&object.oid));
+        let form = object.form(self.stored.and_then(|meant| meant.versions.get(&object.oid)).copied());
+        let seen = self.stored.and_then(|meant| meant.meaning.tables.get(&object.oid));
         let place = |wanted: &u32| form.numbers.iter().position(|number| number == wanted);
         let visible: Option<Vec<usize>> =
             seen.map(|seen| seen.columns.iter().filter_map(|(number, _)| place(number)).collect());
@@ -141,9 +152,6 @@ impl<'a> Names<'a> {
 
 impl Resolver for Names<'_> {
     fn named_query(&self, schema: Option<&str>, name: &str) -> Result<Option<NamedQuery>> {
-        if schema.is_some_and(|schema| schema != PUBLIC) {
-            return Ok(None);
-        }
         let Some(object) = self.find(schema, name) else { return Ok(None) };
         let Some(stored) = object.named_query() else { return Ok(None) };
         self.seen.lock().insert(object.oid);
@@ -166,14 +174,14 @@ impl Resolver for Names<'_> {
     fn within(&self, named: &NamedQuery) -> Option<Box<dyn Resolver + '_>> {
         let query = self.published.catalog.get(named.oid)?.named_query()?;
         // A named query has no dataflow of its own.
-        let versions = self.stored.map_or(&query.meaning.versions, |(_, versions)| versions);
+        let versions = self.stored.map_or(&query.meaning.versions, |meant| meant.versions);
         Some(Box::new(Names {
             published: self.published,
             path: named.path.clone(),
             engine: self.engine.clone(),
             system: self.system,
             seen: Mutex::default(),
-            stored: Some((&query.meaning, versions)),
+            stored: Some(Meant { reads: &query.reads, meaning: &query.meaning, versions }),
         }))
     }
 
@@ -181,10 +189,10 @@ impl Resolver for Names<'_> {
         let system = |schema: &str| self.system.and_then(|system| system.table(schema, name)).map(Relation::Virtual);
         if let Some(of) = self.system {
             of.need_to_read(schema.unwrap_or("pg_catalog"), name)?;
+            schema.map_or(Ok(()), |schema| of.need_to_use(schema))?;
         }
         match schema {
             Some(schema) if SYSTEM_SCHEMAS.contains(&schema) => Ok(system(schema)),
-            Some(schema) if schema != PUBLIC => Ok(None),
             _ => match self.find(schema, name) {
                 Some(object) => self.object(object),
                 None if schema.is_none() => {
@@ -282,7 +290,7 @@ pub(crate) async fn open_named_files(
         if known.contains_key(&object.oid) {
             continue;
         }
-        let scan = super::external_table::open(database, definition.clone()).await?;
+        let scan = super::external_table::open(database, object.oid, definition.clone()).await?;
         database.opened_files(object.oid, scan.clone());
         opened.get_or_insert_with(|| Published::clone(published)).files.insert(object.oid, scan);
     }

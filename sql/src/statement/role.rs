@@ -320,7 +320,7 @@ fn drop(session: &Session, next: &mut Published, if_exists: bool, names: &[RoleN
             );
             return Err(denied(DENIED, detail));
         }
-        let lines = catalog.dependent_on_role(role.oid);
+        let lines = catalog.dependent_on_role(role.oid, &session.path_in(catalog));
         if !lines.is_empty() {
             let error = depends(format!("role \"{name}\" cannot be dropped because some objects depend on it"));
             return Err(error.detail(lines.join("\n")));

@@ -39,7 +39,8 @@ pub(crate) fn run(session: &mut Session, show: &Show) -> Result<Outcome> {
             let published = session.database.published();
             let object = super::drop::find(session, &published.catalog, *kind, name).map_err(without_drop_hint)?;
             let connectors = &*session.database.0.connectors;
-            let text = definition::create_statement(&published.catalog, object, connectors);
+            let path = session.path_in(&published.catalog);
+            let text = definition::create_statement(&published.catalog, object, &path, connectors);
             rows.push(vec![object.name.clone(), text]);
         }
         Show::Objects(kind) => rows.extend(objects(session, *kind)),
@@ -61,23 +62,25 @@ fn objects(session: &Session, kind: ObjectKind) -> Vec<Vec<String>> {
     let published = session.database.published();
     let status = session.database.status();
     let mut objects: Vec<&Object> = published.catalog.objects().filter(|object| object.kind() == kind).collect();
-    objects.sort_by(|a, b| a.name.cmp(&b.name));
+    objects.sort_by(|a, b| (&a.name, &a.schema).cmp(&(&b.name, &b.schema)));
+    let path = session.path_in(&published.catalog);
+    let name = |object: &Object| published.catalog.full_name(object, &path);
     let row = |object: &&Object| match &object.data {
         ObjectData::Source(definition) => {
             let connector = definition.options.get("connector").cloned().unwrap_or_default();
-            vec![object.name.clone(), connector, source_state(status.sources.get(&object.relation())).to_string()]
+            vec![name(object), connector, source_state(status.sources.get(&object.relation())).to_string()]
         }
         ObjectData::View(_) => {
-            vec![object.name.clone(), view_state(status.views.get(&object.relation()).map(|view| &view.state))]
+            vec![name(object), view_state(status.views.get(&object.relation()).map(|view| &view.state))]
         }
-        ObjectData::NamedQuery(_) => vec![object.name.clone()],
+        ObjectData::NamedQuery(_) => vec![name(object)],
         ObjectData::StoredSource(stored) => {
             let connector = stored.definition.options.get("connector").cloned().unwrap_or_default();
-            vec![object.name.clone(), "TABLE".into(), connector]
+            vec![name(object), "TABLE".into(), connector]
         }
-        ObjectData::Table(_) => vec![object.name.clone(), "TABLE".into(), String::new()],
+        ObjectData::Table(_) => vec![name(object), "TABLE".into(), String::new()],
         ObjectData::Files(definition) => {
-            vec![object.name.clone(), definition.stored_as.clone(), definition.location.clone()]
+            vec![name(object), definition.stored_as.clone(), definition.location.clone()]
         }
     };
     objects.iter().map(row).collect()

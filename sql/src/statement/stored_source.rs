@@ -12,7 +12,7 @@ use thalweg_dataflow::plan::{Op, Plan, RelationId};
 use super::create_source::{columns_of, need_files, open};
 use super::create_view::{Entered, wait};
 use super::resolve::schema_of;
-use super::{already_exists, creation_schema, skipping};
+use super::{already_exists, skipping};
 use crate::catalog::{Object, ObjectData, StoredSource};
 use crate::guard::Guard;
 use crate::parser::CreateSource;
@@ -22,7 +22,7 @@ const TAG: &str = "CREATE TABLE";
 
 /// See the module.
 pub(crate) async fn run(session: &mut Session, create: &CreateSource, guard: &Guard) -> Result<Outcome> {
-    let schema = creation_schema(session, &create.name)?;
+    let schema = session.creation_schema(&create.name)?;
     let name = create.name.name.clone();
     let database = session.database.clone();
     let turn = database.0.ddl.lock().await;
@@ -34,7 +34,7 @@ pub(crate) async fn run(session: &mut Session, create: &CreateSource, guard: &Gu
         return Ok(Outcome::Done(TAG.into()));
     }
     need_files(session, create)?;
-    let (source, definition) = open(&database, create).await?;
+    let (source, definition) = open(&database, create, &schema).await?;
     let mut next = (*database.published()).clone();
     let (number, oid) = (next.catalog.allocate(), next.catalog.allocate());
     let columns = columns_of(&source.schema());
@@ -42,7 +42,7 @@ pub(crate) async fn run(session: &mut Session, create: &CreateSource, guard: &Gu
     let data = ObjectData::StoredSource(StoredSource { source: number, definition });
     let object = Object { oid, schema, name: name.clone(), columns, data };
     let view = rows(&object)?;
-    session.create(&mut next.catalog, object);
+    session.create(&mut next.catalog, object)?;
     next.sources.insert(oid, source.clone());
     database.0.engine.add_source(RelationId(number), source, start).await?;
     if let Err(error) = database.publish(next).await {

@@ -83,6 +83,7 @@ fn all_indexes(tables: &CatalogTables) -> Vec<ShownIndex<'_>> {
 pub(super) fn indexes(tables: &CatalogTables) -> Vec<Relation> {
     let relation = |index: ShownIndex<'_>| Relation {
         oid: number(index.oid),
+        namespace: tables.schema_oid(&index.table.schema),
         schema: index.table.schema.clone(),
         name: index.name.to_string(),
         columns: index.columns.iter().filter_map(|(place, _)| index.table.columns.get(*place)).cloned().collect(),
@@ -238,7 +239,7 @@ pub(super) fn pg_constraint(tables: &CatalogTables) -> Result<Arc<dyn TableProvi
         table.row([
             int4(number(constraint.oid)),
             text(&constraint.name),
-            int4(2200),
+            int4(tables.schema_oid(&object.schema)),
             text(kind),
             bool(false),
             bool(false),

@@ -15,8 +15,8 @@ const MAX_RAW: usize = 64 << 10;
 /// A skipped line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FileError {
-    /// The external table.
-    pub(crate) table: Arc<str>,
+    /// The oid of the external table.
+    pub(crate) table: u32,
     /// The file.
     pub(crate) file: String,
     /// The line, from 1.
@@ -43,7 +43,7 @@ pub(crate) struct FileErrors {
 struct Kept {
     next: u64,
     rows: BTreeMap<u64, FileError>,
-    by_line: HashMap<(Arc<str>, String, u64), u64>,
+    by_line: HashMap<(u32, String, u64), u64>,
 }
 
 impl Kept {
@@ -61,8 +61,8 @@ impl FileErrors {
     }
 
     /// Where the scans of one table put theirs.
-    pub(crate) fn of_table(self: &Arc<FileErrors>, table: &str) -> Arc<dyn BadLines> {
-        Arc::new(OfTable { table: table.into(), errors: self.clone() })
+    pub(crate) fn of_table(self: &Arc<FileErrors>, table: u32) -> Arc<dyn BadLines> {
+        Arc::new(OfTable { table, errors: self.clone() })
     }
 
     /// All that are kept, oldest first.
@@ -73,7 +73,7 @@ impl FileErrors {
 
 #[derive(Debug)]
 struct OfTable {
-    table: Arc<str>,
+    table: u32,
     errors: Arc<FileErrors>,
 }
 
@@ -83,7 +83,7 @@ impl BadLines for OfTable {
             return;
         }
         let error = FileError {
-            table: self.table.clone(),
+            table: self.table,
             file: file.into(),
             line,
             at: chrono::Utc::now().timestamp_micros(),
@@ -91,7 +91,7 @@ impl BadLines for OfTable {
             error: error.into(),
             raw: raw[..raw.len().min(MAX_RAW)].to_vec(),
         };
-        let key = (error.table.clone(), error.file.clone(), error.line);
+        let key = (error.table, error.file.clone(), error.line);
         let mut kept = self.errors.kept.lock();
         if let Some(before) = kept.by_line.get(&key).copied() {
             kept.remove(before);
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn a_line_is_kept_once_and_the_oldest_goes_first() {
         let errors = Arc::new(FileErrors::new(2));
-        let table = errors.of_table("t");
+        let table = errors.of_table(7);
         for line in [1, 2, 1] {
             table.skip("f.csv", line, Some("a"), "bad", b"x");
         }

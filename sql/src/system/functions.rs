@@ -5,7 +5,7 @@
 //! inputs changing, is refused them. What only works on its arguments stands in
 //! `crate::planner::functions`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, StringArray, UInt32Array};
@@ -22,17 +22,19 @@ use thalweg_dataflow::types::PgType;
 use super::names::{self, Named};
 use super::queries::CatalogTables;
 use super::roles::number;
+use super::size::pretty;
 use super::table::array;
 use super::{constraints, privileges, routines};
-use crate::catalog::{Object, PUBLIC};
+use crate::catalog::Object;
 use crate::planner::SystemFunction;
+use crate::roles::acl::Thing;
 use crate::session::asked::Asked;
 use crate::settings::SessionSettings;
 use crate::statement::definition::query_text;
-use crate::statement::qualified::qualified;
 
 /// Functions with an answer of their own.
 const OTHERS: &[&str] = &[
+    "acldefault",
     "col_description",
     "current_schemas",
     "current_setting",
@@ -124,13 +126,9 @@ const FALSES: &[&str] =
 /// Functions whose answer is the oid 0: there is nothing of the kind.
 const NO_OIDS: &[&str] = &["pg_my_temp_schema"];
 
-/// Functions whose answer is an access list that nobody wrote: null.
-const NULL_ARRAYS: &[&str] = &["acldefault"];
-
 /// Whether a function asks the catalog.
 pub(crate) fn is_known(name: &str) -> bool {
-    [OTHERS, NULLS, TRUES, FALSES, SIZES, NO_OIDS, NULL_ARRAYS].iter().any(|list| list.contains(&name))
-        || privileges::is_one(name)
+    [OTHERS, NULLS, TRUES, FALSES, SIZES, NO_OIDS].iter().any(|list| list.contains(&name)) || privileges::is_one(name)
 }
 
 /// The function of this name.
@@ -150,13 +148,15 @@ pub(crate) fn find(tables: &CatalogTables, name: &str) -> Option<SystemFunction>
 fn answer(tables: &CatalogTables, name: &str) -> Option<Answer> {
     let text = |value: &str| Answer::Text(Some(value.to_string()));
     Some(match name {
+        "acldefault" => Answer::DefaultAcl(numbers(tables)),
         "pg_get_userbyid" => Answer::Role(role_names(tables)),
         "pg_encoding_to_char" | "getdatabaseencoding" | "pg_client_encoding" => text("UTF8"),
         "pg_char_to_encoding" => Answer::Encoding,
         // The domains of information_schema have numbers as high as the tables of ours.
-        "pg_table_is_visible" | "pg_type_is_visible" => Answer::Visible,
+        "pg_table_is_visible" => Answer::Visible(tables.hidden()),
+        "pg_type_is_visible" => Answer::TypeVisible,
         "pg_size_pretty" => Answer::SizePretty,
-        "pg_get_viewdef" => Answer::ViewDefinition(view_definitions(tables), relation_numbers(tables)),
+        "pg_get_viewdef" => Answer::ViewDefinition(view_definitions(tables), tables.visible()),
         "pg_get_constraintdef" => Answer::ByOid(constraints::constraint_definitions(tables)),
         "pg_get_indexdef" => Answer::Index(constraints::index_definitions(tables), constraints::index_columns(tables)),
         "pg_get_expr" => Answer::First,
@@ -175,7 +175,6 @@ fn answer(tables: &CatalogTables, name: &str) -> Option<Answer> {
         name if FALSES.contains(&name) => Answer::Bool(false),
         name if SIZES.contains(&name) => Answer::Zero,
         name if NO_OIDS.contains(&name) => Answer::NoOid,
-        name if NULL_ARRAYS.contains(&name) => Answer::NoArray,
         name => {
             let (own, number) = match (name.strip_suffix(" in"), name.strip_suffix(" out")) {
                 (Some(own), _) => (own, true),
@@ -195,10 +194,6 @@ fn numbers(tables: &CatalogTables) -> Looked {
     Looked(Arc::new(tables.clone()))
 }
 
-fn relation_numbers(tables: &CatalogTables) -> BTreeMap<String, i32> {
-    tables.relations().into_iter().filter(|one| one.schema == PUBLIC).map(|one| (one.name, one.oid)).collect()
-}
-
 /// All comments, by the object's oid and the column's number (0: the object itself).
 fn comments(tables: &CatalogTables) -> BTreeMap<(i32, i32), String> {
     let number = |oid: u32| i32::try_from(oid).unwrap_or(i32::MAX);
@@ -208,12 +203,7 @@ fn comments(tables: &CatalogTables) -> BTreeMap<(i32, i32), String> {
 
 fn view_definitions(tables: &CatalogTables) -> BTreeMap<i32, String> {
     let catalog = &tables.published.catalog;
-    let text = |object: &Object| {
-        let text = query_text(catalog, object)?;
-        // As in PostgreSQL, what the reader's path does not find is named in full.
-        let text = if tables.path.iter().any(|schema| schema == PUBLIC) { text } else { qualified(catalog, &text) };
-        Some(format!(" {text};"))
-    };
+    let text = |object: &Object| Some(format!(" {};", query_text(catalog, object, &tables.path)?));
     catalog.objects().filter_map(|object| Some((i32::try_from(object.oid).ok()?, text(object)?))).collect()
 }
 
@@ -250,8 +240,10 @@ enum Answer {
     Zero,
     /// The number of UTF8.
     Encoding,
-    /// Whether an oid is a relation of schema `public` or `pg_catalog`.
-    Visible,
+    /// Whether an oid is none of these relations.
+    Visible(BTreeSet<i32>),
+    /// Whether an oid is a type of `pg_catalog`.
+    TypeVisible,
     SizePretty,
     ByOid(BTreeMap<i32, String>),
     /// The name of a role.
@@ -274,18 +266,19 @@ enum Answer {
     Number(Named, bool, Looked),
     /// The name of a number.
     Name(Named, Looked),
-    NoArray,
+    /// What is granted on a kind of thing of this owner before anything is said.
+    DefaultAcl(Looked),
     NoOid,
 }
 
 impl Answer {
     fn result(&self) -> PgType {
         match self {
-            Answer::Bool(_) | Answer::Visible => PgType::Bool,
+            Answer::Bool(_) | Answer::Visible(_) | Answer::TypeVisible => PgType::Bool,
             Answer::Zero => PgType::Int8,
             Answer::Encoding => PgType::Int4,
             Answer::Number(..) | Answer::NoOid => PgType::Oid,
-            Answer::Schemas(_) | Answer::NoArray => PgType::Array(&PgType::Text),
+            Answer::Schemas(_) | Answer::DefaultAcl(_) => PgType::Array(&PgType::Text),
             _ => PgType::Text,
         }
     }
@@ -342,7 +335,7 @@ impl Answer {
             Answer::Zero => Ok(Arc::new(Int64Array::from(vec![0; call.rows]))),
             Answer::Encoding => scalar(ScalarValue::Int32(Some(6))),
             Answer::NoOid => scalar(ScalarValue::UInt32(Some(0))),
-            Answer::NoArray => scalar(ScalarValue::Binary(None)),
+            Answer::DefaultAcl(tables) => default_acl(call, &tables.0),
             Answer::First => call.argument(0, &DataType::Utf8),
             Answer::Set(asked, tables) => set_config(call, asked, &tables.0.current),
             Answer::Schemas(path) => schemas(call, path),
@@ -364,7 +357,10 @@ impl Answer {
         };
         let oids = oids.into_iter();
         Ok(match self {
-            Answer::Visible => {
+            Answer::Visible(hidden) => {
+                Arc::new(oids.map(|oid| oid.map(|oid| !hidden.contains(&oid))).collect::<BooleanArray>())
+            }
+            Answer::TypeVisible => {
                 let visible = |oid: i32| !(super::information::THALWEG_OID..16384).contains(&oid);
                 Arc::new(oids.map(|oid| oid.map(visible)).collect::<BooleanArray>())
             }
@@ -388,7 +384,7 @@ impl Answer {
                 let classes = call.texts(1)?;
                 let own = names::descriptions();
                 texts(oids.zip(classes).map(|(oid, class)| match class?.as_str() {
-                    "pg_class" => known.get(&(oid?, 0)).cloned(),
+                    "pg_class" | "pg_namespace" => known.get(&(oid?, 0)).cloned(),
                     class => own.get(&(names::class_oid(class)?, oid?)).cloned(),
                 }))
             }
@@ -408,11 +404,26 @@ fn named_or_numbered(call: &Call<'_>, names: &BTreeMap<String, i32>) -> Result<V
     Ok(call.texts(0)?.into_iter().map(number).collect())
 }
 
+/// `acldefault(kind, owner)`; null for kinds that are not here.
+fn default_acl(call: &Call<'_>, tables: &CatalogTables) -> Result<ArrayRef> {
+    let catalog = &tables.published.catalog;
+    let list = |(kind, owner): (Option<String>, Option<i32>)| {
+        let thing = Thing::of_letter(&kind?)?;
+        let items = super::roles::printed(catalog, &thing.default_acl(u32::try_from(owner?).ok()?));
+        match array(&PgType::Text, items.into_iter().map(|item| ScalarValue::Utf8(Some(item))).collect()) {
+            ScalarValue::Binary(bytes) => bytes,
+            _ => None,
+        }
+    };
+    Ok(Arc::new(call.texts(0)?.into_iter().zip(call.numbers(1)?).map(list).collect::<BinaryArray>()))
+}
+
 fn schemas(call: &Call<'_>, path: &[String]) -> Result<ArrayRef> {
     let all = call.argument(0, &DataType::Boolean)?;
     let list = |all: Option<bool>| {
-        let catalog = all?.then(|| "pg_catalog".to_string());
-        let names = catalog.into_iter().chain(path.iter().filter(|name| *name != "pg_catalog").cloned());
+        // What every path begins with, unless it says where.
+        let implied = all? && !path.iter().any(|name| name == "pg_catalog");
+        let names = implied.then(|| "pg_catalog".to_string()).into_iter().chain(path.iter().cloned());
         match array(&PgType::Text, names.map(|name| ScalarValue::Utf8(Some(name))).collect()) {
             ScalarValue::Binary(bytes) => bytes,
             _ => None,
@@ -479,38 +490,6 @@ impl ScalarUDFImpl for CatalogFunction {
         match constant {
             true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&answers, 0)?)),
             false => Ok(ColumnarValue::Array(answers)),
-        }
-    }
-}
-
-/// PostgreSQL's `pg_size_pretty`.
-fn pretty(bytes: i64) -> String {
-    let mut size = bytes;
-    for unit in ["bytes", "kB", "MB", "GB", "TB"] {
-        let last = unit == "TB";
-        if size.abs() < 10 * 1024 || last {
-            return format!("{size} {unit}");
-        }
-        // Each step rounds half away from zero, as PostgreSQL's does.
-        size = (size + size.signum() * 512) / 1024;
-    }
-    format!("{size} PB")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_printed_as_postgresql_prints_them() {
-        for (bytes, text) in [
-            (0, "0 bytes"),
-            (10_239, "10239 bytes"),
-            (10_240, "10 kB"),
-            (1_048_576, "1024 kB"),
-            (1_073_741_824, "1024 MB"),
-        ] {
-            assert_eq!(pretty(bytes), text);
         }
     }
 }

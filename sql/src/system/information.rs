@@ -6,19 +6,17 @@
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
-use thalweg_dataflow::error::{Error, Result, SqlState};
+use thalweg_dataflow::error::Result;
 use thalweg_dataflow::source::Column;
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::types::PgType::{Int4, Text};
 
 use super::queries::CatalogTables;
 use super::table::{Table, int4, maybe, text};
+use crate::catalog::Catalog;
 use crate::database::DATABASE;
+use crate::session::path::no_schema;
 use crate::statement::definition::query_text;
-
-/// The schemas with their oids.
-pub(crate) const SCHEMAS: [(&str, i32); 4] =
-    [("information_schema", 13_283), ("pg_catalog", 11), ("public", 2200), ("thalweg", 12_001)];
 
 /// The first oid of the tables of schema `thalweg`.
 pub(crate) const THALWEG_OID: i32 = 13_000;
@@ -28,6 +26,8 @@ pub(crate) const THALWEG_OID: i32 = 13_000;
 pub(crate) struct Relation {
     /// Its oid.
     pub(crate) oid: i32,
+    /// The oid of its schema.
+    pub(crate) namespace: i32,
     /// Its schema.
     pub(crate) schema: String,
     /// Its name.
@@ -45,25 +45,13 @@ pub(crate) struct Relation {
     pub(crate) table: Option<i32>,
 }
 
-impl Relation {
-    /// The oid of its schema.
-    pub(crate) fn namespace(&self) -> i32 {
-        schema_oid(&self.schema)
-    }
-}
-
-/// The oid of a schema, 0 for what is none.
-pub(super) fn schema_oid(name: &str) -> i32 {
-    SCHEMAS.iter().find(|(known, _)| *known == name).map_or(0, |(_, oid)| *oid)
-}
-
 /// The schema of this name or oid; `None`: an oid of nothing. Error: 3F000.
-pub(super) fn schema_named(value: &str, is_oid: bool) -> Result<Option<&'static str>> {
-    let named = |(name, oid): &&(&str, i32)| if is_oid { value == oid.to_string() } else { value == *name };
-    match SCHEMAS.iter().find(named) {
-        Some((name, _)) => Ok(Some(*name)),
+pub(super) fn schema_named<'a>(catalog: &'a Catalog, value: &str, is_oid: bool) -> Result<Option<(u32, &'a str)>> {
+    let named = |(oid, name): &(u32, &str)| if is_oid { value == oid.to_string() } else { value == *name };
+    match catalog.schemas().find(named) {
+        Some(found) => Ok(Some(found)),
         None if is_oid => Ok(None),
-        None => Err(Error::new(SqlState::InvalidSchemaName, format!("schema \"{value}\" does not exist"))),
+        None => Err(no_schema(value)),
     }
 }
 
@@ -100,7 +88,9 @@ fn views(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         ("is_insertable_into", Text),
     ]);
     for object in tables.published.catalog.objects() {
-        let Some(query) = object.named_query().and_then(|_| query_text(&tables.published.catalog, object)) else {
+        let Some(query) =
+            object.named_query().and_then(|_| query_text(&tables.published.catalog, object, &tables.path))
+        else {
             continue;
         };
         table.row([
@@ -219,9 +209,23 @@ fn columns(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
 }
 
 fn schemata(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
-    let mut table = Table::new(&[("catalog_name", Text), ("schema_name", Text), ("schema_owner", Text)]);
-    for (name, _) in SCHEMAS {
-        table.row([text(DATABASE), text(name), text(tables.published.catalog.roles.name(crate::roles::SUPERUSER))]);
+    let columns = [
+        "catalog_name",
+        "schema_name",
+        "schema_owner",
+        "default_character_set_catalog",
+        "default_character_set_schema",
+        "default_character_set_name",
+        "sql_path",
+    ];
+    let mut table = Table::new(&columns.map(|name| (name, Text)));
+    let catalog = &tables.published.catalog;
+    let mut schemas: Vec<(u32, &str)> = catalog.schemas().collect();
+    schemas.sort_by_key(|(_, name)| *name);
+    for (oid, name) in schemas {
+        let none = || maybe(None::<String>);
+        let owner = text(catalog.roles.name(catalog.owner(oid)));
+        table.row([text(DATABASE), text(name), owner, none(), none(), none(), none()]);
     }
     table.finish()
 }

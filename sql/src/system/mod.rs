@@ -15,6 +15,7 @@ mod privileges;
 mod queries;
 mod roles;
 mod routines;
+mod size;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use thalweg_dataflow::error::Result;
 
 use crate::database::Published;
 use crate::planner::SystemFunction;
+use crate::roles::acl::USAGE;
 use crate::roles::rights::{Asker, denied};
 use crate::session::Session;
 use crate::session::asked::Asked;
@@ -47,6 +49,7 @@ pub(crate) struct SystemTables {
     file_errors: Arc<FileErrors>,
     server_settings: Vec<(String, String, String)>,
     role: u32,
+    path: Vec<String>,
     settings: SessionSettings,
     asked: Asked,
     catalog: OnceLock<CatalogTables>,
@@ -64,6 +67,7 @@ impl SystemTables {
             file_errors: inner.file_errors.clone(),
             server_settings: inner.options.settings.clone(),
             role: session.role_in(&published.catalog),
+            path: session.path_in(&published.catalog),
             settings: session.settings.clone(),
             asked: session.asked.clone(),
             catalog: OnceLock::new(),
@@ -87,6 +91,13 @@ impl SystemTables {
             true => Err(denied("table", name)),
             false => Ok(()),
         }
+    }
+
+    /// Refuses names in schemas that may not be used. Error: 42501.
+    pub(crate) fn need_to_use(&self, schema: &str) -> Result<()> {
+        let asker = self.asker();
+        let barred = asker.catalog.user_schema(schema).is_some() && !asker.has_on_schema(schema, USAGE);
+        if barred { Err(denied("schema", schema)) } else { Ok(()) }
     }
 
     /// The table of this name.
@@ -115,7 +126,7 @@ impl SystemTables {
         self.catalog.get_or_init(|| CatalogTables {
             published: self.published.clone(),
             role: self.role,
-            path: self.settings.search_path(),
+            path: self.path.clone(),
             settings: self.settings.all(),
             current: self.settings.clone(),
             asked: self.asked.clone(),

@@ -14,9 +14,9 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::types::PgType;
 
 use super::constraints;
-use super::information::SCHEMAS;
 use super::queries::CatalogTables;
-use crate::catalog::PUBLIC;
+use super::roles::number as shown_oid;
+use crate::catalog::Catalog;
 use crate::statement::definition::quoted;
 
 /// The tables of `pg_catalog` that others name by number.
@@ -75,6 +75,11 @@ pub(crate) fn class_oid(name: &str) -> Option<i32> {
     CLASSES.iter().find(|(known, _)| *known == name).map(|(_, oid)| *oid)
 }
 
+/// The table of `pg_catalog` that something of ours is in.
+pub(super) fn class_of(catalog: &Catalog, oid: u32) -> &'static str {
+    if catalog.schema_name(oid).is_some() { "pg_namespace" } else { "pg_class" }
+}
+
 /// What a `reg...` type names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Named {
@@ -104,11 +109,11 @@ impl Named {
         match self {
             Named::Relation => relation(tables, &parts).ok_or_else(|| missing(SqlState::UndefinedTable, "relation")),
             Named::Type => type_number(text).ok_or_else(|| missing(SqlState::UndefinedObject, "type")),
-            Named::Schema => SCHEMAS
-                .iter()
-                .find(|(name, _)| parts == [*name])
-                .map(|(_, oid)| *oid)
-                .ok_or_else(|| missing(SqlState::InvalidSchemaName, "schema")),
+            Named::Schema => {
+                let mut schemas = tables.published.catalog.schemas();
+                let found = schemas.find(|(_, name)| parts == [*name]).map(|(oid, _)| shown_oid(oid));
+                found.ok_or_else(|| missing(SqlState::InvalidSchemaName, "schema"))
+            }
             Named::Routine => super::routines::number(parts.last().map_or("", String::as_str))
                 .ok_or_else(|| missing(SqlState::UndefinedFunction, "function")),
             Named::Role => {
@@ -125,7 +130,10 @@ impl Named {
             _ if number == 0 => Some("-".to_string()),
             Named::Relation => relation_name(tables, number),
             Named::Type => Some(type_name(number, None)).filter(|name| name != "???"),
-            Named::Schema => SCHEMAS.iter().find(|(_, oid)| *oid == number).map(|(name, _)| quoted(name)),
+            Named::Schema => {
+                let mut schemas = tables.published.catalog.schemas();
+                schemas.find(|(oid, _)| shown_oid(*oid) == number).map(|(_, name)| quoted(name))
+            }
             Named::Routine => super::routines::name(number),
             Named::Role => {
                 let role = u32::try_from(number).ok().and_then(|oid| tables.published.catalog.roles.get(oid));
@@ -166,7 +174,7 @@ fn relation_name(tables: &CatalogTables, number: i32) -> Option<String> {
     }
     let all = tables.relations().into_iter().chain(constraints::indexes(tables));
     let relation = all.into_iter().find(|one| one.oid == number)?;
-    let visible = relation.schema == PUBLIC || tables.path.contains(&relation.schema);
+    let visible = !tables.hidden().contains(&number);
     let name = quoted(&relation.name);
     Some(if visible { name } else { format!("{}.{name}", quoted(&relation.schema)) })
 }

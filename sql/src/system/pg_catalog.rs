@@ -12,13 +12,11 @@ use thalweg_dataflow::source::Column;
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::types::PgType::{Array as ArrayOf, Bool, Float4, Int2, Int4, Oid, Text};
 
-use super::information::{Relation, SCHEMAS};
+use super::information::Relation;
 use super::queries::CatalogTables;
 use super::table::{Table, array, bool, int2, int4, maybe, text};
 use super::{constraints, postgresql, roles};
-use crate::catalog::{Catalog, PUBLIC};
-use crate::roles::SUPERUSER;
-use crate::roles::acl::Thing;
+use crate::catalog::PUBLIC_OID;
 use crate::statement::definition::query_text;
 
 /// The role that owns what nobody made.
@@ -106,7 +104,7 @@ fn pg_class(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         table.row([
             int4(relation.oid),
             text(&relation.name),
-            int4(relation.namespace()),
+            int4(relation.namespace),
             zero(),
             zero(),
             int4(roles::number(tables.owner_of(&relation))),
@@ -278,9 +276,10 @@ fn pg_depend(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
 fn pg_description(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
     let own = super::names::descriptions();
     let mut table = Table::new(&[("objoid", Oid), ("classoid", Oid), ("objsubid", Int4), ("description", Text)]);
-    let class = super::names::class_oid("pg_class").unwrap_or(0);
-    for (oid, column, comment) in tables.published.catalog.comments() {
+    let catalog = &tables.published.catalog;
+    for (oid, column, comment) in catalog.comments() {
         let number = |oid: u32| int4(i32::try_from(oid).unwrap_or(i32::MAX));
+        let class = super::names::class_oid(super::names::class_of(catalog, oid)).unwrap_or(0);
         table.row([number(oid), int4(class), number(column), text(comment)]);
     }
     for ((class, oid), described) in own {
@@ -301,10 +300,10 @@ fn pg_get_keywords() -> Result<Arc<dyn TableProvider>> {
 fn pg_namespace(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
     let mut table = Table::new(&[("oid", Oid), ("nspname", Text), ("nspowner", Oid)]).with_text_arrays(&["nspacl"]);
     let catalog = &tables.published.catalog;
-    for (name, oid) in SCHEMAS {
-        table.row([int4(oid), text(name), int4(OWNER)]);
-        let acl = Catalog::acl_in_force(catalog.schema_acl(name), Thing::Schema, SUPERUSER);
-        table.text_array("nspacl", (name == PUBLIC).then(|| roles::printed(catalog, &acl)));
+    for (oid, name) in catalog.schemas() {
+        table.row([int4(roles::number(oid)), text(name), int4(roles::number(catalog.owner(oid)))]);
+        let is_said = oid == PUBLIC_OID || catalog.acl(oid).is_some();
+        table.text_array("nspacl", is_said.then(|| roles::printed(catalog, &catalog.schema_acl(oid))));
     }
     table.finish()
 }
@@ -360,7 +359,7 @@ fn pg_matviews(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
     ]);
     for object in tables.published.catalog.objects() {
         if object.view().is_some()
-            && let Some(query) = query_text(&tables.published.catalog, object)
+            && let Some(query) = query_text(&tables.published.catalog, object, &tables.path)
         {
             let none = maybe(None::<String>);
             table.row([
@@ -381,7 +380,7 @@ fn pg_views(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
     let mut table = Table::new(&[("schemaname", Text), ("viewname", Text), ("viewowner", Text), ("definition", Text)]);
     for object in tables.published.catalog.objects() {
         if object.named_query().is_some()
-            && let Some(query) = query_text(&tables.published.catalog, object)
+            && let Some(query) = query_text(&tables.published.catalog, object, &tables.path)
         {
             table.row([text(&object.schema), text(&object.name), text(tables.owner(object.oid)), text(&query)]);
         }

@@ -19,7 +19,7 @@ use thalweg_dataflow::types::PgType;
 use super::information::schema_named;
 use super::queries::CatalogTables;
 use super::roles::role_by;
-use crate::catalog::{Catalog, Object, PUBLIC as SCHEMA};
+use crate::catalog::{Catalog, Object};
 use crate::database::Published;
 use crate::planner::SystemFunction;
 use crate::roles::acl::{self, PUBLIC, Rights, Thing};
@@ -55,7 +55,8 @@ pub(super) fn find(tables: &CatalogTables, name: &str) -> Option<SystemFunction>
     let (name, about) = *FUNCTIONS.iter().find(|(known, _)| *known == name)?;
     let signature = Signature::one_of(vec![TypeSignature::VariadicAny], Volatility::Stable);
     let published = tables.published.clone();
-    let function = Privilege { name, about, signature, role: tables.role, published };
+    let path = tables.path.clone();
+    let function = Privilege { name, about, signature, role: tables.role, path, published };
     Some(SystemFunction { function: Arc::new(ScalarUDF::new_from_impl(function)), result: PgType::Bool })
 }
 
@@ -65,12 +66,14 @@ struct Privilege {
     about: About,
     signature: Signature,
     role: u32,
+    path: Vec<String>,
     published: Arc<Published>,
 }
 
 impl PartialEq for Privilege {
     fn eq(&self, other: &Privilege) -> bool {
-        self.name == other.name && self.role == other.role && Arc::ptr_eq(&self.published, &other.published)
+        (self.name, self.role, &self.path) == (other.name, other.role, &other.path)
+            && Arc::ptr_eq(&self.published, &other.published)
     }
 }
 
@@ -152,11 +155,11 @@ impl Privilege {
                 any(privilege.value, Thing::Relation, has, |right| grantable(asker, owner, &acl, right)).map(Some)
             }
             About::Schema => {
-                let Some(schema) = schema_named(thing.value, thing.is_oid)? else { return Ok(None) };
-                let acl = catalog.schema_acl(schema).filter(|_| schema == SCHEMA);
-                let acl = Catalog::acl_in_force(acl, Thing::Schema, crate::roles::SUPERUSER);
+                let found = schema_named(catalog, thing.value, thing.is_oid)?;
+                let Some((oid, schema)) = found else { return Ok(None) };
+                let acl = catalog.schema_acl(oid);
                 let has = |right| asker.has_on_schema(schema, right);
-                let options = |right| grantable(asker, crate::roles::SUPERUSER, &acl, right);
+                let options = |right| grantable(asker, catalog.owner(oid), &acl, right);
                 any(privilege.value, Thing::Schema, has, options).map(Some)
             }
             About::Database => {
@@ -182,7 +185,7 @@ impl Privilege {
             Some((schema, name)) => (Some(plain(schema)), plain(name)),
             None => (None, plain(thing.value)),
         };
-        let found = catalog.find(schema.as_deref(), &name, &[SCHEMA.to_string()]);
+        let found = catalog.find(schema.as_deref(), &name, &self.path);
         let missing = || Error::new(SqlState::UndefinedTable, format!("relation \"{}\" does not exist", thing.value));
         found.ok_or_else(missing).map(Some)
     }

@@ -1,12 +1,14 @@
 //! What the catalog tables are made from, and which queries are about the catalog.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::sql::sqlparser::ast::{Expr, Query};
 
-use super::functions;
 use super::information::{Relation, THALWEG_OID};
+use super::roles::number;
+use super::{constraints, functions};
 use crate::catalog::Rule;
 use crate::database::Published;
 use crate::parser::ObjectKind;
@@ -51,10 +53,38 @@ impl CatalogTables {
         catalog.roles.name(catalog.owner(oid))
     }
 
+    /// The oid of a schema, 0 for what is none.
+    pub(super) fn schema_oid(&self, name: &str) -> i32 {
+        self.published.catalog.schema_oid(name).map_or(0, number)
+    }
+
+    /// The relations and indexes that a name without a schema does not mean.
+    pub(super) fn hidden(&self) -> BTreeSet<i32> {
+        let all: Vec<Relation> = self.relations().into_iter().chain(constraints::indexes(self)).collect();
+        let mut first: HashMap<&str, (usize, i32)> = HashMap::new();
+        for relation in &all {
+            let Some(place) = self.path.iter().position(|schema| *schema == relation.schema) else { continue };
+            let best = first.entry(&relation.name).or_insert((place, relation.oid));
+            if place < best.0 {
+                *best = (place, relation.oid);
+            }
+        }
+        let is_found = |one: &&Relation| first.get(one.name.as_str()).is_some_and(|(_, oid)| *oid == one.oid);
+        all.iter().filter(|one| !is_found(one)).map(|one| one.oid).collect()
+    }
+
+    /// The relations that a name without a schema means.
+    pub(super) fn visible(&self) -> BTreeMap<String, i32> {
+        let hidden = self.hidden();
+        let seen = self.relations().into_iter().filter(|one| !hidden.contains(&one.oid));
+        seen.map(|one| (one.name, one.oid)).collect()
+    }
+
     /// Users' objects, then the tables of schema `thalweg`.
     pub(crate) fn relations(&self) -> Vec<Relation> {
         let objects = self.published.catalog.objects().map(|object| Relation {
             oid: i32::try_from(object.oid).unwrap_or(i32::MAX),
+            namespace: self.schema_oid(&object.schema),
             schema: object.schema.clone(),
             name: object.name.clone(),
             columns: object.columns.clone(),
@@ -74,6 +104,7 @@ impl CatalogTables {
         });
         let system = (THALWEG_OID..).zip(&self.thalweg).map(|(oid, (name, schema))| Relation {
             oid,
+            namespace: self.schema_oid("thalweg"),
             schema: "thalweg".into(),
             name: (*name).into(),
             columns: columns_of(schema),

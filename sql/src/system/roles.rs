@@ -185,8 +185,8 @@ fn pg_default_acl(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
     let columns = [("oid", Oid), ("defaclrole", Oid), ("defaclnamespace", Oid), ("defaclobjtype", Text)];
     let mut table = Table::new(&columns).with_text_arrays(&["defaclacl"]);
     for one in tables.published.catalog.default_acls() {
-        let schema = one.schema.as_deref().map_or(0, super::information::schema_oid);
-        table.row([int4(number(one.oid)), int4(number(one.role)), int4(schema), text("r")]);
+        let schema = one.schema.as_deref().map_or(0, |schema| tables.schema_oid(schema));
+        table.row([int4(number(one.oid)), int4(number(one.role)), int4(schema), text(one.kind.letter())]);
         table.text_array("defaclacl", Some(printed(&tables.published.catalog, &one.acl)));
     }
     table.finish()

@@ -16,7 +16,7 @@ use thalweg_dataflow::types::PgType::{Bytea, Int4, Int8, Interval, Text, Timesta
 
 use super::SystemTables;
 use super::table::{Table, bytes, count, int4, int8, maybe, text, time};
-use crate::catalog::{Object, ObjectData, PUBLIC};
+use crate::catalog::{Object, ObjectData};
 use crate::roles::acl;
 use crate::statement::show::view_state;
 
@@ -48,7 +48,7 @@ pub(crate) fn source_state(status: Option<&SourceStatus>) -> &'static str {
 
 fn sorted(system: &SystemTables, wanted: impl Fn(&ObjectData) -> bool) -> Vec<&Object> {
     let mut objects: Vec<&Object> = system.published.catalog.objects().filter(|object| wanted(&object.data)).collect();
-    objects.sort_by(|a, b| a.name.cmp(&b.name));
+    objects.sort_by(|a, b| (&a.name, &a.schema).cmp(&(&b.name, &b.schema)));
     objects
 }
 
@@ -80,6 +80,7 @@ fn sources(system: &SystemTables) -> Result<Arc<dyn TableProvider>> {
         ("end_offsets", Text),
         ("reads_from", Text),
         ("at", Timestamptz),
+        ("schema", Text),
     ]);
     for object in sorted(system, |data| matches!(data, ObjectData::Source(_) | ObjectData::StoredSource(_))) {
         let Some((id, definition)) = object.source() else { continue };
@@ -100,6 +101,7 @@ fn sources(system: &SystemTables) -> Result<Arc<dyn TableProvider>> {
             text(offsets(&known.end)),
             maybe(system.published.sources.get(&object.oid).map(|source| source.describe())),
             time(Some(system.status().now)),
+            text(&object.schema),
         ]);
     }
     table.finish()
@@ -131,6 +133,7 @@ fn views(system: &SystemTables) -> Result<Arc<dyn TableProvider>> {
         ("complete_from", Timestamptz),
         ("memory", Int8),
         ("at", Timestamptz),
+        ("schema", Text),
     ]);
     // How long ago the epoch was cut that SELECT reads now. An idle engine cuts no epochs: with
     // nothing left to read, what is shown is fresh as of now.
@@ -152,6 +155,7 @@ fn views(system: &SystemTables) -> Result<Arc<dyn TableProvider>> {
             time(None),
             count(status.map_or(0, |view| view.memory)),
             time(Some(system.status().now)),
+            text(&object.schema),
         ]);
     }
     table.finish()
@@ -235,12 +239,12 @@ fn file_errors(system: &SystemTables) -> Result<Arc<dyn TableProvider>> {
     ];
     let mut table = Table::new(&columns);
     for error in system.file_errors.all() {
-        let object = system.published.catalog.find(Some(PUBLIC), &error.table, &[]);
+        let object = system.published.catalog.get(error.table);
         if !system.asker().sees(object, acl::SELECT) {
             continue;
         }
         table.row([
-            text(&*error.table),
+            maybe(object.map(|object| &object.name)),
             text(error.file),
             count(error.line),
             time(Some(error.at)),

@@ -191,7 +191,7 @@ async fn formed(
 
 /// The DEFAULT of the last column, for so many rows.
 async fn default_column(session: &Session, view: &View, target: &Target, rows: usize) -> Result<ArrayRef> {
-    let names = Names::of_catalog(&view.published, session.settings.search_path());
+    let names = Names::of_catalog(&view.published, session.path_in(&view.published.catalog));
     let mut defaults = Planner.bind_defaults(&target.planned()?, &names, &planning(session, "", false))?;
     let last = defaults.pop().ok_or_else(|| Error::internal("a table without columns"))?;
     let ty = target.object.columns.last().map_or(PgType::Text, |column| column.data_type.clone());

@@ -72,7 +72,7 @@ pub(super) async fn passes(
     rows: &RecordBatch,
 ) -> Result<ArrayRef> {
     let scope = RowScope::new(&[(&target.object.name, &target.object.columns)])?;
-    let names = Names::of_catalog(&view.published, session.settings.search_path());
+    let names = Names::of_catalog(&view.published, session.path_in(&view.published.catalog));
     let condition = Planner.bind_check(&parse_expression(text)?, &scope, &names, &planning(session, "", false))?;
     let evaluation = Evaluation { session, view, parameters: &[], types: &[] };
     let mut passed = evaluation.over(&[condition], &[PgType::Bool], &scope.schema, rows).await?;

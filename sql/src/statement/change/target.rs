@@ -44,7 +44,7 @@ impl Target {
     }
 
     fn object(session: &Session, view: &View, name: &Name) -> Result<Object> {
-        let path = session.settings.search_path();
+        let path = session.path_in(&view.published.catalog);
         let system =
             |schema: Option<&str>| schema.is_some_and(|schema| crate::catalog::SYSTEM_SCHEMAS.contains(&schema));
         let catalog = &view.published.catalog;
@@ -97,7 +97,7 @@ pub(crate) async fn with_names<T>(
     kind: &Kind,
     work: impl FnOnce(&Names<'_>) -> Result<T>,
 ) -> Result<T> {
-    let path = session.settings.search_path();
+    let path = session.path_in(&view.published.catalog);
     let read: Vec<ObjectName> = relations_read(kind);
     if read.is_empty() {
         return work(&Names::of_catalog(&view.published, path));
