@@ -223,6 +223,8 @@ sql_states! {
     CannotConnectNow = "57P03",
     /// Too many connections.
     TooManyConnections = "53300",
+    /// More columns or fields than there may be.
+    TooManyColumns = "54011",
     /// No memory left.
     OutOfMemory = "53200",
     /// No disk space left.

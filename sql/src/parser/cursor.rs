@@ -295,7 +295,7 @@ impl<'a> Cursor<'a> {
         let start = self.at;
         let parsed = self.with_sqlparser(|parser| parser.parse_data_type())?;
         let written = parsed.to_string();
-        if let Some(known) = PgType::parse(&written).filter(|known| *known != PgType::Oid) {
+        if let Some(known) = PgType::parse(&written).filter(|known| !matches!(known, PgType::Oid | PgType::Record)) {
             return Ok(known);
         }
         self.at = start;

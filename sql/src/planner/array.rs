@@ -188,6 +188,12 @@ impl Binder<'_> {
         {
             return Ok(field);
         }
+        if let [AccessExpr::Dot(ast::Expr::Identifier(field))] = chain
+            && let ast::Expr::Nested(inner) = root
+            && let ast::Expr::Identifier(table) = inner.as_ref()
+        {
+            return self.compound(env, &[table.clone(), field.clone()]);
+        }
         let whole = self.expr(env, root)?;
         if let Some(part) = self.json_subscripts(env, &whole, chain)? {
             return Ok(part);

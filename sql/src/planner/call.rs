@@ -14,6 +14,7 @@ use super::expr::Cast;
 use super::functions::{self, aggregates, extreme_key};
 use super::json::is_json_aggregate;
 use super::query::sort;
+use super::row_value::row_call;
 use super::typed::{Typed, base_name};
 use super::within_group;
 
@@ -69,7 +70,7 @@ impl Binder<'_> {
             E::AtTimeZone { timestamp, time_zone } => {
                 self.call_by_name("timezone", vec![self.expr(env, time_zone)?, self.expr(env, timestamp)?])
             }
-            E::Tuple(_) => Err(Error::unsupported("a row value")),
+            E::Tuple(items) => self.row_of(env, &items.iter().collect::<Vec<_>>()),
             other => Err(Error::unsupported(format!("the expression {other}"))),
         }
     }
@@ -113,6 +114,9 @@ impl Binder<'_> {
     }
 
     fn function(&self, env: &Env<'_>, function: &ast::Function) -> Result<Typed> {
+        if let Some(items) = row_call(function) {
+            return self.row_of(env, &items);
+        }
         let name = &function_name(&function.name)?;
         if !function.within_group.is_empty() {
             return self.within_group(env, name, function);
@@ -169,6 +173,7 @@ impl Binder<'_> {
             .iter()
             .map(|arg| match arg {
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => self.expr(env, expr),
+                FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(table)) => self.table_row(env, table),
                 FunctionArg::Unnamed(_) => Err(Error::new(
                     SqlState::WrongObjectType,
                     format!("{name}(*) specified, but {name} is not an aggregate function"),

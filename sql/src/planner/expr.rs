@@ -131,7 +131,7 @@ impl Binder<'_> {
         self.coerce(inner, target, Cast::Explicit)
     }
 
-    fn compound(&self, env: &Env<'_>, parts: &[ast::Ident]) -> Result<Typed> {
+    pub(super) fn compound(&self, env: &Env<'_>, parts: &[ast::Ident]) -> Result<Typed> {
         match parts {
             [table, column] => self.column(env, Some(&fold(table)), &fold(column)),
             [_, table, column] => self.column(env, Some(&fold(table)), &fold(column)),
@@ -144,10 +144,16 @@ impl Binder<'_> {
         if let Some(column) = env.scope.find(table, name)?.cloned().or_else(|| row(env.scope)) {
             return Ok(Typed::new(column.expr, column.ty));
         }
+        if let (None, Some(row)) = (table, self.whole_row(env.scope, name)?) {
+            return Ok(row);
+        }
         let mut outer = env.outer;
         while let Some(surrounding) = outer {
             if let Some(column) = surrounding.scope.find(table, name)?.cloned().or_else(|| row(surrounding.scope)) {
                 return Ok(Typed::new(surrounding.scope.outward(&column.expr)?, column.ty));
+            }
+            if let (None, Some(row)) = (table, self.whole_row(&surrounding.scope, name)?) {
+                return Ok(Typed::new(surrounding.scope.outward(&row.expr)?, PgType::Record));
             }
             outer = surrounding.outer;
         }

@@ -21,7 +21,7 @@ use super::unnest::aggregate_call;
 /// Whether equal values of a type may print differently.
 pub(super) fn has_forms(ty: &PgType) -> bool {
     match ty {
-        PgType::Numeric(None) | PgType::Interval | PgType::Bpchar(None) | PgType::Jsonb => true,
+        PgType::Numeric(None) | PgType::Interval | PgType::Record | PgType::Bpchar(None) | PgType::Jsonb => true,
         PgType::Array(element) => has_forms(element),
         _ => false,
     }

@@ -62,6 +62,9 @@ impl Binder<'_> {
     /// A call whose arguments may be of any type; `None`: it is none.
     pub(super) fn json_function(&self, name: &str, args: &[Typed]) -> Result<Option<Typed>> {
         match (name, args) {
+            ("row_to_json", [row]) if row.ty == Some(PgType::Record) => {
+                self.json_call(name, vec![(row.expr.clone(), PgType::Record)], PgType::Json, json::TO_JSON).map(Some)
+            }
             ("to_json" | "to_jsonb", [value]) => {
                 let Some(ty) = value.ty.clone() else {
                     let message = "could not determine polymorphic type because input has type unknown";

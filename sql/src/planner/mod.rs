@@ -43,6 +43,7 @@ mod plans;
 mod precedence;
 mod prune;
 mod query;
+mod record;
 mod recursion;
 mod recursive_query;
 mod row_value;

@@ -20,8 +20,15 @@ pub(super) fn row_items(expr: &ast::Expr) -> Option<Vec<&ast::Expr>> {
             ast::Expr::Tuple(_) | ast::Expr::Function(_) => row_items(inner),
             _ => None,
         },
-        ast::Expr::Function(call) if call.name.to_string().eq_ignore_ascii_case("row") => {
-            let ast::FunctionArguments::List(list) = &call.args else { return None };
+        ast::Expr::Function(call) => row_call(call),
+        _ => None,
+    }
+}
+
+/// The items of `ROW(...)`; `None` if a call is none.
+pub(super) fn row_call(call: &ast::Function) -> Option<Vec<&ast::Expr>> {
+    match &call.args {
+        ast::FunctionArguments::List(list) if call.name.to_string().eq_ignore_ascii_case("row") => {
             list.args.iter().map(plain).collect()
         }
         _ => None,

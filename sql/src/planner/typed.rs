@@ -53,7 +53,9 @@ impl Typed {
 /// A constant as DataFusion carries it; the type travels along where the layout does not tell it.
 pub(crate) fn literal(value: ScalarValue, ty: &PgType) -> Expr {
     let metadata = match ty {
-        PgType::Numeric(None) | PgType::Uuid | PgType::Bpchar(_) | PgType::Json | PgType::Jsonb => Some(metadata(ty)),
+        PgType::Numeric(None) | PgType::Uuid | PgType::Bpchar(_) | PgType::Json | PgType::Jsonb | PgType::Record => {
+            Some(metadata(ty))
+        }
         _ => None,
     };
     Expr::Literal(value, metadata)
@@ -121,6 +123,7 @@ pub(crate) fn category(ty: &PgType) -> Category {
         PgType::Interval => Category::Timespan,
         PgType::Bytea | PgType::Uuid | PgType::Json | PgType::Jsonb => Category::User,
         PgType::Array(_) => Category::Array,
+        PgType::Record => Category::User,
     }
 }
 
@@ -237,6 +240,7 @@ pub(crate) fn compares_natively(ty: &PgType) -> bool {
             | PgType::Bpchar(_)
             | PgType::Json
             | PgType::Jsonb
+            | PgType::Record
     )
 }
 

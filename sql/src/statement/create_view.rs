@@ -12,6 +12,7 @@ use thalweg_dataflow::engine::{Build, BuildState, ViewDefinition};
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::plan::{Plan, RelationId};
 use thalweg_dataflow::source::Column;
+use thalweg_dataflow::types::PgType;
 
 use super::create_source::columns_of;
 use super::definition::quoted;
@@ -51,7 +52,7 @@ pub(crate) async fn run(session: &mut Session, create: &CreateView, text: &str, 
     if !bound.parameters.is_empty() {
         return Err(Error::unsupported("a parameter in a materialized view"));
     }
-    let columns = named(columns_of(&bound.schema), &create.columns)?;
+    let columns = stored(named(columns_of(&bound.schema), &create.columns)?)?;
     let mut plan = Planner.lower(&bound)?;
     plan.schema = schema_of(&columns);
     let (text, settings) = (create.text.clone(), meaning(session));
@@ -131,6 +132,17 @@ fn replaceable(existing: &Object, create: &CreateView, published: &Published) ->
     )
     .detail(lines.join("\n"))
     .hint("Drop the dependent objects first, or create the new view under another name."))
+}
+
+/// The columns, each of a type that a column may have.
+pub(super) fn stored(columns: Vec<Column>) -> Result<Vec<Column>> {
+    match columns.iter().find(|column| matches!(column.data_type, PgType::Record | PgType::Array(PgType::Record))) {
+        Some(row) => {
+            let message = format!("column \"{}\" has pseudo-type {}", row.name, row.data_type.name());
+            Err(Error::new(SqlState::InvalidTableDefinition, message))
+        }
+        None => Ok(columns),
+    }
 }
 
 /// Gives columns the names from the list, from the left.

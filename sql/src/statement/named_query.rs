@@ -11,7 +11,7 @@ use thalweg_dataflow::source::Column;
 
 use super::already_exists;
 use super::create_source::columns_of;
-use super::create_view::{meaning, still_there};
+use super::create_view::{meaning, still_there, stored};
 use super::query::{bind, planning};
 use crate::catalog::{Catalog, Meaning, NamedQuery, Object, ObjectData};
 use crate::parser::{CreateNamedQuery, ObjectKind};
@@ -31,7 +31,7 @@ pub(crate) async fn run(session: &mut Session, create: &CreateNamedQuery, text: 
     if !bound.parameters.is_empty() {
         return Err(Error::new(SqlState::UndefinedParameter, "there is no parameter $1"));
     }
-    let columns = named(columns_of(&bound.schema), &create.columns)?;
+    let columns = stored(named(columns_of(&bound.schema), &create.columns)?)?;
     let database = session.database.clone();
     let _turn = database.0.ddl.lock().await;
     let current = database.published();

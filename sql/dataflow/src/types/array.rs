@@ -18,7 +18,7 @@ use super::{PgType, parse_text, read_binary, write_binary};
 use crate::error::{Error, Result, SqlState};
 
 /// Behind the last element.
-const END: u8 = 0;
+pub(super) const END: u8 = 0;
 /// Before an element.
 const PRESENT: u8 = 1;
 /// Instead of an element that is null.
@@ -34,6 +34,11 @@ pub fn of_items<'a>(items: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
 /// The elements of an array, each as its bytes with the tag.
 pub fn items<'a>(element: &PgType, bytes: &'a [u8]) -> Items<'a> {
     Items { width: ValueCodec::new(element.clone(), false).width(), rest: bytes }
+}
+
+/// The first element of bytes that go on with something else.
+pub(super) fn first_item<'a>(element: &PgType, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    items(element, bytes).next()
 }
 
 /// Whether the bytes of an element say null.
@@ -144,21 +149,25 @@ pub fn canonical(element: &PgType, bytes: &[u8]) -> Vec<u8> {
 
 /// Every value of a column as an element's bytes, the same for equal values and in their order.
 pub fn canonical_element_bytes(element: &PgType, values: &ArrayRef) -> Result<Vec<Vec<u8>>> {
-    match values.as_primitive_opt::<IntervalMonthDayNanoType>() {
-        Some(intervals) => {
-            let one_form = |value| Interval::from_arrow(value).in_days().map_or(value, Interval::to_arrow);
-            let one_form = Arc::new(intervals.unary::<_, IntervalMonthDayNanoType>(one_form)) as ArrayRef;
-            element_bytes(element, &one_form, true)
-        }
-        None => element_bytes(element, values, true),
+    if let Some(intervals) = values.as_primitive_opt::<IntervalMonthDayNanoType>() {
+        let one_form = |value| Interval::from_arrow(value).in_days().map_or(value, Interval::to_arrow);
+        let one_form = Arc::new(intervals.unary::<_, IntervalMonthDayNanoType>(one_form)) as ArrayRef;
+        return element_bytes(element, &one_form, true);
     }
+    element_bytes(element, values, true)
 }
 
 /// Whether equal arrays of this element may have different bytes.
 pub fn has_forms(element: &PgType) -> bool {
     matches!(
         element,
-        PgType::Numeric(None) | PgType::Float4 | PgType::Float8 | PgType::Interval | PgType::Bpchar(_) | PgType::Jsonb
+        PgType::Numeric(None)
+            | PgType::Float4
+            | PgType::Float8
+            | PgType::Interval
+            | PgType::Bpchar(_)
+            | PgType::Jsonb
+            | PgType::Record
     )
 }
 

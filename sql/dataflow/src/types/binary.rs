@@ -74,6 +74,7 @@ pub fn write_binary(data_type: &PgType, array: &dyn Array, row: usize, out: &mut
         PgType::Array(element) => super::array::write_wire(element, array.as_binary::<i32>().value(row), out)?,
         PgType::Time(_) => out.extend(array.as_primitive::<types::Time64MicrosecondType>().value(row).to_be_bytes()),
         PgType::Uuid => out.extend_from_slice(array.as_binary::<i32>().value(row)),
+        PgType::Record => super::record::write_wire(array.as_binary::<i32>().value(row), out)?,
     }
     Ok(())
 }
@@ -129,6 +130,7 @@ pub fn read_binary(data_type: &PgType, bytes: &[u8]) -> Result<ScalarValue> {
             ScalarValue::Time64Microsecond(Some(super::datetime::round_time(micros, *digits)))
         }
         PgType::Uuid => ScalarValue::Binary(Some(fixed::<16>(data_type, bytes)?.to_vec())),
+        PgType::Record => return Err(super::record::no_input()),
     })
 }
 

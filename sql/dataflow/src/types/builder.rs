@@ -88,6 +88,7 @@ impl ColumnBuilder {
             | PgType::Bytea
             | PgType::Array(_)
             | PgType::Uuid
+            | PgType::Record
             | PgType::Bpchar(_)
             | PgType::Json
             | PgType::Jsonb => {

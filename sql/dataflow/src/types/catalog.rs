@@ -29,6 +29,7 @@ impl PgType {
             PgType::Bpchar(_) => 1042,
             PgType::Json => 114,
             PgType::Jsonb => 3802,
+            PgType::Record => 2249,
         }
     }
 
@@ -56,6 +57,7 @@ impl PgType {
             PgType::Bpchar(_) => 1014,
             PgType::Json => 199,
             PgType::Jsonb => 3807,
+            PgType::Record => 2287,
         }
     }
 
@@ -109,7 +111,7 @@ impl PgType {
             PgType::Int8 | PgType::Float8 | PgType::Timestamp | PgType::Timestamptz | PgType::Time(_) => 8,
             PgType::Interval | PgType::Uuid => 16,
             PgType::Numeric(_) | PgType::Text | PgType::Varchar(_) | PgType::Bytea | PgType::Array(_) => -1,
-            PgType::Bpchar(_) | PgType::Json | PgType::Jsonb => -1,
+            PgType::Bpchar(_) | PgType::Json | PgType::Jsonb | PgType::Record => -1,
         }
     }
 
@@ -136,6 +138,7 @@ impl PgType {
             PgType::Bpchar(_) => "bpchar",
             PgType::Json => "json",
             PgType::Jsonb => "jsonb",
+            PgType::Record => "record",
             PgType::Array(element) => match element {
                 PgType::Bool => "_bool",
                 PgType::Int2 => "_int2",
@@ -157,6 +160,7 @@ impl PgType {
                 PgType::Bpchar(_) => "_bpchar",
                 PgType::Json => "_json",
                 PgType::Jsonb => "_jsonb",
+                PgType::Record => "_record",
             },
         }
     }
@@ -172,6 +176,7 @@ impl PgType {
             PgType::Date | PgType::Timestamp | PgType::Timestamptz | PgType::Time(_) => 'D',
             PgType::Interval => 'T',
             PgType::Array(_) => 'A',
+            PgType::Record => 'P',
         }
     }
 
@@ -217,4 +222,5 @@ pub const ALL: &[PgType] = &[
     PgType::Bpchar(None),
     PgType::Json,
     PgType::Jsonb,
+    PgType::Record,
 ];

@@ -48,6 +48,8 @@ pub(crate) enum Column<'a> {
     Jsonb(&'a StringArray, bool),
     /// With the element if the bytes are to be canonical.
     Array(&'a BinaryArray, Option<&'static PgType>),
+    /// Rows; whether equal ones are to have the same bytes.
+    Record(&'a BinaryArray, bool),
 }
 
 impl ValueCodec {
@@ -72,7 +74,7 @@ impl ValueCodec {
             PgType::Numeric(Some((precision, _))) => Some(if precision <= 18 { 8 } else { 16 }),
             PgType::Interval => Some(32),
             PgType::Numeric(None) | PgType::Text | PgType::Varchar(_) | PgType::Bytea | PgType::Array(_) => None,
-            PgType::Bpchar(_) | PgType::Json | PgType::Jsonb => None,
+            PgType::Bpchar(_) | PgType::Json | PgType::Jsonb | PgType::Record => None,
         }
     }
 
@@ -103,6 +105,7 @@ impl ValueCodec {
             PgType::Bpchar(length) => Column::Bpchar(array.as_string::<i32>(), self.canonical || length.is_some()),
             PgType::Jsonb => Column::Jsonb(array.as_string::<i32>(), self.canonical),
             PgType::Bytea | PgType::Uuid => Column::Bytes(array.as_binary::<i32>()),
+            PgType::Record => Column::Record(array.as_binary::<i32>(), self.canonical),
             PgType::Interval => Column::Interval(array.as_primitive::<IntervalMonthDayNanoType>()),
             PgType::Array(element) => {
                 let forms = (self.canonical && super::array::has_forms(element)).then_some(*element);
@@ -134,7 +137,8 @@ impl ValueCodec {
             Column::Numeric(array, true) => out.extend_from_slice(&numeric::canonical_bytes(array.value(row))),
             Column::Numeric(array, false) => out.extend_from_slice(array.value(row)),
             Column::Interval(array) => write_interval(array.value(row), out),
-            Column::Array(array, None) => out.extend_from_slice(array.value(row)),
+            Column::Array(array, None) | Column::Record(array, false) => out.extend_from_slice(array.value(row)),
+            Column::Record(array, true) => out.extend_from_slice(&super::record::canonical(array.value(row))),
             Column::Array(array, Some(element)) => {
                 out.extend_from_slice(&super::array::canonical(element, array.value(row)));
             }
@@ -157,7 +161,7 @@ impl Column<'_> {
             Column::Text(array) | Column::Bpchar(array, _) | Column::Jsonb(array, _) => array.is_null(row),
             Column::Bytes(array) | Column::Numeric(array, _) => array.is_null(row),
             Column::Interval(array) => array.is_null(row),
-            Column::Array(array, _) => array.is_null(row),
+            Column::Array(array, _) | Column::Record(array, _) => array.is_null(row),
         }
     }
 }
@@ -242,7 +246,7 @@ impl ValueBuilder {
             PgType::Float4 => ValueBuilder::Float32(Float32Builder::new()),
             PgType::Float8 => ValueBuilder::Float64(Float64Builder::new()),
             PgType::Numeric(Some(_)) => ValueBuilder::Decimal(Decimal128Builder::new(), data_type.arrow()),
-            PgType::Numeric(None) | PgType::Bytea | PgType::Array(_) | PgType::Uuid => {
+            PgType::Numeric(None) | PgType::Bytea | PgType::Array(_) | PgType::Uuid | PgType::Record => {
                 ValueBuilder::Bytes(BinaryBuilder::new())
             }
             PgType::Text | PgType::Varchar(_) | PgType::Json => ValueBuilder::Text(StringBuilder::new()),

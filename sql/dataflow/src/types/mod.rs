@@ -17,6 +17,7 @@ pub mod numeric;
 #[cfg(test)]
 mod oracle;
 mod parse;
+pub mod record;
 mod text;
 mod uuid;
 
@@ -85,6 +86,8 @@ pub enum PgType {
     Json,
     /// jsonb: Utf8, the normal form of [`mod@json`].
     Jsonb,
+    /// A row as a value, of columns of any types: Binary, the form of [`mod@record`]. No column of a table is one.
+    Record,
 }
 
 /// An array's element as its name.
@@ -115,7 +118,9 @@ impl PgType {
             PgType::Float4 => DataType::Float32,
             PgType::Float8 => DataType::Float64,
             PgType::Numeric(Some((precision, scale))) => DataType::Decimal128(*precision, *scale),
-            PgType::Numeric(None) | PgType::Bytea | PgType::Array(_) | PgType::Uuid => DataType::Binary,
+            PgType::Numeric(None) | PgType::Bytea | PgType::Array(_) | PgType::Uuid | PgType::Record => {
+                DataType::Binary
+            }
             PgType::Text | PgType::Varchar(_) | PgType::Bpchar(_) | PgType::Json | PgType::Jsonb => DataType::Utf8,
             PgType::Date => DataType::Date32,
             PgType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
@@ -200,6 +205,7 @@ impl PgType {
             PgType::Bpchar(Some(length)) => format!("character({length})"),
             PgType::Json => "json".into(),
             PgType::Jsonb => "jsonb".into(),
+            PgType::Record => "record".into(),
         }
     }
 
@@ -277,6 +283,7 @@ impl PgType {
             ("character" | "char" | "bpchar", [length @ 1..=10_485_760]) => PgType::Bpchar(Some(*length as u32)),
             ("json", []) => PgType::Json,
             ("jsonb", []) => PgType::Jsonb,
+            ("record", []) => PgType::Record,
             _ => return None,
         })
     }

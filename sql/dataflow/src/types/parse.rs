@@ -55,6 +55,7 @@ pub fn parse_text(data_type: &PgType, text: &str, zone: &Zone) -> Result<ScalarV
             ScalarValue::Time64Microsecond(Some(datetime::round_time(datetime::parse_time(text)?, *digits)))
         }
         PgType::Uuid => ScalarValue::Binary(Some(uuid::parse(text)?.to_vec())),
+        PgType::Record => return Err(super::record::no_input()),
     })
 }
 

@@ -65,6 +65,7 @@ enum Column {
     Array(BinaryArray, &'static PgType),
     Time(Time64MicrosecondArray),
     Uuid(BinaryArray),
+    Record(BinaryArray),
 }
 
 /// The array in the layout of its type: DataFusion's own layouts (views, dictionaries, other
@@ -105,6 +106,7 @@ impl TextWriter {
             PgType::Array(element) => Column::Array(array.as_binary::<i32>().clone(), element),
             PgType::Time(_) => Column::Time(array.as_primitive::<types::Time64MicrosecondType>().clone()),
             PgType::Uuid => Column::Uuid(array.as_binary::<i32>().clone()),
+            PgType::Record => Column::Record(array.as_binary::<i32>().clone()),
         }))
     }
 
@@ -132,6 +134,7 @@ impl TextWriter {
             Column::Array(array, element) => super::array::write(element, array.value(row), style, out),
             Column::Time(array) => datetime::write_time(array.value(row), out),
             Column::Uuid(array) => uuid::write(array.value(row), out),
+            Column::Record(array) => super::record::write(array.value(row), style, out),
         }
     }
 
@@ -167,7 +170,7 @@ impl TextWriter {
             Column::Oid(array) => array,
             Column::Array(array, _) => array,
             Column::Time(array) => array,
-            Column::Uuid(array) => array,
+            Column::Uuid(array) | Column::Record(array) => array,
         }
     }
 }

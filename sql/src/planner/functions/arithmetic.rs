@@ -355,7 +355,7 @@ pub(crate) fn key(expr: Expr, ty: &PgType) -> Result<Expr> {
             )
             .hint("Use an explicit ordering operator or modify the query."));
         }
-        PgType::Array(_) => return super::canonical(expr, ty),
+        PgType::Array(_) | PgType::Record => return super::canonical(expr, ty),
         _ => return Ok(expr),
     };
     debug_assert_eq!(result.arrow(), key_layout(ty));

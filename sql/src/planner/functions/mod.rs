@@ -39,7 +39,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarUDF};
 use thalweg_dataflow::types::numeric::canonical_bytes;
-use thalweg_dataflow::types::{Numeric, PgType, TextStyle, Zone, json as document, parse_text};
+use thalweg_dataflow::types::{Numeric, PgType, TextStyle, Zone, json as document, parse_text, record};
 use thalweg_dataflow::{Error, Result, SqlState};
 
 pub(crate) use arithmetic::{arithmetic, arithmetic_types, extreme, key, primitive};
@@ -318,6 +318,10 @@ pub(crate) fn canonical(expr: Expr, ty: &PgType) -> Result<Expr> {
             let function = PgFunction::new("canonical", vec![ty.clone()], ty.clone(), Zone::default(), canonical_texts);
             Ok(evaluated(function, vec![expr]))
         }
+        PgType::Record => {
+            let function = PgFunction::new("canonical", vec![ty.clone()], ty.clone(), Zone::default(), canonical_rows);
+            Ok(evaluated(function, vec![expr]))
+        }
         PgType::Array(element) if thalweg_dataflow::types::array::has_forms(element) => {
             let function =
                 PgFunction::new("canonical", vec![ty.clone()], ty.clone(), Zone::default(), arrays::CANONICAL);
@@ -335,6 +339,12 @@ fn canonical_texts(input: &Input<'_>) -> Result<ArrayRef> {
         PgType::Jsonb => Arc::new(texts.map(|text| text.map(document::canonical)).collect::<StringArray>()),
         _ => Arc::new(texts.map(|text| text.map(|text| text.trim_end_matches(' '))).collect::<StringArray>()),
     })
+}
+
+/// Rows whose fields are canonical, without the fields' names.
+fn canonical_rows(input: &Input<'_>) -> Result<ArrayRef> {
+    let rows = input.array(0)?;
+    Ok(Arc::new(rows.as_binary::<i32>().iter().map(|row| row.map(record::canonical)).collect::<BinaryArray>()))
 }
 
 /// Encoded numerics without their display scales.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringBuilder};
-use thalweg_dataflow::types::{PgType, TextStyle, TextWriter, array as arrays, json};
+use thalweg_dataflow::types::{PgType, TextStyle, TextWriter, array as arrays, json, record};
 use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::super::udf::{Input, Kernel};
@@ -44,6 +44,7 @@ impl Writer {
         let mut text = String::new();
         match &self.ty {
             PgType::Array(element) => return self.write_array(element, row, out),
+            PgType::Record => return self.write_row(row, out),
             PgType::Bool => out.push_str(if self.array.as_boolean().value(row) { "true" } else { "false" }),
             PgType::Json | PgType::Jsonb => self.text.write(row, &self.style, out),
             PgType::Int2 | PgType::Int4 | PgType::Int8 | PgType::Float4 | PgType::Float8 | PgType::Numeric(_) => {
@@ -80,9 +81,23 @@ impl Writer {
         Ok(())
     }
 
+    fn write_row(&self, row: usize, out: &mut String) -> Result<()> {
+        out.push('{');
+        for (place, field) in record::fields(self.array.as_binary::<i32>().value(row))?.into_iter().enumerate() {
+            if place > 0 {
+                out.push(',');
+            }
+            json::push_quoted(&field.name, out);
+            out.push(':');
+            Writer::new(&field.ty, field.value, &self.style)?.write(0, out)?;
+        }
+        out.push('}');
+        Ok(())
+    }
+
     /// A value as a key, in quotes.
     fn write_key(&self, row: usize, out: &mut String) -> Result<()> {
-        if matches!(self.ty, PgType::Array(_) | PgType::Json | PgType::Jsonb) {
+        if matches!(self.ty, PgType::Array(_) | PgType::Record | PgType::Json | PgType::Jsonb) {
             return Err(invalid("key value must be scalar, not array, composite, or json"));
         }
         let mut key = String::new();
