@@ -29,6 +29,7 @@ use crate::source::{BadRecord, Offsets, Source};
 use crate::storage::Storage;
 use crate::table::{Change, Committed, Found, TableChange, TableDefinition};
 
+pub use lookup::KeyRange;
 pub(crate) use lookup::ReadKey;
 pub use snapshot::{Rows, Snapshot};
 

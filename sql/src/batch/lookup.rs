@@ -1,13 +1,15 @@
-//! Queries of at most one row: `SELECT ... FROM t WHERE key = ...`, `SELECT 1`.
+//! Queries of few rows: `SELECT ... FROM t WHERE key = ...`, `key BETWEEN ... AND ...`, `SELECT 1`.
 //!
-//! The row is found by its key in the snapshot, and what the query makes of it are expressions over
-//! one row: DataFusion plans and runs nothing. Promises: the answer is what the batch engine would
-//! give. A query of any other shape is not taken.
+//! The rows are found by their key in the snapshot, and what the query makes of them are expressions
+//! over one small batch: DataFusion plans and runs nothing. Promises: the answer is what the batch
+//! engine would give. A query of any other shape, or of more than [`MOST_ROWS`], is not taken.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
-use arrow::compute::{concat_batches, filter_record_batch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::{
+    SortColumn, SortOptions, concat_batches, filter_record_batch, lexsort_to_indices, take_record_batch,
+};
 use arrow::datatypes::Schema;
 use datafusion::common::DFSchema;
 use datafusion::common::ScalarValue;
@@ -15,15 +17,19 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::split_conjunction;
-use datafusion::logical_expr::{BinaryExpr, Expr, FetchType, Limit, LogicalPlan, Operator, SkipType, TableScan};
+use datafusion::logical_expr::{Expr, FetchType, Limit, LogicalPlan, Operator, SkipType, SortExpr, TableScan};
 use datafusion::physical_expr::create_physical_expr;
-use thalweg_dataflow::Result;
 use thalweg_dataflow::plan::RelationId;
 use thalweg_dataflow::types::PgType;
+use thalweg_dataflow::{Error, Result};
 
 use super::fill;
+use super::key_range::{Comparison, Range};
 use crate::planner::{Relation, RelationSource, guard};
 use crate::session::View;
+
+/// The most rows that are looked up: a task of a connection works on no more.
+pub(super) const MOST_ROWS: usize = 1024;
 
 /// A query that was recognised.
 pub(super) struct Lookup<'a> {
@@ -36,14 +42,18 @@ pub(super) struct Lookup<'a> {
 enum Base<'a> {
     /// From nowhere: one row of no columns.
     Nothing,
-    /// From a view or table.
+    /// From a view or table: at most one row.
     Row { relation: RelationId, schema: &'a DFSchema, key: usize, values: Vec<&'a Expr> },
+    /// From a table.
+    Range { relation: RelationId, schema: &'a DFSchema, key: usize, range: Range<'a> },
 }
 
 /// A node of the plan.
 enum Step<'a> {
     Filter(&'a Expr, &'a DFSchema),
     Project(&'a [Expr], &'a DFSchema),
+    Sort(&'a [SortExpr], &'a DFSchema),
+    Limit { skip: usize, fetch: Option<usize> },
 }
 
 impl<'a> Lookup<'a> {
@@ -61,9 +71,17 @@ impl<'a> Lookup<'a> {
                     steps.push(Step::Filter(&filter.predicate, filter.input.schema()));
                     &filter.input
                 }
-                // One row is in any order.
-                LogicalPlan::Sort(sort) if sort.fetch != Some(0) => &sort.input,
-                LogicalPlan::Limit(limit) if takes_the_first(limit) => &limit.input,
+                LogicalPlan::Sort(sort) => {
+                    if sort.fetch.is_some() {
+                        steps.push(Step::Limit { skip: 0, fetch: sort.fetch });
+                    }
+                    steps.push(Step::Sort(&sort.expr, sort.input.schema()));
+                    &sort.input
+                }
+                LogicalPlan::Limit(limit) => {
+                    steps.push(first_rows(limit)?);
+                    &limit.input
+                }
                 LogicalPlan::SubqueryAlias(alias) => &alias.input,
                 LogicalPlan::EmptyRelation(empty) if empty.produce_one_row => break None,
                 LogicalPlan::TableScan(scan) => break Some(scan),
@@ -73,10 +91,12 @@ impl<'a> Lookup<'a> {
         steps.reverse();
         for step in &steps {
             let exprs = match step {
-                Step::Filter(condition, _) => std::slice::from_ref(*condition),
-                Step::Project(exprs, _) => exprs,
+                Step::Filter(condition, _) => vec![*condition],
+                Step::Project(exprs, _) => exprs.iter().collect(),
+                Step::Sort(exprs, _) => exprs.iter().map(|by| &by.expr).collect(),
+                Step::Limit { .. } => Vec::new(),
             };
-            if !exprs.iter().all(is_over_one_row) {
+            if !exprs.into_iter().all(is_over_one_row) {
                 return None;
             }
         }
@@ -87,34 +107,14 @@ impl<'a> Lookup<'a> {
         Some(Lookup { base, steps })
     }
 
-    /// The row, if it is there and passes.
-    pub(super) fn run(&self, parameters: &[ScalarValue], types: &[PgType], view: &View) -> Result<RecordBatch> {
-        let mut rows = match &self.base {
-            Base::Nothing => {
-                let options = RecordBatchOptions::new().with_row_count(Some(1));
-                RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?
-            }
-            Base::Row { relation, schema, key, values } => {
-                let values = values.iter().map(|value| match fill((*value).clone(), parameters, types)?.data {
-                    Expr::Literal(value, _) => Ok(value.to_array()?),
-                    _ => Err(thalweg_dataflow::Error::internal("a key's value that is no constant")),
-                });
-                let found = view.snapshot.lookup(*relation, *key, &values.collect::<Result<Vec<_>>>()?)?;
-                let found = match view.pending(*relation) {
-                    Some(pending) => {
-                        let all = pending.over(Box::new(std::iter::once(Ok(found.clone()))))?;
-                        concat_batches(&found.schema(), &all.collect::<Result<Vec<_>>>()?)?
-                    }
-                    None => found,
-                };
-                named(&found, schema)?
-            }
-        };
-        let over = |expr: &Expr, schema: &DFSchema, rows: &RecordBatch| {
-            let filled = fill(expr.clone(), parameters, types)?.data;
+    /// The rows that are there and pass; `None` if there are too many.
+    pub(super) fn run(&self, parameters: &[ScalarValue], types: &[PgType], view: &View) -> Result<Option<RecordBatch>> {
+        let filled = |expr: &Expr| Ok(fill(expr.clone(), parameters, types)?.data);
+        let Some(mut rows) = self.base_rows(&filled, view)? else { return Ok(None) };
+        let over = |expr: &Expr, schema: &DFSchema, rows: &RecordBatch| -> Result<ArrayRef> {
             let props = ExecutionProps::new();
-            let physical = create_physical_expr(&filled, schema, &props, &PhysicalPlanningContext::default())?;
-            guard(physical)?.evaluate(rows)?.into_array(rows.num_rows())
+            let physical = create_physical_expr(&filled(expr)?, schema, &props, &PhysicalPlanningContext::default())?;
+            Ok(guard(physical)?.evaluate(rows)?.into_array(rows.num_rows())?)
         };
         for step in &self.steps {
             rows = match step {
@@ -127,7 +127,7 @@ impl<'a> Lookup<'a> {
                 }
                 Step::Project(exprs, schema) => {
                     let rows = named(&rows, schema)?;
-                    let columns = exprs.iter().map(|expr| over(expr, schema, &rows)).collect::<Result<Vec<_>, _>>()?;
+                    let columns = exprs.iter().map(|expr| over(expr, schema, &rows)).collect::<Result<Vec<_>>>()?;
                     let fields = columns.iter().enumerate().map(|(place, column)| {
                         arrow::datatypes::Field::new(place.to_string(), column.data_type().clone(), true)
                     });
@@ -135,16 +135,106 @@ impl<'a> Lookup<'a> {
                     let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
                     RecordBatch::try_new_with_options(schema, columns, &options)?
                 }
+                Step::Sort(..) if rows.num_rows() < 2 => rows,
+                Step::Sort(order, schema) => {
+                    let rows = named(&rows, schema)?;
+                    let column = |by: &SortExpr| -> Result<SortColumn> {
+                        let options = SortOptions { descending: !by.asc, nulls_first: by.nulls_first };
+                        Ok(SortColumn { values: over(&by.expr, schema, &rows)?, options: Some(options) })
+                    };
+                    let columns = order.iter().map(column).collect::<Result<Vec<_>>>()?;
+                    take_record_batch(&rows, &lexsort_to_indices(&columns, None)?)?
+                }
+                Step::Limit { skip, fetch } => {
+                    let skip = (*skip).min(rows.num_rows());
+                    rows.slice(skip, fetch.unwrap_or(usize::MAX).min(rows.num_rows() - skip))
+                }
             };
         }
-        Ok(rows)
+        Ok(Some(rows))
+    }
+
+    fn base_rows(&self, filled: &dyn Fn(&Expr) -> Result<Expr>, view: &View) -> Result<Option<RecordBatch>> {
+        let value = |expr: &Expr| match filled(expr)? {
+            Expr::Literal(value, _) => Ok(value.to_array()?),
+            _ => Err(Error::internal("a key's value that is no constant")),
+        };
+        let (relation, schema, found) = match &self.base {
+            Base::Nothing => {
+                let options = RecordBatchOptions::new().with_row_count(Some(1));
+                let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?;
+                return Ok(Some(row));
+            }
+            Base::Row { relation, schema, key, values } => {
+                let values = values.iter().map(|expr| value(expr)).collect::<Result<Vec<_>>>()?;
+                (relation, schema, view.snapshot.lookup(*relation, *key, &values)?)
+            }
+            Base::Range { relation, schema, key, range } => {
+                let limit = if view.pending(*relation).is_none() { self.wanted(range) } else { None };
+                let found = range.rows(&value, limit, &|range| view.snapshot.range(*relation, *key, range))?;
+                match found.filter(|rows| rows.num_rows() <= MOST_ROWS) {
+                    Some(rows) => (relation, schema, rows),
+                    None => return Ok(None),
+                }
+            }
+        };
+        let found = match view.pending(*relation) {
+            Some(pending) => {
+                let all = pending.over(Box::new(std::iter::once(Ok(found.clone()))))?;
+                concat_batches(&found.schema(), &all.collect::<Result<Vec<_>>>()?)?
+            }
+            None => found,
+        };
+        named(&found, schema).map(Some)
+    }
+
+    /// How many of a range's first rows are enough, and whether they are those from its end.
+    fn wanted(&self, range: &Range<'_>) -> Option<(usize, bool)> {
+        let mut place = None;
+        // The steps up to LIMIT: filters that say no more than the range, columns, the order.
+        for (at, step) in self.steps.iter().enumerate() {
+            match step {
+                Step::Filter(condition, _) if at == 0 && range.is_all_of(condition) => {}
+                Step::Project(..) => {}
+                Step::Sort([by], schema) if place.is_none() => {
+                    let Expr::Column(column) = &by.expr else { return None };
+                    let mut index = schema.index_of_column(column).ok()?;
+                    for step in self.steps[..at].iter().rev() {
+                        if let Step::Project(exprs, schema) = step {
+                            let Expr::Column(column) = bare(exprs.get(index)?) else { return None };
+                            index = schema.index_of_column(column).ok()?;
+                        }
+                    }
+                    if index != range.column {
+                        return None;
+                    }
+                    place = Some(!by.asc);
+                }
+                Step::Limit { skip, fetch: Some(fetch) } => {
+                    return Some((skip.checked_add(*fetch)?.clamp(1, MOST_ROWS), place?));
+                }
+                _ => return None,
+            }
+        }
+        None
     }
 }
 
-/// LIMIT that lets one row pass.
-fn takes_the_first(limit: &Limit) -> bool {
-    matches!(limit.get_skip_type(), Ok(SkipType::Literal(0)))
-        && matches!(limit.get_fetch_type(), Ok(FetchType::Literal(fetch)) if fetch != Some(0))
+/// An expression without its alias.
+fn bare(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Alias(alias) => bare(&alias.expr),
+        other => other,
+    }
+}
+
+/// LIMIT and OFFSET of constants.
+fn first_rows<'a>(limit: &Limit) -> Option<Step<'a>> {
+    let (Ok(SkipType::Literal(skip)), Ok(FetchType::Literal(fetch))) = (limit.get_skip_type(), limit.get_fetch_type())
+    else {
+        return None;
+    };
+    Some(Step::Limit { skip, fetch })
 }
 
 /// Whether an expression needs nothing but its row.
@@ -166,7 +256,7 @@ fn is_over_one_row(expr: &Expr) -> bool {
     only && walked.is_ok()
 }
 
-/// The row that the conditions right above the scan name by a key.
+/// The rows that the conditions right above the scan name by a key.
 fn row_of<'a>(scan: &'a TableScan, steps: &[Step<'a>], view: &View) -> Option<Base<'a>> {
     let source = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<RelationSource>()?;
     let Relation::View { id, schema, .. } = &source.relation else { return None };
@@ -176,37 +266,29 @@ fn row_of<'a>(scan: &'a TableScan, steps: &[Step<'a>], view: &View) -> Option<Ba
     }
     let conditions = steps.iter().map_while(|step| match step {
         Step::Filter(condition, schema) => Some((*condition, *schema)),
-        Step::Project(..) => None,
+        _ => None,
     });
-    let equalities: Vec<(usize, &Expr)> = conditions
+    let comparisons: Vec<Comparison<'_>> = conditions
         .flat_map(|(condition, schema)| {
-            split_conjunction(condition).into_iter().filter_map(move |part| equality(part, schema))
+            split_conjunction(condition).into_iter().filter_map(move |part| Comparison::of(part, schema))
         })
         .collect();
     let keys = view.snapshot.keys(*id);
-    let given = |column: &usize| equalities.iter().find(|(place, _)| place == column).map(|(_, value)| *value);
-    let (key, values) = keys
+    let schema = scan.projected_schema.as_ref();
+    let given = |column: &usize| {
+        let mut found = comparisons.iter().filter(|one| one.column == *column && one.op == Operator::Eq);
+        found.next().map(|one| one.value)
+    };
+    let whole = keys
         .iter()
         .enumerate()
-        .find_map(|(key, columns)| Some((key, columns.iter().map(given).collect::<Option<_>>()?)))?;
-    Some(Base::Row { relation: *id, schema: &scan.projected_schema, key, values })
-}
-
-/// `column = constant`, of one type.
-fn equality<'a>(part: &'a Expr, schema: &DFSchema) -> Option<(usize, &'a Expr)> {
-    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = part else { return None };
-    let (column, value) = match (left.as_ref(), right.as_ref()) {
-        (Expr::Column(column), value) | (value, Expr::Column(column)) => (column, value),
-        _ => return None,
-    };
-    let place = schema.index_of_column(column).ok()?;
-    let layout = schema.field(place).data_type();
-    let fits = match value {
-        Expr::Literal(value, _) => value.data_type() == *layout,
-        Expr::Placeholder(parameter) => parameter.field.as_ref().is_some_and(|field| field.data_type() == layout),
-        _ => false,
-    };
-    fits.then_some((place, value))
+        .find_map(|(key, columns)| Some((key, columns.iter().map(given).collect::<Option<_>>()?)));
+    if let Some((key, values)) = whole {
+        return Some(Base::Row { relation: *id, schema, key, values });
+    }
+    let ranges = keys.iter().enumerate().filter_map(|(key, columns)| Some((key, Range::of(columns, &comparisons)?)));
+    let (key, range) = ranges.max_by_key(|(_, range)| range.used())?;
+    Some(Base::Range { relation: *id, schema, key, range })
 }
 
 /// The same rows under a plan's names.

@@ -10,6 +10,7 @@ mod extension;
 mod guard_rule;
 mod interrupt;
 mod kept_plan;
+mod key_range;
 mod lookup;
 mod one_row_rule;
 mod outer_join_rule;
@@ -107,8 +108,9 @@ impl Batch {
     ) -> Result<SendableRecordBatchStream> {
         if let Some(lookup) = Lookup::of(&bound.plan, view) {
             check_parameters(parameters, &bound.parameters)?;
-            let row = dress(&lookup.run(parameters, &bound.parameters, view)?, &bound.schema)?;
-            return Ok(one_batch(bound.schema.clone(), row));
+            if let Some(rows) = lookup.run(parameters, &bound.parameters, view)? {
+                return Ok(one_batch(bound.schema.clone(), dress(&rows, &bound.schema)?));
+            }
         }
         self.start(bound, parameters, Some(view.snapshot.clone()), view.writes.clone()).await
     }

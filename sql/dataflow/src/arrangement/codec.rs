@@ -128,6 +128,41 @@ impl RowCodec {
         Ok(out)
     }
 
+    /// Whether rows without nulls have the order of their values, and one form only.
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.values.iter().all(ValueCodec::is_ordered)
+    }
+
+    /// The bytes of values of the first columns, arrays of one, without a bitmap.
+    pub(crate) fn first_values(&self, values: &[ArrayRef]) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        for (codec, value) in self.values.iter().zip(values) {
+            codec.write(&codec.column(value)?, 0, &mut bytes);
+        }
+        Ok(bytes)
+    }
+
+    /// The bytes that a row of these columns of an encoded row has; `None` where one of them is null.
+    pub(crate) fn picked(&self, row: &[u8], columns: &[usize]) -> Option<Vec<u8>> {
+        let mut rest = row;
+        let nulls = read_bytes(&mut rest, self.values.len().div_ceil(8)).ok()?;
+        let mut values: Vec<&[u8]> = vec![&[]; columns.len()];
+        for (place, codec) in self.values.iter().enumerate() {
+            if nulls[place / 8] >> (place % 8) & 1 == 1 {
+                if columns.contains(&place) {
+                    return None;
+                }
+                continue;
+            }
+            let length = codec.width().map_or_else(|| read_length(&mut rest), Ok).ok()?;
+            let value = read_bytes(&mut rest, length).ok()?;
+            columns.iter().zip(&mut values).filter(|(column, _)| **column == place).for_each(|(_, slot)| *slot = value);
+        }
+        let mut bytes = vec![0; columns.len().div_ceil(8)];
+        values.iter().for_each(|value| bytes.extend_from_slice(value));
+        Some(bytes)
+    }
+
     /// The columns of some rows.
     pub(crate) fn decode<'a>(&self, rows: impl Iterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>> {
         let mut builders: Vec<ValueBuilder> = self.values.iter().map(|codec| codec.builder()).collect();

@@ -5,8 +5,11 @@
 //! see them. Promises: the row that has a value at any epoch from the oldest pinned one to the head
 //! is among [`UniqueIndex::candidates`]; whether it is that one is the arrangement's to say.
 //! Derived from the rows, never saved.
+//!
+//! The first reader of a range of values has them put in order; from then on they are kept so.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 
 use parking_lot::RwLock;
 
@@ -18,8 +21,14 @@ use crate::simulation::fault::{Fault, planted};
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct UniqueIndex {
+    /// The values in order, each with the hash of its row, once they were asked for. Its lock is taken
+    /// before a shard's.
+    ordered: RwLock<Option<BTreeMap<Box<[u8]>, u64>>>,
     shards: Vec<RwLock<Shard>>,
 }
+
+/// The ends of a range of values.
+pub(crate) type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 
 /// The values of one shard.
 #[derive(Debug, Default)]
@@ -66,7 +75,7 @@ impl Shard {
 impl UniqueIndex {
     /// An empty one.
     pub(crate) fn new() -> UniqueIndex {
-        UniqueIndex { shards: (0..SHARDS).map(|_| RwLock::default()).collect() }
+        UniqueIndex { ordered: RwLock::default(), shards: (0..SHARDS).map(|_| RwLock::default()).collect() }
     }
 
     /// The hash of the row that has a value at the head.
@@ -92,8 +101,55 @@ impl UniqueIndex {
         shard.get(hash, value).into_iter().chain(former).collect()
     }
 
+    /// The first `most` values between two bounds at the head, forwards or backwards, each with the
+    /// hash of its row.
+    pub(crate) fn range(&self, bounds: Bounds<'_>, backwards: bool, most: usize) -> Vec<(Box<[u8]>, u64)> {
+        self.put_in_order();
+        let ordered = self.ordered.read();
+        let Some(values) = ordered.as_ref().filter(|_| is_range(bounds)) else { return Vec::new() };
+        let found = values.range::<[u8], _>(bounds).map(|(value, row)| (value.clone(), *row));
+        match backwards {
+            true => found.rev().take(most).collect(),
+            false => found.take(most).collect(),
+        }
+    }
+
+    /// The hashes of the rows that left the head and may still be seen. Asked for after the head, it
+    /// has those that left meanwhile.
+    pub(crate) fn former(&self) -> Vec<u64> {
+        let mut rows = Vec::new();
+        #[cfg(test)]
+        if planted(Fault::FormerRowForgotten) {
+            return rows;
+        }
+        for shard in &self.shards {
+            rows.extend(shard.read().former.iter().map(|former| former.row));
+        }
+        rows
+    }
+
+    fn put_in_order(&self) {
+        if self.ordered.read().is_some() {
+            return;
+        }
+        let mut ordered = self.ordered.write();
+        let values = ordered.get_or_insert_default();
+        for shard in &self.shards {
+            let shard = shard.read();
+            for id in 0..shard.keys.limit() {
+                if let (Some(value), Some(row)) = (shard.keys.key(id), shard.rows.get(id as usize)) {
+                    values.insert(value.into(), *row);
+                }
+            }
+        }
+    }
+
     /// A row takes a value.
     pub(crate) fn insert(&self, value: &[u8], row: u64, epochs: Epochs) {
+        let mut ordered = self.ordered.write();
+        if let Some(ordered) = ordered.as_mut() {
+            ordered.insert(value.into(), row);
+        }
         let hash = hash_bytes(value);
         let mut shard = self.shards[shard_of(hash)].write();
         shard.note(hash, value, epochs);
@@ -106,6 +162,10 @@ impl UniqueIndex {
 
     /// A value is free.
     pub(crate) fn remove(&self, value: &[u8], epochs: Epochs) {
+        let mut ordered = self.ordered.write();
+        if let Some(ordered) = ordered.as_mut() {
+            ordered.remove(value);
+        }
         let hash = hash_bytes(value);
         let mut shard = self.shards[shard_of(hash)].write();
         shard.note(hash, value, epochs);
@@ -115,9 +175,39 @@ impl UniqueIndex {
     }
 }
 
+/// Whether bounds are in order: a map panics over others.
+fn is_range(bounds: Bounds<'_>) -> bool {
+    match bounds {
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => true,
+        (Bound::Excluded(low), Bound::Excluded(high)) => low < high,
+        (Bound::Included(low) | Bound::Excluded(low), Bound::Included(high) | Bound::Excluded(high)) => low <= high,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges_are_in_the_order_of_values() {
+        let index = UniqueIndex::new();
+        let at = |open, oldest| Epochs { open, oldest };
+        for (value, row) in [(b"a", 1), (b"b", 2), (b"c", 3), (b"d", 4)] {
+            index.insert(value, row, at(1, 0));
+        }
+        let rows = |bounds, backwards, most| -> Vec<u64> {
+            index.range(bounds, backwards, most).into_iter().map(|(_, row)| row).collect()
+        };
+        let (from, to) = (Bound::Included(b"b".as_slice()), Bound::Excluded(b"d".as_slice()));
+        assert_eq!(rows((from, to), false, 9), [2, 3]);
+        assert_eq!(rows((from, to), true, 1), [3]);
+        assert!(rows((to, from), false, 9).is_empty());
+        index.remove(b"b", at(2, 1));
+        assert_eq!(rows((from, Bound::Unbounded), false, 9), [3, 4]);
+        assert_eq!(index.former(), [2]);
+        index.insert(b"bb", 5, at(3, 2));
+        assert_eq!(rows((from, to), false, 9), [5, 3]);
+    }
 
     #[test]
     fn rows_stay_candidates_as_long_as_somebody_may_see_them() {

@@ -1,9 +1,11 @@
-//! Rows found by key in a snapshot, without reading the others.
+//! Rows found by key, or by a range of keys, in a snapshot, without reading the others.
 //!
 //! A table has the keys that are declared unique; a view over groups has the columns that it is
 //! grouped by, if it shows them all. Promises: what is found is what a scan of the same snapshot
-//! would give for these values, at most one row. Values are compared by PostgreSQL's equality.
+//! would give for these values, at most one row of a key. Values are compared by PostgreSQL's equality.
+//! Ranges are of a table's keys whose bytes are in the order of their values.
 
+use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
@@ -71,6 +73,79 @@ impl ReadKey {
         Ok(rows.into_iter().next().map_or_else(none, |batch| batch.rows))
     }
 
+    /// The rows within a range at a pinned epoch; `None` where keys have no order.
+    fn range(&self, reading: &Reading, epoch: u64, range: &KeyRange<'_>) -> Result<Option<RecordBatch>> {
+        let (Some(index), true) = (&self.index, self.codec.is_ordered()) else { return Ok(None) };
+        let Some((low, high)) = self.bounds(range)? else {
+            return Ok(Some(RecordBatch::new_empty(crate::graph::nullable(&reading.schema))));
+        };
+        let arrangement = &reading.arrangement;
+        let bounds = (low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice));
+        let is_within = |row: &[u8]| {
+            let key = arrangement.output.keys.picked(row, &self.columns);
+            key.is_some_and(|key| RangeBounds::<[u8]>::contains(&bounds, key.as_slice()))
+        };
+        let is_there = |hash: u64| {
+            let shard = arrangement.shards[shard_of(hash)].read();
+            shard.groups.at(hash, is_within, epoch).is_some()
+        };
+        let mut hashes = first_rows(index, (low.clone(), high.clone()), range, is_there);
+        hashes.extend(index.former());
+        hashes.sort_unstable_by_key(|hash| (shard_of(*hash), *hash));
+        hashes.dedup();
+        let mut shards: Vec<usize> = hashes.iter().map(|hash| shard_of(*hash)).collect();
+        shards.dedup();
+        let guards: Vec<_> = shards.iter().map(|shard| arrangement.shards[*shard].read()).collect();
+        let of = |hash: u64| shards.binary_search(&shard_of(hash)).ok().and_then(|place| guards.get(place));
+        let images: Vec<_> = hashes.iter().filter_map(|hash| of(*hash)?.groups.at(*hash, is_within, epoch)).collect();
+        let rows = arrangement.expand(&images)?;
+        drop(guards);
+        let rows = reading.mapped(vec![Batch::inserted(rows)])?;
+        let none = || RecordBatch::new_empty(crate::graph::nullable(&reading.schema));
+        Ok(Some(rows.into_iter().next().map_or_else(none, |batch| batch.rows)))
+    }
+
+    /// The bounds as bytes; `None` if one is null, which nothing is within.
+    fn bounds(&self, range: &KeyRange<'_>) -> Result<Option<(Bound<Vec<u8>>, Bound<Vec<u8>>)>> {
+        let ends = [range.low, range.high].map(|bound| bound.map(|value| value.is_null(0)));
+        let is_null = |bound: &Bound<bool>| matches!(bound, Bound::Included(true) | Bound::Excluded(true));
+        if range.equal.iter().any(|value| value.is_null(0)) || ends.iter().any(is_null) {
+            return Ok(None);
+        }
+        let start = vec![0; self.columns.len().div_ceil(8)];
+        let prefix = self.codec.first_values(range.equal)?;
+        let bytes = |value: &ArrayRef| -> Result<Vec<u8>> {
+            let values: Vec<ArrayRef> = range.equal.iter().chain([value]).cloned().collect();
+            Ok([start.as_slice(), &self.codec.first_values(&values)?].concat())
+        };
+        let prefix = [start.as_slice(), &prefix].concat();
+        // Keys that begin with these bytes are those up to the next such beginning.
+        let behind = |mut bytes: Vec<u8>| loop {
+            match bytes.pop() {
+                None => return Bound::Unbounded,
+                Some(u8::MAX) => {}
+                Some(last) => {
+                    bytes.push(last + 1);
+                    return Bound::Excluded(bytes);
+                }
+            }
+        };
+        let low = match range.low {
+            Bound::Unbounded => Bound::Included(prefix.clone()),
+            Bound::Included(value) => Bound::Included(bytes(value)?),
+            Bound::Excluded(value) => match behind(bytes(value)?) {
+                Bound::Excluded(next) => Bound::Included(next),
+                _ => return Ok(None),
+            },
+        };
+        let high = match range.high {
+            Bound::Unbounded => behind(prefix),
+            Bound::Included(value) => behind(bytes(value)?),
+            Bound::Excluded(value) => Bound::Excluded(bytes(value)?),
+        };
+        Ok(Some((low, high)))
+    }
+
     fn unique_row(
         &self,
         arrangement: &Arrangement,
@@ -92,6 +167,47 @@ impl ReadKey {
         }
         Ok(None)
     }
+}
+
+/// The hashes of the head's rows in a range until so many are found that are there for the reader.
+fn first_rows(
+    index: &UniqueIndex,
+    (mut low, mut high): (Bound<Vec<u8>>, Bound<Vec<u8>>),
+    range: &KeyRange<'_>,
+    is_there: impl Fn(u64) -> bool,
+) -> Vec<u64> {
+    let mut hashes = Vec::new();
+    loop {
+        let bounds = (low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice));
+        let wanted = range.most - hashes.len();
+        let found = index.range(bounds, range.backwards, wanted);
+        let is_all = found.len() < wanted;
+        match found.last() {
+            Some((last, _)) if range.backwards => high = Bound::Excluded(last.to_vec()),
+            Some((last, _)) => low = Bound::Excluded(last.to_vec()),
+            None => {}
+        }
+        hashes.extend(found.into_iter().map(|(_, row)| row).filter(|row| is_there(*row)));
+        if is_all || hashes.len() >= range.most {
+            return hashes;
+        }
+    }
+}
+
+/// A range of a key: its first columns are `equal`, the next one lies between the bounds. The values
+/// are arrays of one.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyRange<'a> {
+    /// Of the first columns.
+    pub equal: &'a [ArrayRef],
+    /// Of the column behind them.
+    pub low: Bound<&'a ArrayRef>,
+    /// Of the same column.
+    pub high: Bound<&'a ArrayRef>,
+    /// From the greatest down.
+    pub backwards: bool,
+    /// How many rows are wanted; there may be more.
+    pub most: usize,
 }
 
 fn group(arrangement: &Arrangement, key: &[u8], epoch: u64) -> Result<Option<RecordBatch>> {
@@ -132,5 +248,15 @@ impl Snapshot {
             return Err(Error::internal("a key that the relation has not"));
         };
         key.find(reading, self.epoch(), values)
+    }
+
+    /// The rows, all columns, in no order, of a range of a key; among them its first ones. `None` if
+    /// the key is not kept in order. Errors are those of [`Snapshot::scan`].
+    pub fn range(&self, relation: RelationId, key: usize, range: &KeyRange<'_>) -> Result<Option<RecordBatch>> {
+        let reading = self.readable(relation)?;
+        match self.handle(relation)?.keys.get(key) {
+            Some(key) => key.range(reading, self.epoch(), range),
+            None => Err(Error::internal("a key that the relation has not")),
+        }
     }
 }

@@ -78,6 +78,11 @@ impl ValueCodec {
         }
     }
 
+    /// Whether the bytes are of one length and order, with one form for each value.
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.width().is_some() && !matches!(self.data_type, PgType::Float4 | PgType::Float8 | PgType::Interval)
+    }
+
     /// Looks at an array of this type.
     pub(crate) fn column<'a>(&self, array: &'a ArrayRef) -> Result<Column<'a>> {
         let wrong = || {
