@@ -74,20 +74,21 @@ impl ReadKey {
     }
 
     /// The rows within a range at a pinned epoch; `None` where keys have no order.
-    fn range(&self, reading: &Reading, epoch: u64, range: &KeyRange<'_>) -> Result<Option<RecordBatch>> {
+    pub(crate) fn range(&self, reading: &Reading, epoch: u64, range: &KeyRange<'_>) -> Result<Option<RecordBatch>> {
         let (Some(index), true) = (&self.index, self.codec.is_ordered()) else { return Ok(None) };
         let Some((low, high)) = self.bounds(range)? else {
             return Ok(Some(RecordBatch::new_empty(crate::graph::nullable(&reading.schema))));
         };
         let arrangement = &reading.arrangement;
         let bounds = (low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice));
-        let is_within = |row: &[u8]| {
+        // The table of keys knows half of a hash.
+        let is_it = |hash: u64, row: &[u8]| {
             let key = arrangement.output.keys.picked(row, &self.columns);
-            key.is_some_and(|key| RangeBounds::<[u8]>::contains(&bounds, key.as_slice()))
+            key.is_some_and(|key| RangeBounds::<[u8]>::contains(&bounds, key.as_slice())) && hash_bytes(row) == hash
         };
         let is_there = |hash: u64| {
             let shard = arrangement.shards[shard_of(hash)].read();
-            shard.groups.at(hash, is_within, epoch).is_some()
+            shard.groups.at(hash, |row| is_it(hash, row), epoch).is_some()
         };
         let mut hashes = first_rows(index, (low.clone(), high.clone()), range, is_there);
         hashes.extend(index.former());
@@ -97,7 +98,8 @@ impl ReadKey {
         shards.dedup();
         let guards: Vec<_> = shards.iter().map(|shard| arrangement.shards[*shard].read()).collect();
         let of = |hash: u64| shards.binary_search(&shard_of(hash)).ok().and_then(|place| guards.get(place));
-        let images: Vec<_> = hashes.iter().filter_map(|hash| of(*hash)?.groups.at(*hash, is_within, epoch)).collect();
+        let image = |hash: u64| of(hash)?.groups.at(hash, |row| is_it(hash, row), epoch);
+        let images: Vec<_> = hashes.iter().filter_map(|hash| image(*hash)).collect();
         let rows = arrangement.expand(&images)?;
         drop(guards);
         let rows = reading.mapped(vec![Batch::inserted(rows)])?;

@@ -2,19 +2,21 @@
 //! snapshots that are held stay, and after a restart nothing acknowledged is missing.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use arrow::array::{ArrayRef, RecordBatch};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::evaluate::{Answer, Relations, evaluate};
-use super::value::{Bag, Type, Value, add, rows_of};
+use super::value::{Bag, Row, Type, Value, add, rows_of};
 use super::world::{Failure, SOURCES, TABLES, World};
 use crate::arrangement::Pin;
 use crate::arrangement::hash::{SHARDS, hash_bytes};
 use crate::coordinator::shared::{Published, ViewHandle};
 use crate::delta::Batch;
-use crate::engine::{Build, BuildState};
+use crate::engine::{Build, BuildState, KeyRange, ReadKey};
 use crate::error::{Error, Result, SqlState};
 use crate::graph::Reading;
 use crate::plan::RelationId;
@@ -79,6 +81,9 @@ const TOO_MANY_ROWS: i64 = 3000;
 /// Every how manyth epoch rows of a relation are looked up by key, and how many.
 const LOOKUP_EVERY: u64 = 4;
 const LOOKUPS: usize = 3;
+
+/// Rows that each range is read up to.
+const RANGE_ROWS: usize = 2;
 
 /// Changes from which on an epoch counts as large.
 const LARGE: usize = 1000;
@@ -294,6 +299,14 @@ impl World {
                         let message = format!("by {columns:?} of {row:?} is found {found:?}, must {wanted:?}");
                         return Err(self.explained(id, &message));
                     }
+                    for backwards in [false, true] {
+                        let found = range_from(key, (reading, epoch), &values, backwards).map_err(text)?;
+                        let Some(found) = found.map(|rows| rows_of(&types, &rows).collect::<Vec<_>>()) else {
+                            continue;
+                        };
+                        check_range(columns, &row, backwards, found, answer)
+                            .map_err(|message| self.explained(id, &message))?;
+                    }
                 }
             }
         }
@@ -355,4 +368,48 @@ pub(crate) fn read(reading: &Reading, epoch: u64, types: &[Type]) -> Result<Bag>
         rows_of(types, &batch.rows).for_each(|row| add(&mut out, row, 1));
     }
     Ok(out)
+}
+
+/// The first rows of a key from these values on.
+fn range_from(
+    key: &ReadKey,
+    (reading, epoch): (&Reading, u64),
+    values: &[ArrayRef],
+    backwards: bool,
+) -> Result<Option<RecordBatch>> {
+    let Some((last, equal)) = values.split_last() else { return Ok(None) };
+    let (low, high) = match backwards {
+        false => (Bound::Included(last), Bound::Unbounded),
+        true => (Bound::Unbounded, Bound::Excluded(last)),
+    };
+    key.range(reading, epoch, &KeyRange { equal, low, high, backwards, most: RANGE_ROWS })
+}
+
+/// Whether the first rows of such a range are among those found, and those found are in it.
+fn check_range(
+    columns: &[usize],
+    from: &Row,
+    backwards: bool,
+    found: Vec<Row>,
+    answer: &Answer,
+) -> std::result::Result<(), String> {
+    let key = |row: &Row| -> Row { columns.iter().map(|column| row[*column].clone()).collect() };
+    let start = key(from);
+    let last = start.len() - 1;
+    let is_within = |row: &&Row| {
+        let key = key(row);
+        let is_nulls = start.contains(&Value::Null) || key.contains(&Value::Null);
+        !is_nulls && key[..last] == start[..last] && (key[last] < start[last]) == backwards
+    };
+    let mut wanted: Vec<&Row> = answer.rows.keys().filter(is_within).collect();
+    wanted.sort_by_key(|row| key(row));
+    if backwards {
+        wanted.reverse();
+    }
+    let stray = found.iter().find(|row| !wanted.contains(row));
+    let missing = wanted.iter().take(RANGE_ROWS).find(|row| !found.contains(row));
+    match (stray, missing) {
+        (None, None) => Ok(()),
+        _ => Err(format!("range by {columns:?} from {start:?}: found and not there {stray:?}, missing {missing:?}")),
+    }
 }
