@@ -6,46 +6,12 @@
 use std::ops::Bound;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use datafusion::common::DFSchema;
 use datafusion::logical_expr::utils::split_conjunction;
-use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
+use datafusion::logical_expr::{Expr, Operator};
 use thalweg_dataflow::Result;
 use thalweg_dataflow::engine::KeyRange;
 
-/// `column op constant`, of one type.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Comparison<'a> {
-    /// The column's place in the relation.
-    pub(super) column: usize,
-    /// One of `=`, `<`, `<=`, `>`, `>=`.
-    pub(super) op: Operator,
-    pub(super) value: &'a Expr,
-    /// The condition that it is.
-    condition: &'a Expr,
-}
-
-impl<'a> Comparison<'a> {
-    /// The comparison that a condition is, if it is one.
-    pub(super) fn of(condition: &'a Expr, schema: &DFSchema) -> Option<Comparison<'a>> {
-        let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else { return None };
-        let (column, op, value) = match (left.as_ref(), right.as_ref()) {
-            (Expr::Column(column), value) => (column, *op, value),
-            (value, Expr::Column(column)) => (column, op.swap()?, value),
-            _ => return None,
-        };
-        if !matches!(op, Operator::Eq | Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq) {
-            return None;
-        }
-        let place = schema.index_of_column(column).ok()?;
-        let layout = schema.field(place).data_type();
-        let fits = match value {
-            Expr::Literal(value, _) => value.data_type() == *layout,
-            Expr::Placeholder(parameter) => parameter.field.as_ref().is_some_and(|field| field.data_type() == layout),
-            _ => false,
-        };
-        fits.then_some(Comparison { column: place, op, value, condition })
-    }
-}
+use crate::planner::Comparison;
 
 /// See the module.
 pub(super) struct Range<'a> {

@@ -11,9 +11,8 @@ use arrow::compute::{
     SortColumn, SortOptions, concat_batches, filter_record_batch, lexsort_to_indices, take_record_batch,
 };
 use arrow::datatypes::Schema;
-use datafusion::common::DFSchema;
-use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::split_conjunction;
@@ -24,8 +23,8 @@ use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result};
 
 use super::fill;
-use super::key_range::{Comparison, Range};
-use crate::planner::{Relation, RelationSource, guard};
+use super::key_range::Range;
+use crate::planner::{Comparison, Relation, RelationSource, guard};
 use crate::session::View;
 
 /// The most rows that are looked up: a task of a connection works on no more.
@@ -270,7 +269,11 @@ fn row_of<'a>(scan: &'a TableScan, steps: &[Step<'a>], view: &View) -> Option<Ba
     });
     let comparisons: Vec<Comparison<'_>> = conditions
         .flat_map(|(condition, schema)| {
-            split_conjunction(condition).into_iter().filter_map(move |part| Comparison::of(part, schema))
+            let find = |column: &Column| {
+                let place = schema.index_of_column(column).ok()?;
+                Some((place, schema.field(place).data_type().clone()))
+            };
+            split_conjunction(condition).into_iter().filter_map(move |part| Comparison::of(part, find))
         })
         .collect();
     let keys = view.snapshot.keys(*id);

@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 
 use datafusion::logical_expr::utils::split_conjunction;
-use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
+use datafusion::logical_expr::{Expr, Operator};
 use datafusion::sql::sqlparser::ast;
 use thalweg_dataflow::Result;
 use thalweg_dataflow::types::PgType;
 
 use super::binder::Binder;
 use super::change::{Returning, RowScope, Target};
+use super::comparison::Comparison;
 use super::{Resolver, Settings};
 use crate::parser::change::Assignment;
 
@@ -64,19 +65,11 @@ pub(super) fn by_key(
     Ok(Some(ByKey { key, values, condition, set, returning, scope }))
 }
 
-/// `column = constant`, of one type.
+/// `column = constant`.
 fn equality(part: &Expr, target: &Target<'_>) -> Option<(usize, Expr)> {
-    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = part else { return None };
-    let (column, value) = match (left.as_ref(), right.as_ref()) {
-        (Expr::Column(column), value) | (value, Expr::Column(column)) => (column, value),
-        _ => return None,
-    };
-    let place: usize = column.name.parse().ok()?;
-    let layout = target.columns.get(place)?.data_type.arrow();
-    let fits = match value {
-        Expr::Literal(value, _) => value.data_type() == layout,
-        Expr::Placeholder(parameter) => parameter.field.as_ref().is_some_and(|field| *field.data_type() == layout),
-        _ => false,
-    };
-    fits.then(|| (place, value.clone()))
+    let comparison = Comparison::of(part, |column| {
+        let place: usize = column.name.parse().ok()?;
+        Some((place, target.columns.get(place)?.data_type.arrow()))
+    })?;
+    (comparison.op == Operator::Eq).then(|| (comparison.column, comparison.value.clone()))
 }

@@ -20,6 +20,7 @@ use super::expr::Cast;
 use super::functions::udf::{Input, PgFunction};
 use super::functions::{evaluated, primitive};
 use super::scope::Scope;
+use super::typed::Typed;
 use super::unnest::numbering;
 
 /// What a query says of how many rows it wants.
@@ -77,6 +78,11 @@ impl Binder<'_> {
         })
     }
 
+    fn or_zero(&self, count: Expr) -> Result<Expr> {
+        let zero = Typed::constant(ScalarValue::Int64(Some(0)), PgType::Int8);
+        Ok(self.coalesce(vec![Typed::new(count, PgType::Int8), zero])?.expr)
+    }
+
     /// The rows whose numbers, in the plan's order, are behind `skip` and within `fetch`.
     fn by_number(
         &self,
@@ -101,13 +107,13 @@ impl Binder<'_> {
         let mut plan = LogicalPlanBuilder::from(input).window(windows)?;
         if let Some(fetch) = fetch {
             // A count that is null lets all rows pass.
-            let skipped = skip.clone().map_or_else(zero, or_zero);
+            let skipped = skip.clone().map_or_else(|| Ok(zero()), |skip| self.or_zero(skip))?;
             let last = place(if with_ties { &rank } else { &number });
             let within = (last - skipped).lt_eq(fetch);
             plan = plan.filter(within.is_not_false())?;
         }
         if let Some(skip) = skip {
-            plan = plan.filter(place(&number).gt(or_zero(skip)))?;
+            plan = plan.filter(place(&number).gt(self.or_zero(skip)?))?;
         }
         if !order.is_empty() {
             plan = plan.sort(order)?;
@@ -146,10 +152,6 @@ fn ordered(plan: LogicalPlan, shown: Vec<Expr>) -> (Vec<Expr>, LogicalPlan, Vec<
         }
         other => (shown, other, Vec::new()),
     }
-}
-
-fn or_zero(count: Expr) -> Expr {
-    datafusion::functions::expr_fn::coalesce(vec![count, Expr::Literal(ScalarValue::Int64(Some(0)), None)])
 }
 
 fn negative(clause: &str) -> Error {

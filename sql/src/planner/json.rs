@@ -142,8 +142,8 @@ impl Binder<'_> {
         let args = args.into_iter().map(|arg| self.settled(arg)).collect::<Result<Vec<_>>>()?;
         match (name, args.as_slice()) {
             ("json_agg" | "jsonb_agg", [value]) => {
-                // There are no arrays of arrays.
-                let nested = value.ty.as_ref().is_some_and(|ty| ty.element().is_some());
+                // There are no arrays of arrays; rows are set apart as arrays are.
+                let nested = value.ty.as_ref().is_some_and(|ty| ty.element().is_some() || *ty == PgType::Record);
                 let args = if nested { vec![self.call_by_name("to_json", args)?] } else { args };
                 let kernel = if nested { json::COLLECTED_ARRAYS } else { json::COLLECTED };
                 Ok(Collected { args, kernel, result })

@@ -16,6 +16,7 @@ mod call;
 pub(crate) mod change;
 pub(crate) mod change_by_key;
 mod columns_read;
+mod comparison;
 mod conditional;
 mod deparse;
 mod expand;
@@ -74,6 +75,7 @@ use thalweg_dataflow::source::{Offsets, Source};
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
 
+pub(crate) use comparison::Comparison;
 pub(crate) use expand::Expand;
 pub use explain::{explain_query, explain_view};
 pub(crate) use from::RelationSource;

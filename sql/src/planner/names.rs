@@ -52,6 +52,7 @@ fn figure(expr: &Expr) -> Option<(String, bool)> {
             _ => "btrim",
         }),
         Expr::Array(_) => strong("array"),
+        Expr::Tuple(_) => strong("row"),
         Expr::CompoundFieldAccess { root, access_chain } => {
             let field = access_chain.iter().rev().find_map(|access| match access {
                 ast::AccessExpr::Dot(Expr::Identifier(field)) => Some((fold(field), true)),

@@ -94,7 +94,8 @@ impl Unnester<'_> {
                 other => Ok(Transformed::no(other)),
             })?;
             let right = filtered((*node.right).clone(), [condition.data])?;
-            return self.lateral(&Join { right: right.into(), filter: None, ..node.clone() }, domain);
+            let node = Join { right: right.into(), filter: None, ..node.clone() };
+            return self.lateral(&node, &Domain::of(&node.right, &node.left)?);
         }
         let above = if nested { filter.take() } else { None };
         let joined = self.joined((*node.left).clone(), part.plan, node.join_type, pairs, filter)?;
