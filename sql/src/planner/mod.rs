@@ -50,6 +50,7 @@ mod row_value;
 mod scope;
 mod select;
 mod set_operation;
+mod sift;
 mod subquery;
 mod system;
 #[cfg(test)]
