@@ -85,6 +85,20 @@ sql_states! {
     BadCopyFileFormat = "22P04",
     /// A byte sequence is not valid in the encoding.
     CharacterNotInRepertoire = "22021",
+    /// A jsonpath subscript that is none.
+    InvalidJsonSubscript = "22033",
+    /// Arithmetic in a jsonpath over what is no number.
+    NonNumericJson = "22036",
+    /// More or fewer values than the one that a jsonpath needs.
+    SingletonJsonRequired = "22038",
+    /// No array where a jsonpath needs one.
+    JsonArrayNotFound = "22039",
+    /// No such field where a jsonpath needs it.
+    JsonMemberNotFound = "2203A",
+    /// No number where a jsonpath needs one.
+    JsonNumberNotFound = "2203B",
+    /// No object where a jsonpath needs one.
+    JsonObjectNotFound = "2203C",
     /// Arrays that do not go together.
     ArraySubscript = "2202E",
     /// A character that text cannot hold.

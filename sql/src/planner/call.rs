@@ -12,7 +12,6 @@ use thalweg_dataflow::{Error, Result, SqlState};
 use super::binder::{Binder, Env, name_parts};
 use super::expr::Cast;
 use super::functions::{self, aggregates, extreme_key};
-use super::json::is_json_aggregate;
 use super::query::sort;
 use super::row_value::row_call;
 use super::typed::{Typed, base_name};
@@ -255,16 +254,8 @@ impl Binder<'_> {
         if distinct {
             check_distinct_order(&args, &order_by)?;
         }
-        let (called, mut args, mut json) = (name, args, None);
-        let name = match is_json_aggregate(name) {
-            true => {
-                let mut collected = self.json_collected(name, args, distinct)?;
-                args = std::mem::take(&mut collected.args);
-                json = Some(collected);
-                "array_agg"
-            }
-            false => name,
-        };
+        let called = name;
+        let (name, args, collected) = self.collecting(name, args, distinct)?;
         if let ("sum" | "avg", true, Some(PgType::Numeric(None))) =
             (name, distinct, args.first().and_then(|arg| arg.ty.as_ref()))
         {
@@ -283,10 +274,7 @@ impl Binder<'_> {
         let call = Expr::AggregateFunction(AggregateFunction::new_udf(func, args, distinct, filter, order_by, None));
         let call = self.in_its_query(env, call, &ty)?.expr;
         let result = Typed::new(if keyed { extreme_key::value(call, &ty) } else { call }, ty);
-        match json {
-            Some(collected) => self.json_document(called, collected, result),
-            None => Ok(result),
-        }
+        self.document(called, collected, result)
     }
 
     /// What the arguments of an aggregate see.

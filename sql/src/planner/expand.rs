@@ -5,6 +5,7 @@
 //! the node, `lower` makes the engine's `Expand` of it.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -113,6 +114,11 @@ impl UserDefinedLogicalNodeCore for Expand {
 
     fn expressions(&self) -> Vec<Expr> {
         self.arguments.clone()
+    }
+
+    /// What names only columns of the input comes before the function.
+    fn prevent_predicate_push_down_columns(&self) -> HashSet<String> {
+        self.columns.iter().map(|column| column.name.clone()).collect()
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -128,7 +128,7 @@ impl Binder<'_> {
             _ => self.expr(env, inner)?,
         };
         let (inner, _) = if target.element().is_some() { self.vector(inner)? } else { (inner, false) };
-        self.coerce(inner, target, Cast::Explicit)
+        self.with_digits(self.coerce(inner, target, Cast::Explicit)?, data_type)
     }
 
     pub(super) fn compound(&self, env: &Env<'_>, parts: &[ast::Ident]) -> Result<Typed> {
@@ -152,7 +152,7 @@ impl Binder<'_> {
             if let Some(column) = surrounding.scope.find(table, name)?.cloned().or_else(|| row(surrounding.scope)) {
                 return Ok(Typed::new(surrounding.scope.outward(&column.expr)?, column.ty));
             }
-            if let (None, Some(row)) = (table, self.whole_row(&surrounding.scope, name)?) {
+            if let (None, Some(row)) = (table, self.whole_row(surrounding.scope, name)?) {
                 return Ok(Typed::new(surrounding.scope.outward(&row.expr)?, PgType::Record));
             }
             outer = surrounding.outer;

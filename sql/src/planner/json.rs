@@ -14,7 +14,7 @@ use super::typed::{Category, Typed, category};
 
 /// What an aggregate over JSON collects, and what it makes of that.
 pub(super) struct Collected {
-    pub(super) args: Vec<Typed>,
+    args: Vec<Typed>,
     kernel: Kernel,
     result: PgType,
 }
@@ -36,9 +36,7 @@ impl Binder<'_> {
         let own = match op {
             B::Arrow | B::LongArrow | B::HashArrow | B::HashLongArrow | B::HashMinus => true,
             B::Question | B::QuestionAnd | B::QuestionPipe => true,
-            B::AtQuestion | B::AtAt if jsonb(left) => {
-                return Err(Error::unsupported(format!("the operator {op}: jsonpath")));
-            }
+            B::AtQuestion | B::AtAt => jsonb(left),
             B::AtArrow | B::ArrowAt => is_json(left) || is_json(right),
             B::Minus => jsonb(left),
             // Beside a text, a document is text.
@@ -136,8 +134,23 @@ impl Binder<'_> {
         self.call_by_name("#>", vec![root.clone(), path]).map(Some)
     }
 
+    /// The aggregate that is computed for one that makes a document, its arguments, and what is made of its result.
+    pub(super) fn collecting<'n>(
+        &self,
+        name: &'n str,
+        args: Vec<Typed>,
+        distinct: bool,
+    ) -> Result<(&'n str, Vec<Typed>, Option<Collected>)> {
+        if !is_json_aggregate(name) {
+            return Ok((name, args, None));
+        }
+        let mut collected = self.collected(name, args, distinct)?;
+        let args = std::mem::take(&mut collected.args);
+        Ok(("array_agg", args, Some(collected)))
+    }
+
     /// What an aggregate that makes a document collects by array_agg.
-    pub(super) fn json_collected(&self, name: &str, args: Vec<Typed>, distinct: bool) -> Result<Collected> {
+    fn collected(&self, name: &str, args: Vec<Typed>, distinct: bool) -> Result<Collected> {
         let result = if name.starts_with("jsonb") { PgType::Jsonb } else { PgType::Json };
         let args = args.into_iter().map(|arg| self.settled(arg)).collect::<Result<Vec<_>>>()?;
         match (name, args.as_slice()) {
@@ -162,7 +175,8 @@ impl Binder<'_> {
     }
 
     /// The document of what was collected.
-    pub(super) fn json_document(&self, name: &str, collected: Collected, array: Typed) -> Result<Typed> {
+    pub(super) fn document(&self, name: &str, collected: Option<Collected>, array: Typed) -> Result<Typed> {
+        let Some(collected) = collected else { return Ok(array) };
         let ty = array.ty.unwrap_or(PgType::Array(&PgType::Text));
         self.json_call(name, vec![(array.expr, ty)], collected.result, collected.kernel)
     }

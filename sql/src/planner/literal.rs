@@ -1,5 +1,6 @@
 //! Literals with their types before them: `date '2019-11-01'`, `interval '1 day'`.
 
+use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::{self, Value};
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
@@ -24,9 +25,23 @@ impl Binder<'_> {
                     ast::DataType::Char(None) | ast::DataType::Character(None) => PgType::Bpchar(None),
                     other => self.data_type(other)?,
                 };
-                self.coerce(text, &ty, Cast::Explicit)
+                self.with_digits(self.coerce(text, &ty, Cast::Explicit)?, &typed.data_type)
             }
         }
+    }
+
+    /// A value to as many digits of the second as its type says.
+    pub(super) fn with_digits(&self, value: Typed, data_type: &ast::DataType) -> Result<Typed> {
+        use ast::DataType as D;
+        let (digits, name) = match (data_type, &value.ty) {
+            (D::Timestamp(Some(digits), _), Some(PgType::Timestamp)) => (digits, "timestamp"),
+            (D::Timestamp(Some(digits), _), Some(PgType::Timestamptz)) => (digits, "timestamptz"),
+            (D::Interval { precision: Some(digits), .. }, Some(PgType::Interval)) => (digits, "interval"),
+            _ => return Ok(value),
+        };
+        let place = value.at;
+        let digits = ScalarValue::Int32(Some(i32::try_from(*digits).unwrap_or(6)));
+        Ok(self.call_by_name(name, vec![value, Typed::constant(digits, PgType::Int4)])?.at(place))
     }
 
     /// `interval '1 day'`.

@@ -51,6 +51,7 @@ mod row_value;
 mod scope;
 mod select;
 mod set_operation;
+mod sift;
 mod subquery;
 mod system;
 #[cfg(test)]

@@ -305,6 +305,8 @@ fn named_operator(name: &str) -> Option<BinaryOperator> {
         "?" => B::Question,
         "?|" => B::QuestionPipe,
         "?&" => B::QuestionAnd,
+        "@?" => B::AtQuestion,
+        "@@" => B::AtAt,
         _ => return None,
     })
 }

@@ -1,5 +1,5 @@
 //! Calls over frames that DataFusion has not: those that leave rows out, and by RANGE over
-//! unconstrained numerics and times of day; nth_value with a number of its own for each row.
+//! unconstrained numerics and times of day; of array_agg, those that begin at some row; nth_value with a number of its own for each row.
 
 use std::sync::Arc;
 
@@ -49,7 +49,11 @@ impl Binder<'_> {
             _ => false,
         };
         let numbered = matches!(of, Of::Nth) && !call.params.args.get(1).is_some_and(is_number);
-        if exclusion == Exclusion::Nothing && !measured && !numbered && known {
+        // What collects values cannot give the first ones back.
+        let slides = !matches!(&frame.start_bound, WindowFrameBound::Preceding(by) if by.is_null());
+        let collects = slides
+            && matches!(&call.fun, WindowFunctionDefinition::AggregateUDF(function) if function.name() == "array_agg");
+        if exclusion == Exclusion::Nothing && !measured && !collects && !numbered && known {
             return Ok(call);
         }
         let own = call.params.args.len();

@@ -36,8 +36,11 @@ impl Binder<'_> {
             return Err(Error::unsupported(format!("{name} as a window function")));
         }
         let (spec, exclusion) = window_spec(env, function.over.as_ref())?;
+        let mut collected = None;
         let (fun, args, ty, cast_to) = if aggregates::is_aggregate(name) {
             let args = self.aggregate_arguments(&inner, name, list, false)?;
+            let (name, args, document) = self.collecting(name, args, false)?;
+            collected = document;
             let (func, mut args, ty) = self.aggregate_function(name, args, false)?;
             if needs_key(name, &ty) {
                 args = args.into_iter().map(|arg| extreme_key::key(arg, &ty)).collect();
@@ -84,11 +87,12 @@ impl Binder<'_> {
         let carried = if needs_key(name, &ty) { extreme_key::carried(&ty) } else { ty.clone() };
         let call = self.framed(&inner, &spec, exclusion, WindowFunction { fun, params }, &carried)?;
         let expr = Expr::WindowFunction(Box::new(call));
-        Ok(match cast_to {
+        let value = match cast_to {
             Some(result) => Typed::new(datafusion::prelude::cast(expr, result.arrow()), ty),
             None if needs_key(name, &ty) => Typed::new(extreme_key::value(expr, &ty), ty),
             None => Typed::new(expr, ty),
-        })
+        };
+        self.document(name, collected, value)
     }
 
     /// The frame of a window.

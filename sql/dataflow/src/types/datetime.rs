@@ -184,6 +184,23 @@ pub fn round_time(micros: i64, digits: Option<u8>) -> i64 {
     (micros + step / 2) / step * step
 }
 
+/// A timestamp to so many digits of the second; halves go away from the year 2000, as in PostgreSQL.
+pub fn round_timestamp(micros: i64, digits: i32) -> i64 {
+    /// Microseconds from 1970 to 2000.
+    const FROM: i64 = 10_957 * DAY;
+    if micros == INFINITY || micros == NEG_INFINITY {
+        return micros;
+    }
+    round_away(micros.saturating_sub(FROM), digits).saturating_add(FROM)
+}
+
+/// Microseconds to so many digits of the second; halves go away from zero.
+pub fn round_away(micros: i64, digits: i32) -> i64 {
+    let step = 10_i64.pow(6 - digits.clamp(0, 6).unsigned_abs());
+    let (whole, rest) = (micros / step, micros % step);
+    (whole + if rest.abs() * 2 >= step { micros.signum() } else { 0 }).saturating_mul(step)
+}
+
 /// Prints microseconds of a day: `00:00:00`, a fraction without trailing zeros.
 fn push_time(micros: i64, out: &mut String) {
     let seconds = (micros / SECOND) as u64;

@@ -3,7 +3,7 @@
 //! The normal form has one space behind commas and colons, an object's keys once each, the shorter ones
 //! first and those of one length by their bytes, numbers as numeric prints them. A part of a text in normal
 //! form is in normal form, so that reading a document is cutting its text. What is equal to another
-//! differs at most in zeros behind numbers; [`key`] has none of them and orders as jsonb does. Knows no jsonpath.
+//! differs at most in zeros behind numbers; [`key()`] has none of them and orders as jsonb does. Knows no jsonpath.
 
 mod key;
 mod lexer;
@@ -97,5 +97,65 @@ pub fn canonical(text: &str) -> Cow<'_, str> {
     match of_key(&key(text)) {
         Ok(canonical) => Cow::Owned(canonical),
         Err(_) => Cow::Borrowed(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+
+    /// A document as somebody may write it.
+    fn document(random: &mut StdRng, depth: usize) -> String {
+        const SCALARS: &[&str] =
+            &["1", "1.0", "-0.50", "2e3", "1e-7", "true", "null", "\"\"", "\"a\\u0041\\n\"", "\"é\"", "[ ]", "{ }"];
+        const KEYS: &[&str] = &["\"a\"", "\"bb\"", "\"\\u0061\"", "\"\"", "\"é\"", "\"a\\\"b\""];
+        let count = random.random_range(0..4);
+        match random.random_range(0..4) {
+            0 if depth < 4 => {
+                let values: Vec<String> = (0..count).map(|_| document(random, depth + 1)).collect();
+                format!("[{}]", values.join(" ,"))
+            }
+            1 if depth < 4 => {
+                let mut field =
+                    || format!("{} : {}", KEYS[random.random_range(0..KEYS.len())], document(random, depth + 1));
+                let fields: Vec<String> = (0..count).map(|_| field()).collect();
+                format!("{{{}}}", fields.join(","))
+            }
+            _ => SCALARS[random.random_range(0..SCALARS.len())].to_string(),
+        }
+    }
+
+    #[test]
+    fn the_normal_form_is_one_and_keys_read_back() {
+        let mut random = StdRng::seed_from_u64(41);
+        for _ in 0..20_000 {
+            let written = document(&mut random, 0);
+            assert_eq!(check(&written), Ok(()), "{written}");
+            let normal = normalize(&written).expect("a document");
+            assert_eq!(normalize(&normal).as_deref(), Ok(normal.as_str()), "{written}");
+            let canonical = canonical(&normal).into_owned();
+            assert_eq!(of_key(&key(&normal)).as_deref(), Ok(canonical.as_str()), "{written}");
+            assert_eq!(key(&canonical), key(&normal), "{written}");
+            for cut in 1..key(&normal).len() {
+                // A part of a key is no document, and no reason to stop.
+                let _ = of_key(&key(&normal)[..cut]);
+            }
+            for (_, part) in members(&normal) {
+                assert_eq!(normalize(part).as_deref(), Ok(part), "{written}");
+            }
+        }
+    }
+
+    #[test]
+    fn documents_are_as_deep_as_they_may_be() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        let normal = normalize(&nested(1000)).expect("a document");
+        assert_eq!(of_key(&key(&normal)).as_deref(), Ok(normal.as_str()));
+        for text in [nested(1001), "[".repeat(1_000_000)] {
+            assert_eq!(check(&text).expect_err("too deep").state(), SqlState::StatementTooComplex);
+        }
     }
 }

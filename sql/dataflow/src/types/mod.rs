@@ -270,8 +270,9 @@ impl PgType {
             ("character varying" | "varchar", [length @ 1..=10_485_760]) => PgType::Varchar(Some(*length as u32)),
             ("bytea", []) => PgType::Bytea,
             ("date", []) => PgType::Date,
-            ("timestamp" | "timestamp without time zone", []) => PgType::Timestamp,
-            ("timestamptz" | "timestamp with time zone", []) => PgType::Timestamptz,
+            // Six digits of the second are all of them.
+            ("timestamp" | "timestamp without time zone", [] | [6]) => PgType::Timestamp,
+            ("timestamptz" | "timestamp with time zone", [] | [6]) => PgType::Timestamptz,
             ("interval", []) => PgType::Interval,
             ("oid", []) => PgType::Oid,
             ("time" | "time without time zone", []) => PgType::Time(None),

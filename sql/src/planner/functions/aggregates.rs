@@ -12,7 +12,6 @@ use thalweg_dataflow::plan::Function;
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result};
 
-use super::super::json::is_json_aggregate;
 use super::super::typed::{Typed, implicit};
 use super::approximate::{Approximate, is_approximate};
 use super::array_agg::ArrayAgg;
@@ -228,9 +227,6 @@ pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Aggregate> {
         }
         other => match statistics(other) {
             Some((count, function)) => (float_only(name, args, &types, count)?, function),
-            None if is_json_aggregate(other) => {
-                return Err(Error::unsupported(format!("the aggregate function {other} over a window")));
-            }
             None => return Err(no_function(name, args)),
         },
     };

@@ -8,6 +8,7 @@ mod access;
 mod build;
 mod change;
 mod contain;
+pub(super) mod path;
 pub(super) mod rows;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};
@@ -88,6 +89,20 @@ pub(super) const FUNCTIONS: &[Definition] = overloads! {
     "jsonb_typeof" (PgType::Jsonb) -> PgType::Text => access::kind;
     "json_array_length" (PgType::Json) -> PgType::Int4 => access::array_length;
     "jsonb_array_length" (PgType::Jsonb) -> PgType::Int4 => access::array_length;
+    "jsonb_path_exists" (PgType::Jsonb, PgType::Text) -> PgType::Bool => path::exists;
+    "jsonb_path_exists" (PgType::Jsonb, PgType::Text, PgType::Jsonb) -> PgType::Bool => path::exists;
+    "jsonb_path_exists" (PgType::Jsonb, PgType::Text, PgType::Jsonb, PgType::Bool) -> PgType::Bool => path::exists;
+    "jsonb_path_match" (PgType::Jsonb, PgType::Text) -> PgType::Bool => path::matches;
+    "jsonb_path_match" (PgType::Jsonb, PgType::Text, PgType::Jsonb) -> PgType::Bool => path::matches;
+    "jsonb_path_match" (PgType::Jsonb, PgType::Text, PgType::Jsonb, PgType::Bool) -> PgType::Bool => path::matches;
+    "jsonb_path_query_array" (PgType::Jsonb, PgType::Text) -> PgType::Jsonb => path::collected;
+    "jsonb_path_query_array" (PgType::Jsonb, PgType::Text, PgType::Jsonb) -> PgType::Jsonb => path::collected;
+    "jsonb_path_query_array" (PgType::Jsonb, PgType::Text, PgType::Jsonb, PgType::Bool) -> PgType::Jsonb => path::collected;
+    "jsonb_path_query_first" (PgType::Jsonb, PgType::Text) -> PgType::Jsonb => path::collected;
+    "jsonb_path_query_first" (PgType::Jsonb, PgType::Text, PgType::Jsonb) -> PgType::Jsonb => path::collected;
+    "jsonb_path_query_first" (PgType::Jsonb, PgType::Text, PgType::Jsonb, PgType::Bool) -> PgType::Jsonb => path::collected;
+    "@?" (PgType::Jsonb, PgType::Text) -> PgType::Bool => path::exists;
+    "@@" (PgType::Jsonb, PgType::Text) -> PgType::Bool => path::matches;
     "json_object" (TEXTS) -> PgType::Json => build::object_of_texts;
     "json_object" (TEXTS, TEXTS) -> PgType::Json => build::object_of_texts;
     "jsonb_object" (TEXTS) -> PgType::Jsonb => build::object_of_texts;

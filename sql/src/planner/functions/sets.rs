@@ -15,16 +15,18 @@ use thalweg_dataflow::types::{PgType, Zone};
 use thalweg_dataflow::{Error, Result};
 
 use super::elements::{Elements, Gives};
+use super::json::path::{PathRows, QUERY};
 use super::json::rows::Rows;
 use super::series::{self, Series};
 use super::slices::SLICE_ROWS;
 use super::udf::{Kernel, PgFunction};
 use super::{choose, no_function};
-use crate::planner::typed::Typed;
+use crate::planner::typed::{Typed, implicit};
 
 /// Whether a function gives a set of rows.
 pub(crate) fn is_set_returning(name: &str) -> bool {
-    Rows::named(name).is_some()
+    name == QUERY
+        || Rows::named(name).is_some()
         || matches!(
             name,
             "generate_series" | "unnest" | "generate_subscripts" | "_pg_expandarray" | SUBSCRIPTS_FROM_ZERO
@@ -37,6 +39,14 @@ pub(crate) const SUBSCRIPTS_FROM_ZERO: &str = "generate_subscripts from 0";
 /// The overload of a set-returning function that a call means: its arguments' types and its own.
 pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<(Vec<PgType>, PgType)> {
     let array = args.first().and_then(|arg| arg.ty.clone()).filter(|ty| ty.element().is_some());
+    if name == QUERY {
+        let params = [PgType::Jsonb, PgType::Text, PgType::Jsonb, PgType::Bool];
+        let fits = |(arg, param): (&Typed, &PgType)| arg.ty.as_ref().is_none_or(|ty| implicit(ty, param));
+        if !(2..=4).contains(&args.len()) || !args.iter().zip(&params).all(fits) {
+            return Err(no_function(name, args));
+        }
+        return Ok((params[..args.len()].to_vec(), PgType::Jsonb));
+    }
     if let Some(rows) = Rows::named(name) {
         return match args {
             [document] if document.ty.as_ref().is_none_or(|ty| *ty == rows.argument()) => {
@@ -100,6 +110,9 @@ impl SetCall {
         let element = function.args.first().and_then(PgType::element);
         if let Some(rows) = Rows::named(&function.name) {
             return Some(SetCall { function: ByText(Arc::new(rows)), arguments: call.args.clone() });
+        }
+        if function.name == QUERY {
+            return Some(SetCall { function: ByText(Arc::new(PathRows)), arguments: call.args.clone() });
         }
         let function: Arc<dyn SetFunction> = match (function.name.as_str(), element) {
             ("unnest", Some(element)) => Arc::new(Elements { element, gives: Gives::Values }),

@@ -170,6 +170,26 @@ fn timezone(input: &Input<'_>) -> Result<ArrayRef> {
     Ok(Arc::new(result.collect::<Result<PrimitiveArray<Micros>>>()?.with_data_type(input.result.arrow())))
 }
 
+/// `timestamp(p)`, `timestamptz(p)` and `interval(p)`: so many digits of the second.
+fn digits(input: &Input<'_>) -> Result<ArrayRef> {
+    let places = primitive::<Int32Type>(input, 1)?;
+    let places = |row: usize| if places.is_valid(row) { places.value(row) } else { 6 };
+    if *input.result == PgType::Interval {
+        let spans = primitive::<Span>(input, 0)?;
+        let round = |(row, span): (usize, Option<_>)| {
+            span.map(|span| {
+                let span = Interval::from_arrow(span);
+                Interval { micros: datetime::round_away(span.micros, places(row)), ..span }.to_arrow()
+            })
+        };
+        return Ok(Arc::new(spans.iter().enumerate().map(round).collect::<PrimitiveArray<Span>>()));
+    }
+    let values = primitive::<Micros>(input, 0)?;
+    let round = |(row, value): (usize, Option<i64>)| value.map(|value| datetime::round_timestamp(value, places(row)));
+    let rounded: PrimitiveArray<Micros> = values.iter().enumerate().map(round).collect();
+    Ok(Arc::new(rounded.with_data_type(input.result.arrow())))
+}
+
 fn make_date(input: &Input<'_>) -> Result<ArrayRef> {
     let (years, months, days) =
         (primitive::<Int32Type>(input, 0)?, primitive::<Int32Type>(input, 1)?, primitive::<Int32Type>(input, 2)?);
@@ -258,6 +278,9 @@ pub(super) const FUNCTIONS: &[Definition] = overloads! {
     "date_bin" (PgType::Interval, PgType::Timestamptz, PgType::Timestamptz) -> PgType::Timestamptz => date_bin;
     "timezone" (PgType::Text, PgType::Timestamp) -> PgType::Timestamptz => timezone;
     "timezone" (PgType::Text, PgType::Timestamptz) -> PgType::Timestamp => timezone;
+    "timestamp" (PgType::Timestamp, PgType::Int4) -> PgType::Timestamp => digits;
+    "timestamptz" (PgType::Timestamptz, PgType::Int4) -> PgType::Timestamptz => digits;
+    "interval" (PgType::Interval, PgType::Int4) -> PgType::Interval => digits;
     "make_date" (PgType::Int4, PgType::Int4, PgType::Int4) -> PgType::Date => make_date;
     "make_time" (PgType::Int4, PgType::Int4, PgType::Float8) -> PgType::Time(None) => make_time;
     "to_timestamp" (PgType::Float8) -> PgType::Timestamptz => to_timestamp;

@@ -44,11 +44,12 @@ use value::Attached;
 
 use crate::planner::binder::with_stack;
 use crate::planner::expand::Expand;
+use crate::planner::sift::sifted;
 
 /// The same query without subqueries. `names` gives names that nothing else has; `view` tells
 /// whether the result is maintained, where a LIMIT that saves a query work only makes some.
 pub(crate) fn unnest(plan: LogicalPlan, names: &dyn Fn(&str) -> String, view: bool) -> Result<LogicalPlan> {
-    Unnester { names, view, copied: Cell::new(0) }.rewrite(plan)
+    sifted(Unnester { names, view, copied: Cell::new(0) }.rewrite(plan)?)
 }
 
 /// `(a, b, ...)` before IN, as the binder writes it.

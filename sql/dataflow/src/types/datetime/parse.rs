@@ -387,7 +387,7 @@ impl Reader<'_> {
             "allballs" if self.time_only && self.time.is_none() => self.time = Some(0),
             "epoch" => self.special = Some(Parsed::Epoch),
             "now" | "today" | "tomorrow" | "yesterday" => return Err(Fault::Clock(first)),
-            _ if is_weekday(&first) => {}
+            _ if is_weekday(&first) && !self.time_only => {}
             _ => return self.zone_name(),
         }
         self.rest = &self.rest[letters..];
