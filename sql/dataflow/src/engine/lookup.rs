@@ -108,7 +108,7 @@ impl ReadKey {
     }
 
     /// The bounds as bytes; `None` if one is null, which nothing is within.
-    fn bounds(&self, range: &KeyRange<'_>) -> Result<Option<(Bound<Vec<u8>>, Bound<Vec<u8>>)>> {
+    fn bounds(&self, range: &KeyRange<'_>) -> Result<Option<Ends>> {
         let ends = [range.low, range.high].map(|bound| bound.map(|value| value.is_null(0)));
         let is_null = |bound: &Bound<bool>| matches!(bound, Bound::Included(true) | Bound::Excluded(true));
         if range.equal.iter().any(|value| value.is_null(0)) || ends.iter().any(is_null) {
@@ -171,10 +171,13 @@ impl ReadKey {
     }
 }
 
+/// The ends of a range of keys.
+type Ends = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
 /// The hashes of the head's rows in a range until so many are found that are there for the reader.
 fn first_rows(
     index: &UniqueIndex,
-    (mut low, mut high): (Bound<Vec<u8>>, Bound<Vec<u8>>),
+    (mut low, mut high): Ends,
     range: &KeyRange<'_>,
     is_there: impl Fn(u64) -> bool,
 ) -> Vec<u64> {

@@ -62,8 +62,11 @@ pub fn fields(bytes: &[u8]) -> Result<Vec<Field>> {
     Ok(named)
 }
 
+/// Types and values, each an array of one.
+type Values = Vec<(PgType, ArrayRef)>;
+
 /// Types and values of the fields, and what is behind them.
-fn values(mut bytes: &[u8]) -> Result<(Vec<(PgType, ArrayRef)>, &[u8])> {
+fn values(mut bytes: &[u8]) -> Result<(Values, &[u8])> {
     let damaged = || Error::internal("damaged bytes of a row value");
     let mut fields = Vec::new();
     loop {
