@@ -21,6 +21,7 @@ mod prepared;
 mod reserved;
 pub(crate) mod role;
 pub(crate) mod schema;
+pub(crate) mod search_cycle;
 mod source_text;
 mod sql_cursor;
 mod strings;
@@ -99,6 +100,7 @@ pub(crate) fn parse_expression(sql: &str) -> Result<datafusion::sql::sqlparser::
     strings::join(&text, &mut piece)?;
     table_query::rewrite(&mut piece);
     exclude::rewrite(&mut piece);
+    search_cycle::rewrite(&mut piece);
     empty_select::mark(&text, &mut piece)?;
     let mut cursor = Cursor::new(&text, piece);
     let expr = cursor.expression()?;
@@ -111,6 +113,7 @@ fn statement(text: &SourceText<'_>, request: &Arc<str>, mut piece: Piece) -> Res
     strings::join(text, &mut piece)?;
     table_query::rewrite(&mut piece);
     exclude::rewrite(&mut piece);
+    search_cycle::rewrite(&mut piece);
     empty_select::mark(text, &mut piece)?;
     let written = &text.sql()[piece.start..piece.end];
     let mut cursor = Cursor::new(text, piece);

@@ -40,7 +40,7 @@ impl TableSource for RelationSource {
 }
 
 /// What an expression beside this scope sees.
-fn surroundings<'e>(scope: &'e Scope, outer: Option<&'e Env<'e>>, ctes: &Ctes) -> Env<'e> {
+pub(super) fn surroundings<'e>(scope: &'e Scope, outer: Option<&'e Env<'e>>, ctes: &Ctes) -> Env<'e> {
     Env {
         scope,
         outer,

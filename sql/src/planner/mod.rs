@@ -49,6 +49,7 @@ mod recursion;
 mod recursive_query;
 mod row_value;
 mod scope;
+mod search_cycle;
 mod select;
 mod set_operation;
 mod sift;

@@ -52,7 +52,7 @@ impl Binder<'_> {
     }
 
     /// A row of these values; without names its fields are f1, f2, ...
-    fn record(&self, items: Vec<Typed>, names: &[String]) -> Result<Typed> {
+    pub(super) fn record(&self, items: Vec<Typed>, names: &[String]) -> Result<Typed> {
         if items.len() > MAX_FIELDS {
             let message = format!("ROW expressions can have at most {MAX_FIELDS} entries");
             return Err(Error::new(SqlState::TooManyColumns, message));

@@ -16,29 +16,37 @@ use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::binder::{Binder, BoundQuery, Ctes, Env, OutputColumn, fold, name_parts};
+use super::from::surroundings;
 use super::query::rename;
 use super::recursive_query::{RecursiveQuery, WorkingTable};
+use super::scope::Scope;
+use super::search_cycle::carrying;
 use super::typed::common;
+use crate::parser::search_cycle::{self, Clause};
 use crate::walk::relations;
 
 impl Binder<'_> {
     /// The queries in sight behind a WITH clause.
     pub(super) fn with(&self, with: Option<&ast::With>, outer: Option<&Env<'_>>, ctes: &Ctes) -> Result<Ctes> {
         let Some(with) = with else { return Ok(ctes.clone()) };
-        let names: Vec<String> = with.cte_tables.iter().map(|cte| fold(&cte.alias.name)).collect();
+        let (items, clauses) = items_of(with);
+        let names: Vec<String> = items.iter().map(|cte| fold(&cte.alias.name)).collect();
         if let Some((place, name)) = names.iter().enumerate().find(|(place, name)| names[..*place].contains(name)) {
             let error =
                 Error::new(SqlState::DuplicateAlias, format!("WITH query name \"{name}\" specified more than once"));
-            let place = self.position(with.cte_tables[place].alias.name.span);
+            let place = self.position(items[place].alias.name.span);
             return Err(super::binder::at(error, place));
         }
-        let order = if with.recursive { in_order(with, &names)? } else { (0..names.len()).collect() };
+        let order = if with.recursive { in_order(&items, &names)? } else { (0..names.len()).collect() };
         let mut ctes = ctes.clone();
         for place in order {
-            let (cte, name) = (&with.cte_tables[place], &names[place]);
+            let (cte, name, clauses) = (items[place], &names[place], &clauses[place]);
             let recursive = with.recursive && mentions(cte.query.as_ref(), name) > 0;
+            if !recursive && !clauses.is_empty() {
+                return Err(Error::new(SqlState::SyntaxError, "WITH query is not recursive"));
+            }
             let mut bound = self.nested(|| match recursive {
-                true => self.recursive(name, cte, outer, &ctes),
+                true => self.recursive((name, cte, clauses), outer, &ctes),
                 false => self.query(&cte.query, outer, &ctes).map_err(|error| ahead(error, &names[place..])),
             })?;
             bound = self.settled_query(bound)?;
@@ -51,17 +59,35 @@ impl Binder<'_> {
     }
 
     /// A query that reads itself.
-    fn recursive(&self, name: &str, cte: &ast::Cte, outer: Option<&Env<'_>>, ctes: &Ctes) -> Result<BoundQuery> {
+    fn recursive(
+        &self,
+        (name, cte, clauses): (&str, &ast::Cte, &[Clause]),
+        outer: Option<&Env<'_>>,
+        ctes: &Ctes,
+    ) -> Result<BoundQuery> {
         let query = cte.query.as_ref();
         let (first, step, all) = terms(name, query)?;
         let inner = self.with(query.with.as_ref(), outer, ctes)?;
-        let first = self.settled_query(self.set_expr(first, outer, &inner)?)?;
+        let mut first = self.settled_query(self.set_expr(first, outer, &inner)?)?;
+        let shown = first.columns.iter().enumerate().map(|(place, column)| match cte.alias.columns.get(place) {
+            Some(given) => fold(&given.name),
+            None => column.name.clone(),
+        });
+        let shown: Vec<String> = shown.collect();
+        let scope = Scope::default();
+        let added = self.added_columns(&surroundings(&scope, outer, ctes), clauses, &shown)?;
+        if !added.is_empty() {
+            first = self.begun(first, &added)?;
+        }
         let types: Vec<PgType> = first.columns.iter().map(|column| column.ty.clone().unwrap_or(PgType::Text)).collect();
         let names: Vec<String> = first.columns.iter().map(|column| column.name.clone()).collect();
         let (working, table) = self.working_table(name, &names, &types, cte)?;
         let mut within = (*inner).clone();
         within.push((name.to_string(), working));
-        let step = self.set_expr(step, outer, &within.into())?;
+        let step = match added.is_empty() {
+            true => self.set_expr(step, outer, &within.into())?,
+            false => self.continued(self.set_expr(&carrying(step, name, &added)?, outer, &within.into())?, &added)?,
+        };
         if aggregates_working_table(&step.plan, &table)? {
             return Err(invalid("aggregate functions are not allowed in a recursive query's recursive term"));
         }
@@ -109,6 +135,21 @@ impl Binder<'_> {
         renamed(&mut bound, name, cte)?;
         Ok((bound, table))
     }
+}
+
+/// The queries of WITH, each with the clauses behind it.
+fn items_of(with: &ast::With) -> (Vec<&ast::Cte>, Vec<Vec<Clause>>) {
+    let (mut items, mut clauses): (Vec<&ast::Cte>, Vec<Vec<Clause>>) = (Vec::new(), Vec::new());
+    for cte in &with.cte_tables {
+        match (search_cycle::clause(cte), clauses.last_mut()) {
+            (Some(clause), Some(of)) => of.push(clause),
+            _ => {
+                items.push(cte);
+                clauses.push(Vec::new());
+            }
+        }
+    }
+    (items, clauses)
 }
 
 /// The error for a name that a WITH item of this or a later place has.
@@ -194,9 +235,8 @@ fn mentions(part: &impl Visit, name: &str) -> usize {
 }
 
 /// The queries of WITH RECURSIVE, each behind those it reads.
-fn in_order(with: &ast::With, names: &[String]) -> Result<Vec<usize>> {
-    let reads: Vec<BTreeSet<usize>> = with
-        .cte_tables
+fn in_order(items: &[&ast::Cte], names: &[String]) -> Result<Vec<usize>> {
+    let reads: Vec<BTreeSet<usize>> = items
         .iter()
         .enumerate()
         .map(|(own, cte)| {

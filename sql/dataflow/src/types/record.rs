@@ -81,6 +81,13 @@ fn values(mut bytes: &[u8]) -> Result<(Values, &[u8])> {
     }
 }
 
+/// The fields of one row and those of another behind them, without names.
+pub fn joined(one: &[u8], other: &[u8]) -> Vec<u8> {
+    let of = |bytes| values(bytes).map_or(&[][..], |(_, behind)| &bytes[..bytes.len() - behind.len()]);
+    let one = of(one);
+    [&one[..one.len().saturating_sub(4)], of(other)].concat()
+}
+
 /// The same row, equal to the bytes of every row that is equal to it.
 pub fn canonical(bytes: &[u8]) -> Vec<u8> {
     let canonical = || -> Result<Vec<u8>> {
