@@ -93,7 +93,7 @@ impl Unnester<'_> {
                 }
                 other => Ok(Transformed::no(other)),
             })?;
-            let right = filtered((*node.right).clone(), [condition.data])?;
+            let right = self.rewrite(filtered((*node.right).clone(), [condition.data])?)?;
             let node = Join { right: right.into(), filter: None, ..node.clone() };
             return self.lateral(&node, &Domain::of(&node.right, &node.left)?);
         }
