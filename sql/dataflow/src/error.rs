@@ -145,6 +145,12 @@ sql_states! {
     InvalidCatalogName = "3D000",
     /// A schema of that name does not exist.
     InvalidSchemaName = "3F000",
+    /// Buckets of no width or number.
+    InvalidWidthBucketArgument = "2201G",
+    /// A regular expression that follows no rules.
+    InvalidRegularExpression = "2201B",
+    /// An escape character where it means nothing.
+    InvalidUseOfEscapeCharacter = "2200C",
     /// More than one character to escape with.
     InvalidEscapeSequence = "22025",
     /// What should be a name is none.

@@ -14,6 +14,7 @@ mod cursor;
 mod ddl;
 mod empty_select;
 pub(crate) mod exclude;
+pub(crate) mod grammar_marks;
 pub(crate) mod grant;
 pub(crate) mod index;
 pub(crate) mod phrases;
@@ -101,6 +102,7 @@ pub(crate) fn parse_expression(sql: &str) -> Result<datafusion::sql::sqlparser::
     table_query::rewrite(&mut piece);
     exclude::rewrite(&mut piece);
     search_cycle::rewrite(&mut piece);
+    grammar_marks::rewrite(&mut piece);
     empty_select::mark(&text, &mut piece)?;
     let mut cursor = Cursor::new(&text, piece);
     let expr = cursor.expression()?;
@@ -114,6 +116,7 @@ fn statement(text: &SourceText<'_>, request: &Arc<str>, mut piece: Piece) -> Res
     table_query::rewrite(&mut piece);
     exclude::rewrite(&mut piece);
     search_cycle::rewrite(&mut piece);
+    grammar_marks::rewrite(&mut piece);
     empty_select::mark(text, &mut piece)?;
     let written = &text.sql()[piece.start..piece.end];
     let mut cursor = Cursor::new(text, piece);

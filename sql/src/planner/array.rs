@@ -42,6 +42,8 @@ fn signature(name: &str, count: usize) -> Option<(&'static [Param], Gives, Kerne
     Some(match (name, count) {
         ("cardinality" | "array_ndims", 1) => (&[Array], Gives::Integer, arrays::COUNTED),
         ("array_length" | "array_upper" | "array_lower", 2) => (&[Array, Integer], Gives::Integer, arrays::COUNTED),
+        ("array_dims", 1) => (&[Array], Gives::Text, arrays::DIMENSIONS),
+        ("trim_array", 2) => (&[Array, Integer], Gives::Array, arrays::TRIM),
         ("array_append", 2) => (&[Array, Element], Gives::Array, arrays::APPEND),
         ("array_prepend", 2) => (&[Element, Array], Gives::Array, arrays::PREPEND),
         ("array_cat", 2) => (&[Array, Array], Gives::Array, arrays::CONCAT),
@@ -63,6 +65,9 @@ impl Binder<'_> {
             let args = args.iter().map(|arg| self.coerce(arg.clone(), &PgType::Text, Cast::Implicit));
             let args = args.collect::<Result<Vec<_>>>()?;
             return self.array_call(name, args, PgType::Array(&PgType::Text), arrays::OF_TEXT).map(Some);
+        }
+        if let ("array_fill", 2 | 3) = (name, args.len()) {
+            return self.array_fill(args).map(Some);
         }
         let Some((params, gives, kernel)) = signature(name, args.len()) else { return Ok(None) };
         let args = &args.iter().map(|arg| Ok(self.vector(arg.clone())?.0)).collect::<Result<Vec<_>>>()?[..];
@@ -96,6 +101,34 @@ impl Binder<'_> {
             Gives::Text => PgType::Text,
         };
         self.array_call(name, coerced, result, kernel).map(Some)
+    }
+
+    /// `array_fill(value, lengths [, lower bounds])`.
+    fn array_fill(&self, args: &[Typed]) -> Result<Typed> {
+        let Some(element) = args[0].ty.as_ref().map(PgType::base) else {
+            let message = "could not determine polymorphic type because input has type unknown";
+            return Err(Error::new(SqlState::DatatypeMismatch, message));
+        };
+        let mut coerced = vec![self.coerce(args[0].clone(), &element, Cast::Implicit)?];
+        for arg in &args[1..] {
+            let arg = self.coerce(arg.clone(), &PgType::Array(&PgType::Int4), Cast::Implicit);
+            coerced.push(arg.map_err(|_| functions::no_function("array_fill", args))?);
+        }
+        self.array_call("array_fill", coerced, element.array(), arrays::FILL)
+    }
+
+    /// `width_bucket(value, lower bounds)`.
+    pub(super) fn width_bucket(&self, args: Vec<Typed>) -> Result<Typed> {
+        let Some(element) = element_of(&[Param::Element, Param::Array], &args)? else {
+            return Err(functions::no_function("width_bucket", &args));
+        };
+        let mut args = args.into_iter();
+        let (Some(value), Some(array)) = (args.next(), args.next()) else {
+            return Err(Error::internal("width_bucket of one argument"));
+        };
+        let value = self.coerce(value, &element, Cast::Implicit)?;
+        let array = self.coerce(array, &element.array(), Cast::Implicit)?;
+        self.array_call("width_bucket", vec![value, array], PgType::Int4, arrays::BUCKET)
     }
 
     /// An operator over arrays; `None`: it is none.
@@ -135,6 +168,19 @@ impl Binder<'_> {
             BinaryOperator::LtEq => "<=",
             BinaryOperator::Gt => ">",
             BinaryOperator::GtEq => ">=",
+            BinaryOperator::PGRegexMatch
+            | BinaryOperator::PGRegexIMatch
+            | BinaryOperator::PGRegexNotMatch
+            | BinaryOperator::PGRegexNotIMatch
+            | BinaryOperator::PGLikeMatch
+            | BinaryOperator::PGNotLikeMatch
+            | BinaryOperator::PGILikeMatch
+            | BinaryOperator::PGNotILikeMatch => {
+                let value = self.coerce(value, &PgType::Text, Cast::Implicit)?;
+                let array = self.coerce(array, &PgType::Text.array(), Cast::Implicit)?;
+                let (name, kernel) = (format!("{op} {word}"), functions::regexp::QUANTIFIED);
+                return self.array_call(&name, vec![value, array], PgType::Bool, kernel);
+            }
             other => return Err(Error::unsupported(format!("{other} with {} over an array", word.to_uppercase()))),
         };
         if array.ty.as_ref().is_some_and(|ty| ty.element().is_none()) {

@@ -14,7 +14,7 @@ use super::expr::Cast;
 use super::functions::{self, aggregates, extreme_key};
 use super::query::sort;
 use super::row_value::row_call;
-use super::typed::{Typed, base_name};
+use super::typed::{Category, Typed, base_name, category};
 use super::within_group;
 
 /// Where an aggregate's own argument is bound: another aggregate there is nested.
@@ -38,18 +38,25 @@ impl Binder<'_> {
                 self.call_by_name("floor", vec![self.expr(env, inner)?])
             }
             E::Position { expr: inner, r#in } => {
-                self.call_by_name("strpos", vec![self.expr(env, r#in)?, self.expr(env, inner)?])
+                self.call_by_name("position", vec![self.expr(env, r#in)?, self.expr(env, inner)?])
             }
             E::Substring { expr: inner, substring_from, substring_for, .. } => {
-                let mut args = vec![self.expr(env, inner)?];
-                match substring_from {
-                    Some(from) => args.push(self.expr(env, from)?),
-                    None => args.push(Typed::constant(ScalarValue::Int32(Some(1)), PgType::Int4)),
-                }
-                if let Some(length) = substring_for {
+                self.substring(env, inner, substring_from.as_deref(), substring_for.as_deref())
+            }
+            E::Overlay { expr: inner, overlay_what, overlay_from, overlay_for } => {
+                let mut args =
+                    vec![self.expr(env, inner)?, self.expr(env, overlay_what)?, self.expr(env, overlay_from)?];
+                if let Some(length) = overlay_for {
                     args.push(self.expr(env, length)?);
                 }
-                self.call_by_name("substring", args)
+                self.call_by_name("overlay", args)
+            }
+            E::IsNormalized { expr: inner, form, negated } => {
+                let form = form.map_or_else(|| "NFC".to_string(), |form| form.to_string());
+                let result =
+                    self.call_by_name("is_normalized", vec![self.expr(env, inner)?, Typed::unknown(Some(form))])?;
+                let expr = if *negated { Expr::Not(Box::new(result.expr)) } else { result.expr };
+                Ok(Typed::new(expr, PgType::Bool))
             }
             E::Trim { trim_where, trim_what, expr: inner, trim_characters } => {
                 let name = match trim_where {
@@ -74,42 +81,45 @@ impl Binder<'_> {
         }
     }
 
-    /// The keywords that are values: current_date and its like, without parentheses.
-    pub(crate) fn keyword_value(&self, name: &str) -> Result<Option<Typed>> {
-        let settings = self.settings;
-        let value = match name {
-            "current_timestamp" | "current_date" | "localtimestamp" | "localtime" => Some(self.clock(name)?),
-            "current_user" | "user" | "current_role" => Some(text(&settings.user)),
-            "session_user" => Some(text(&settings.session_user)),
-            "current_catalog" => Some(text(&settings.database)),
-            "current_schema" => Some(self.current_schema()),
-            _ => None,
+    /// `normalize(text, FORM)`: the form is a word, no column.
+    fn normalize_call(&self, env: &Env<'_>, list: &ast::FunctionArgumentList) -> Result<Option<Typed>> {
+        let [
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(text)),
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Identifier(form))),
+        ] = list.args.as_slice()
+        else {
+            return Ok(None);
         };
-        if value.is_some() && settings.view {
-            return Err(Error::unsupported(format!("{name} in a materialized view"))
-                .hint("Its value would change without any input changing."));
-        }
-        Ok(value)
+        let form = Typed::unknown(Some(form.value.clone()));
+        self.call_by_name("normalize", vec![self.expr(env, text)?, form]).map(Some)
     }
 
-    fn current_schema(&self) -> Typed {
-        Typed::constant(ScalarValue::Utf8(self.settings.schema.clone()), PgType::Text)
-    }
-
-    fn clock(&self, name: &str) -> Result<Typed> {
-        if self.settings.view {
-            return Err(Error::unsupported(format!("{name} in a materialized view"))
-                .hint("Its value would change without any input changing."));
+    /// `substring(inner FROM from FOR length)`, and from a pattern with an escape.
+    fn substring(
+        &self,
+        env: &Env<'_>,
+        inner: &ast::Expr,
+        substring_from: Option<&ast::Expr>,
+        substring_for: Option<&ast::Expr>,
+    ) -> Result<Typed> {
+        let mut args = vec![self.expr(env, inner)?];
+        match substring_from {
+            Some(from) => args.push(self.expr(env, from)?),
+            None => args.push(Typed::constant(ScalarValue::Int32(Some(1)), PgType::Int4)),
         }
-        self.reads_clock.set(true);
-        let now = ScalarValue::TimestampMicrosecond(Some(self.settings.now), Some("UTC".into()));
-        let now = Typed::constant(now, PgType::Timestamptz);
-        match name {
-            "current_date" => self.coerce(now, &PgType::Date, Cast::Explicit),
-            "localtimestamp" => self.coerce(now, &PgType::Timestamp, Cast::Explicit),
-            "localtime" => self.coerce(now, &PgType::Time(None), Cast::Explicit),
-            _ => Ok(now),
+        if let Some(length) = substring_for {
+            args.push(self.expr(env, length)?);
         }
+        let is_text = |arg: &Typed| arg.ty.as_ref().is_none_or(|ty| category(ty) == Category::Text);
+        if let [_, pattern, escape] = args.as_mut_slice()
+            && is_text(pattern)
+            && is_text(escape)
+            && substring_from.is_some()
+        {
+            *pattern = self.call_by_name("similar_to_escape", vec![pattern.clone(), escape.clone()])?;
+            args.truncate(2);
+        }
+        self.call_by_name("substring", args)
     }
 
     fn function(&self, env: &Env<'_>, function: &ast::Function) -> Result<Typed> {
@@ -135,6 +145,11 @@ impl Binder<'_> {
             }
             FunctionArguments::List(list) => list,
         };
+        if name == "normalize"
+            && let Some(call) = self.normalize_call(env, list)?
+        {
+            return Ok(call);
+        }
         if function.over.is_some() {
             return self.window_call(env, name, function, list);
         }
@@ -149,7 +164,10 @@ impl Binder<'_> {
             return Err(Error::new(SqlState::WrongObjectType, message));
         }
         refuse_aggregate_clauses(name, function, list)?;
-        let args = self.arguments(env, name, list)?;
+        let (args, variadic) = self.call_arguments(env, name, list)?;
+        if variadic {
+            return self.variadic_call(name, args);
+        }
         if name == "grouping" {
             if let Some(clause) = env.no_aggregates {
                 let message = match clause {
@@ -194,6 +212,20 @@ impl Binder<'_> {
             ("now" | "transaction_timestamp" | "statement_timestamp" | "clock_timestamp", 0) => {
                 return self.clock(name);
             }
+            ("current_timestamp" | "localtimestamp", 1) => return self.rounded_clock(name, &args[0]),
+            ("timeofday", 0) if !self.settings.view => {
+                let format = Typed::unknown(Some("Dy Mon DD HH24:MI:SS.US YYYY TZ".into()));
+                return self.call_by_name("to_char", vec![self.clock("now")?, format]);
+            }
+            ("random", 0) if !self.settings.view => return Ok(functions::random::random()),
+            ("setseed", 1) => return Err(Error::unsupported("setseed()")),
+            ("quote_literal" | "quote_nullable", 1)
+                if args[0].ty.as_ref().is_some_and(|ty| category(ty) != Category::Text) =>
+            {
+                let text = self.coerce(args[0].clone(), &PgType::Text, Cast::Explicit)?;
+                return self.call_by_name(name, vec![text]);
+            }
+            ("width_bucket", 2) => return self.width_bucket(args),
             ("random" | "gen_random_uuid" | "timeofday", 0) if self.settings.view => {
                 return Err(Error::unsupported(format!("the volatile function {name} in a materialized view")));
             }
@@ -218,6 +250,10 @@ impl Binder<'_> {
             ("time_bucket", 2) => {
                 let origin = Typed::unknown(Some("2000-01-03 00:00:00+00".into()));
                 return self.call_by_name("date_bin", args.into_iter().chain([origin]).collect());
+            }
+            ("age", 1) => {
+                let today = self.coerce(self.clock("current_date")?, &PgType::Timestamp, Cast::Explicit)?;
+                return self.call_by_name(name, [today].into_iter().chain(args).collect());
             }
             ("pg_typeof", 1) => return Ok(text(&args[0].type_name())),
             _ => {}
@@ -371,40 +407,6 @@ impl Binder<'_> {
             })
             .collect()
     }
-
-    /// A type as SQL writes it.
-    pub(crate) fn data_type(&self, data_type: &ast::DataType) -> Result<PgType> {
-        use ast::DataType as D;
-        let known = match data_type {
-            D::Timestamp(_, ast::TimezoneInfo::WithTimeZone | ast::TimezoneInfo::Tz) => Some(PgType::Timestamptz),
-            D::Timestamp(..) => Some(PgType::Timestamp),
-            D::Interval { .. } => Some(PgType::Interval),
-            D::Float(ast::ExactNumberInfo::Precision(1..=24)) => Some(PgType::Float4),
-            D::Float(_) => Some(PgType::Float8),
-            D::Varchar(None) | D::CharacterVarying(None) => Some(PgType::Varchar(None)),
-            D::Custom(name, modifiers) => {
-                let own = name_parts(name)?.pop().unwrap_or_default();
-                match own.as_str() {
-                    "name" | "char" | "regprocedure" | "regoper" | "regoperator" | "regconfig" | "regdictionary"
-                    | "regcollation" | "sql_identifier" | "character_data" | "yes_or_no" | "pg_node_tree" => {
-                        Some(PgType::Text)
-                    }
-                    "cardinal_number" => Some(PgType::Int4),
-                    "xid" => Some(PgType::Oid),
-                    _ if modifiers.is_empty() => PgType::parse(&own),
-                    _ => PgType::parse(&format!("{own}({})", modifiers.join(","))),
-                }
-            }
-            D::Array(ast::ArrayElemTypeDef::SquareBracket(element, _)) => Some(self.data_type(element)?.array()),
-            other => PgType::parse(&other.to_string()),
-        };
-        known.ok_or_else(|| {
-            Error::new(
-                SqlState::UndefinedObject,
-                format!("type \"{}\" does not exist", data_type.to_string().to_ascii_lowercase()),
-            )
-        })
-    }
 }
 
 /// DISTINCT values are sorted by themselves alone.
@@ -453,7 +455,8 @@ fn function_name(name: &ast::ObjectName) -> Result<String> {
     }
 }
 
-fn text(value: &str) -> Typed {
+/// A text that is the same for all rows.
+pub(super) fn text(value: &str) -> Typed {
     Typed::constant(ScalarValue::Utf8(Some(value.to_string())), PgType::Text)
 }
 

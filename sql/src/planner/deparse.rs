@@ -103,10 +103,6 @@ fn binary(expr: &Arc<dyn PhysicalExpr>) -> Option<Operands<'_>> {
         Operator::GtEq => ">=",
         Operator::IsDistinctFrom => "IS DISTINCT FROM",
         Operator::IsNotDistinctFrom => "IS NOT DISTINCT FROM",
-        Operator::RegexMatch => "~",
-        Operator::RegexIMatch => "~*",
-        Operator::RegexNotMatch => "!~",
-        Operator::RegexNotIMatch => "!~*",
         _ => return None,
     };
     Some((symbol, binary.left(), binary.right()))

@@ -170,6 +170,13 @@ impl Binder<'_> {
     }
 
     fn set_function(&self, name: &str, args: Vec<Typed>) -> Result<Typed> {
+        if let Some(array) = sets::array_behind(name) {
+            let array = self.call_by_name(array, args.clone()).map_err(|error| match error.state() {
+                SqlState::UndefinedFunction => super::functions::no_function(name, &args),
+                _ => error,
+            })?;
+            return self.set_function("unnest", vec![array]);
+        }
         let mut vector = false;
         let mut own = Vec::with_capacity(args.len());
         for arg in args {

@@ -113,6 +113,17 @@ impl Binder<'_> {
             E::ILike { negated, any: false, expr: inner, pattern, escape_char } => {
                 self.like(env, inner, pattern, escape_char.as_ref(), *negated, true)
             }
+            E::Like { negated, any: true, expr: inner, pattern, .. } => {
+                let op = if *negated { BinaryOperator::PGNotLikeMatch } else { BinaryOperator::PGLikeMatch };
+                self.quantified(env, inner, &op, pattern, true)
+            }
+            E::ILike { negated, any: true, expr: inner, pattern, .. } => {
+                let op = if *negated { BinaryOperator::PGNotILikeMatch } else { BinaryOperator::PGILikeMatch };
+                self.quantified(env, inner, &op, pattern, true)
+            }
+            E::SimilarTo { negated, expr: inner, pattern, escape_char } => {
+                self.similar(env, inner, pattern, escape_char.as_ref(), *negated)
+            }
             other => self.special_call(env, other),
         }
     }
@@ -353,14 +364,21 @@ impl Binder<'_> {
                 let inner = self.expr(env, inner)?;
                 match &inner.ty {
                     Some(ty) if category(ty) == super::typed::Category::Number => Ok(inner),
-                    _ => Err(Error::new(
-                        SqlState::UndefinedFunction,
-                        format!("operator does not exist: + {}", inner.type_name()),
-                    )),
+                    _ => Err(super::operator::no_prefix_operator("+", &inner)),
                 }
             }
-            (UnaryOperator::PGSquareRoot, _) => self.call_by_name("sqrt", vec![self.expr(env, inner)?]),
+            (UnaryOperator::PGSquareRoot, _) => {
+                let inner = self.coerce(self.expr(env, inner)?, &PgType::Float8, Cast::Implicit)?;
+                self.call_by_name("sqrt", vec![inner])
+            }
             (UnaryOperator::PGCubeRoot, _) => self.call_by_name("cbrt", vec![self.expr(env, inner)?]),
+            (UnaryOperator::BitwiseNot, _) => {
+                let inner = self.expr(env, inner)?;
+                match inner.ty {
+                    Some(PgType::Int2 | PgType::Int4 | PgType::Int8) => self.call_by_name("~", vec![inner]),
+                    _ => Err(super::operator::no_prefix_operator("~", &inner)),
+                }
+            }
             (UnaryOperator::PGAbs, _) => self.call_by_name("abs", vec![self.expr(env, inner)?]),
             (other, _) => Err(Error::unsupported(format!("the operator {other}"))),
         }
@@ -392,31 +410,6 @@ impl Binder<'_> {
             other => return Err(Error::unsupported(format!("{other}"))),
         };
         Ok(Typed::new(result, PgType::Bool))
-    }
-
-    fn between(
-        &self,
-        env: &Env<'_>,
-        inner: &ast::Expr,
-        negated: bool,
-        low: &ast::Expr,
-        high: &ast::Expr,
-    ) -> Result<Typed> {
-        let (first, second) = if negated {
-            (BinaryOperator::Lt, BinaryOperator::Gt)
-        } else {
-            (BinaryOperator::GtEq, BinaryOperator::LtEq)
-        };
-        if let Some(first) = self.rows_compared(env, inner, &first, low, false)?
-            && let Some(second) = self.rows_compared(env, inner, &second, high, false)?
-        {
-            let (first, second) = (first.expr, second.expr);
-            return Ok(Typed::new(if negated { first.or(second) } else { first.and(second) }, PgType::Bool));
-        }
-        let (value, low, high) = (self.expr(env, inner)?, self.expr(env, low)?, self.expr(env, high)?);
-        let first = self.compare(&first, value.clone(), low, false)?.expr;
-        let second = self.compare(&second, value, high, false)?.expr;
-        Ok(Typed::new(if negated { first.or(second) } else { first.and(second) }, PgType::Bool))
     }
 
     fn in_list(&self, env: &Env<'_>, inner: &ast::Expr, list: &[ast::Expr], negated: bool) -> Result<Typed> {

@@ -1,7 +1,7 @@
-//! Literals with their types before them: `date '2019-11-01'`, `interval '1 day'`.
+//! Literals with their types before them: `date '2019-11-01'`.
 
 use datafusion::common::ScalarValue;
-use datafusion::sql::sqlparser::ast::{self, Value};
+use datafusion::sql::sqlparser::ast;
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
 
@@ -42,26 +42,5 @@ impl Binder<'_> {
         let place = value.at;
         let digits = ScalarValue::Int32(Some(i32::try_from(*digits).unwrap_or(6)));
         Ok(self.call_by_name(name, vec![value, Typed::constant(digits, PgType::Int4)])?.at(place))
-    }
-
-    /// `interval '1 day'`.
-    pub(super) fn interval(&self, interval: &ast::Interval) -> Result<Typed> {
-        let ast::Expr::Value(value) = interval.value.as_ref() else {
-            return Err(Error::new(SqlState::SyntaxError, "INTERVAL needs a literal in quotes"));
-        };
-        let mut text = match &value.value {
-            Value::Number(digits, _) => digits.clone(),
-            other => other
-                .clone()
-                .into_string()
-                .ok_or_else(|| Error::new(SqlState::SyntaxError, "INTERVAL needs a literal in quotes"))?,
-        };
-        if interval.last_field.is_some() {
-            return Err(Error::unsupported("an interval literal with two fields"));
-        }
-        if let Some(field) = &interval.leading_field {
-            text = format!("{text} {field}");
-        }
-        self.coerce(Typed::unknown(Some(text)), &PgType::Interval, Cast::Explicit)
     }
 }

@@ -7,14 +7,17 @@
 //! query. Reads no clock: `now()` is what [`Settings`] says, so a query that asks for it is bound
 //! again at each execution.
 
+mod arguments;
 mod arrange;
 mod array;
 mod array_query;
 mod assign;
+mod between;
 mod binder;
 mod call;
 pub(crate) mod change;
 pub(crate) mod change_by_key;
+mod clocks;
 mod columns_read;
 mod comparison;
 mod conditional;
@@ -30,6 +33,7 @@ mod functions;
 mod grouping;
 mod groups;
 mod guard;
+mod interval_literal;
 mod join;
 mod json;
 mod limit;
@@ -63,6 +67,7 @@ mod unnest;
 mod window;
 mod with;
 mod within_group;
+mod written_type;
 
 use std::fmt;
 use std::sync::Arc;

@@ -45,6 +45,8 @@ fn figure(expr: &Expr) -> Option<(String, bool)> {
         Expr::Overlay { .. } => strong("overlay"),
         Expr::Ceil { .. } => strong("ceil"),
         Expr::Floor { .. } => strong("floor"),
+        Expr::BinaryOp { op: ast::BinaryOperator::Overlaps, .. } => strong("overlaps"),
+        Expr::IsNormalized { negated: false, .. } => strong("is_normalized"),
         Expr::AtTimeZone { .. } => strong("timezone"),
         Expr::Trim { trim_where, .. } => strong(match trim_where {
             Some(ast::TrimWhereField::Leading) => "ltrim",

@@ -38,11 +38,32 @@ impl Binder<'_> {
                 Some(op) => self.binary(env, left, &op, right),
                 None => Err(Error::unsupported(format!("the operator {}", parts.join(".")))),
             },
+            B::Overlaps => self.overlaps(env, left, right),
             _ => match self.rows_compared(env, left, op, right, false)? {
                 Some(result) => Ok(result),
                 None => self.operate(op, self.expr(env, left)?, self.expr(env, right)?),
             },
         }
+    }
+
+    /// `(begin, end) OVERLAPS (begin, end)`; an end may be an interval from the beginning on.
+    fn overlaps(&self, env: &Env<'_>, left: &ast::Expr, right: &ast::Expr) -> Result<Typed> {
+        let mut ends = Vec::with_capacity(4);
+        for (side, which) in [(left, "left"), (right, "right")] {
+            let ast::Expr::Tuple(items) = side else {
+                return Err(Error::new(SqlState::SyntaxError, "syntax error at or near \"overlaps\""));
+            };
+            let [begin, end] = items.as_slice() else {
+                let message = format!("wrong number of parameters on {which} side of OVERLAPS expression");
+                return Err(Error::new(SqlState::SyntaxError, message));
+            };
+            let (begin, mut end) = (self.expr(env, begin)?, self.expr(env, end)?);
+            if end.ty == Some(PgType::Interval) {
+                end = self.operate(&BinaryOperator::Plus, begin.clone(), end)?;
+            }
+            ends.extend([begin, end]);
+        }
+        self.call_by_name("overlaps", ends)
     }
 
     /// `left op right` over bound operands.
@@ -62,10 +83,9 @@ impl Binder<'_> {
                 self.bitwise(op, left, right)
             }
             B::StringConcat => self.concat(left, right),
-            B::PGRegexMatch => self.text_match(Operator::RegexMatch, op, left, right),
-            B::PGRegexIMatch => self.text_match(Operator::RegexIMatch, op, left, right),
-            B::PGRegexNotMatch => self.text_match(Operator::RegexNotMatch, op, left, right),
-            B::PGRegexNotIMatch => self.text_match(Operator::RegexNotIMatch, op, left, right),
+            B::PGRegexMatch | B::PGRegexIMatch | B::PGRegexNotMatch | B::PGRegexNotIMatch => {
+                self.text_match(&op.to_string(), left, right)
+            }
             B::PGLikeMatch => self.like_typed(left, right, false, false),
             B::PGNotLikeMatch => self.like_typed(left, right, true, false),
             B::PGILikeMatch => self.like_typed(left, right, false, true),
@@ -173,6 +193,11 @@ impl Binder<'_> {
     }
 
     fn concat(&self, left: Typed, right: Typed) -> Result<Typed> {
+        if left.ty == Some(PgType::Bytea) && matches!(right.ty, None | Some(PgType::Bytea))
+            || right.ty == Some(PgType::Bytea) && left.ty.is_none()
+        {
+            return self.call_by_name("byteacat", vec![left, right]);
+        }
         let text = |typed: &Typed| typed.ty.as_ref().is_none_or(|ty| category(ty) == Category::Text);
         if !text(&left) && !text(&right) {
             return Err(no_operator("||", &left, &right));
@@ -192,14 +217,30 @@ impl Binder<'_> {
         Ok(Typed { expr: functions::evaluated(function, vec![typed.expr]), ty: Some(PgType::Text), at: typed.at })
     }
 
-    fn text_match(&self, operator: Operator, op: &BinaryOperator, left: Typed, right: Typed) -> Result<Typed> {
+    /// `left ~ right` and its kin: regular expressions.
+    fn text_match(&self, symbol: &str, left: Typed, right: Typed) -> Result<Typed> {
         let text = |typed: &Typed| typed.ty.as_ref().is_none_or(|ty| category(ty) == Category::Text);
         if !text(&left) || !text(&right) {
-            return Err(no_operator(&op.to_string(), &left, &right));
+            return Err(no_operator(symbol, &left, &right));
         }
         let left = self.with_spaces(left)?;
-        let right = self.coerce(right, &PgType::Text, Cast::Implicit)?;
-        Ok(Typed::new(binary(left.expr, operator, right.expr), PgType::Bool))
+        self.call_by_name(symbol, vec![left, right])
+    }
+
+    /// `inner [NOT] SIMILAR TO pattern [ESCAPE c]`.
+    pub(crate) fn similar(
+        &self,
+        env: &Env<'_>,
+        inner: &ast::Expr,
+        pattern: &ast::Expr,
+        escape: Option<&ast::ValueWithSpan>,
+        negated: bool,
+    ) -> Result<Typed> {
+        let (left, right) = (self.expr(env, inner)?, self.expr(env, pattern)?);
+        let escape = escape.and_then(|escape| escape.value.clone().into_string());
+        let escape = escape.map(|escape| Typed::unknown(Some(escape)));
+        let pattern = self.call_by_name("similar_to_escape", [right].into_iter().chain(escape).collect())?;
+        self.text_match(if negated { "!~" } else { "~" }, left, pattern)
     }
 
     /// `inner [NOT] [I]LIKE pattern [ESCAPE c]`.
@@ -248,11 +289,7 @@ impl Binder<'_> {
             return self.negate(self.coerce(inner, &PgType::Interval, Cast::Implicit)?);
         }
         if category(&ty) != Category::Number && ty != PgType::Interval || ty == PgType::Oid {
-            return Err(Error::new(
-                SqlState::UndefinedFunction,
-                format!("operator does not exist: - {}", inner.type_name()),
-            )
-            .hint(NO_OPERATOR));
+            return Err(no_prefix_operator("-", &inner));
         }
         self.call_by_name("uminus", vec![inner])
     }
@@ -263,6 +300,17 @@ const NO_OPERATOR: &str =
 
 fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
     Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right: Box::new(right) })
+}
+
+/// The error for an operator that nobody knows before its operand.
+pub(super) fn no_prefix_operator(symbol: &str, operand: &Typed) -> Error {
+    if operand.ty.is_none() {
+        return Error::new(SqlState::AmbiguousFunction, format!("operator is not unique: {symbol} unknown"))
+            .hint("Could not choose a best candidate operator. You might need to add explicit type casts.");
+    }
+    let message = format!("operator does not exist: {symbol} {}", operand.type_name());
+    Error::new(SqlState::UndefinedFunction, message)
+        .hint("No operator matches the given name and argument type. You might need to add an explicit type cast.")
 }
 
 pub(super) fn no_operator(symbol: &str, left: &Typed, right: &Typed) -> Error {

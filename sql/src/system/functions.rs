@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, StringArray, UInt32Array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, FieldRef, Int32Type, Int64Type};
+use arrow::datatypes::{DataType, FieldRef, Int32Type};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
@@ -22,7 +22,6 @@ use thalweg_dataflow::types::PgType;
 use super::names::{self, Named};
 use super::queries::CatalogTables;
 use super::roles::number;
-use super::size::pretty;
 use super::table::array;
 use super::{constraints, privileges, routines};
 use crate::catalog::Object;
@@ -52,7 +51,6 @@ const OTHERS: &[&str] = &[
     "pg_get_indexdef",
     "pg_get_userbyid",
     "pg_get_viewdef",
-    "pg_size_pretty",
     "pg_table_is_visible",
     "pg_type_is_visible",
     "set_config",
@@ -155,7 +153,6 @@ fn answer(tables: &CatalogTables, name: &str) -> Option<Answer> {
         // The domains of information_schema have numbers as high as the tables of ours.
         "pg_table_is_visible" => Answer::Visible(tables.hidden()),
         "pg_type_is_visible" => Answer::TypeVisible,
-        "pg_size_pretty" => Answer::SizePretty,
         "pg_get_viewdef" => Answer::ViewDefinition(view_definitions(tables), tables.visible()),
         "pg_get_constraintdef" => Answer::ByOid(constraints::constraint_definitions(tables)),
         "pg_get_indexdef" => Answer::Index(constraints::index_definitions(tables), constraints::index_columns(tables)),
@@ -244,7 +241,6 @@ enum Answer {
     Visible(BTreeSet<i32>),
     /// Whether an oid is a type of `pg_catalog`.
     TypeVisible,
-    SizePretty,
     ByOid(BTreeMap<i32, String>),
     /// The name of a role.
     Role(BTreeMap<i32, String>),
@@ -347,10 +343,6 @@ impl Answer {
 
     /// The answers that follow an oid.
     fn of_numbers(&self, call: &Call<'_>) -> Result<ArrayRef> {
-        if let Answer::SizePretty = self {
-            let sizes = call.argument(0, &DataType::Int64)?;
-            return Ok(texts(sizes.as_primitive::<Int64Type>().iter().map(|size| size.map(pretty))));
-        }
         let oids = match self {
             Answer::ViewDefinition(_, names) => named_or_numbered(call, names)?,
             _ => call.numbers(0)?,

@@ -15,7 +15,6 @@ mod privileges;
 mod queries;
 mod roles;
 mod routines;
-mod size;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ mod catalog;
 pub(crate) mod codec;
 pub mod datetime;
 mod float;
+pub mod formatting;
 pub mod json;
 pub mod numeric;
 #[cfg(test)]

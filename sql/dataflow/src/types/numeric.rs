@@ -6,7 +6,10 @@
 
 mod arithmetic;
 mod encoding;
+mod fixed;
 mod int;
+mod integers;
+mod transcendental;
 
 use std::cmp::Ordering;
 use std::fmt;

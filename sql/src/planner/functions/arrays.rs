@@ -135,6 +135,85 @@ pub(crate) const QUANTIFIED: Kernel = |input| {
     Ok(Arc::new((0..input.rows).map(verdict).collect::<BooleanArray>()))
 };
 
+/// `array_dims`: the bounds as text.
+pub(crate) const DIMENSIONS: Kernel = |input| {
+    let arrays = Arrays::of(input, 0)?;
+    let mut built = StringBuilder::new();
+    for row in 0..input.rows {
+        let count = arrays.items(row).map_or(0, |items| items.len());
+        built.append_option((count > 0).then(|| format!("[1:{count}]")));
+    }
+    Ok(Arc::new(built.finish()))
+};
+
+/// `trim_array`: without so many elements at the end.
+pub(crate) const TRIM: Kernel = |input| {
+    let (arrays, counts) = (Arrays::of(input, 0)?, integers(input, 1)?);
+    let counts = counts.as_primitive::<Int32Type>();
+    built(input.rows, |row| {
+        let Some(items) = arrays.items(row).filter(|_| counts.is_valid(row)) else { return Ok(None) };
+        let kept = usize::try_from(counts.value(row)).ok().and_then(|count| items.len().checked_sub(count));
+        let kept = kept.ok_or_else(|| {
+            let message = format!("number of elements to trim must be between 0 and {}", items.len());
+            Error::new(SqlState::ArraySubscript, message)
+        })?;
+        Ok(Some(array::of_items(items[..kept].iter().copied())))
+    })
+};
+
+/// The most elements that array_fill makes.
+const MAX_FILLED: i32 = 134_217_727;
+
+/// `array_fill`: one value so many times.
+pub(crate) const FILL: Kernel = |input| {
+    let values = elements(input, 0, false)?;
+    let bounds = (1..input.args.len()).map(|place| Arrays::of(input, place)).collect::<Result<Vec<_>>>()?;
+    built(input.rows, |row| {
+        let null = |message: &str| Err(Error::new(SqlState::NullValueNotAllowed, message.to_string()));
+        let mut numbers = Vec::with_capacity(bounds.len());
+        for bound in &bounds {
+            let Some(items) = bound.items(row) else {
+                return null("dimension array or low bound array cannot be null");
+            };
+            if items.len() > 1 {
+                return Err(Error::unsupported("an array of several dimensions"));
+            }
+            let own = array::element_values(&PgType::Int4, items)?;
+            let own = own.as_primitive::<Int32Type>();
+            if own.null_count() > 0 {
+                return null("dimension values cannot be null");
+            }
+            numbers.push(own.iter().flatten().next());
+        }
+        if numbers.get(1).copied().flatten().is_some_and(|lower| lower != 1) {
+            return Err(Error::unsupported("an array that does not begin at 1"));
+        }
+        let count = numbers[0].unwrap_or(0);
+        if !(0..=MAX_FILLED).contains(&count) {
+            let message = format!("array size exceeds the maximum allowed ({MAX_FILLED})");
+            return Err(Error::new(SqlState::ProgramLimitExceeded, message));
+        }
+        Ok(Some(array::of_items(std::iter::repeat_n(values[row].as_slice(), count as usize))))
+    })
+};
+
+/// The bucket of a value among sorted lower bounds.
+pub(crate) const BUCKET: Kernel = |input| {
+    let (values, arrays) = (elements(input, 0, true)?, Arrays::of(input, 1)?);
+    let bucket = |row: usize| -> Result<Option<i32>> {
+        let Some(items) = arrays.canonical(row) else { return Ok(None) };
+        if array::is_null_item(&values[row]) {
+            return Ok(None);
+        }
+        if items.iter().any(|item| array::is_null_item(item)) {
+            let message = "thresholds array must not contain NULLs";
+            return Err(Error::new(SqlState::NullValueNotAllowed, message));
+        }
+        Ok(Some(items.partition_point(|item| *item <= values[row]) as i32))
+    };
+    Ok(Arc::new((0..input.rows).map(bucket).collect::<Result<Int32Array>>()?))
+};
+
 /// How many elements: `cardinality`, `array_length`, `array_upper`; 1 for `array_lower`,
 /// `array_ndims`.
 pub(crate) const COUNTED: Kernel = |input| {

@@ -1,9 +1,9 @@
-//! Functions that write and read SQL's own text: quote_ident, quote_literal, parse_ident, format.
+//! Functions that write and read SQL's own text: quote_ident, quote_literal, parse_ident.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, StringArray, StringBuilder};
-use thalweg_dataflow::types::{PgType, TextStyle, TextWriter, array};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, StringArray};
+use thalweg_dataflow::types::{PgType, array};
 use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::Definition;
@@ -31,7 +31,6 @@ pub(super) const FUNCTIONS: &[Definition] = &[
         result: PgType::Array(&PgType::Text),
         kernel: parse_ident,
     },
-    Definition { name: "format", args: &[TEXT], variadic: true, result: TEXT, kernel: format },
 ];
 
 const fn of_text(name: &'static str, kernel: Kernel) -> Definition {
@@ -59,7 +58,7 @@ fn quote_nullable(input: &Input<'_>) -> Result<ArrayRef> {
 }
 
 /// A literal that is read back as this text, whatever `standard_conforming_strings` is.
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     let doubled = text.replace('\'', "''");
     match text.contains('\\') {
         true => format!("E'{}'", doubled.replace('\\', "\\\\")),
@@ -69,6 +68,11 @@ fn literal(text: &str) -> String {
 
 /// The parts of a dotted name, folded; `None` if it is none.
 pub(crate) fn parts(text: &str) -> Option<Vec<String>> {
+    leading_parts(text).filter(|(_, rest)| rest.is_empty()).map(|(parts, _)| parts)
+}
+
+/// The parts of a dotted name at the beginning of a text, and what follows.
+fn leading_parts(text: &str) -> Option<(Vec<String>, &str)> {
     let mut parts = Vec::new();
     let mut rest = text.trim();
     loop {
@@ -100,10 +104,10 @@ pub(crate) fn parts(text: &str) -> Option<Vec<String>> {
         }
         parts.push(part);
         let behind = behind.trim_start();
-        if behind.is_empty() {
-            return Some(parts);
+        match behind.strip_prefix('.') {
+            Some(next) => rest = next.trim_start(),
+            None => return Some((parts, behind)),
         }
-        rest = behind.strip_prefix('.')?.trim_start();
     }
 }
 
@@ -111,12 +115,18 @@ fn parse_ident(input: &Input<'_>) -> Result<ArrayRef> {
     let values = input.array(0)?;
     let values = values.as_string::<i32>();
     let mut built = BinaryBuilder::new();
-    for value in values {
-        let Some(text) = value else {
+    let strict = if input.args.len() == 2 { Some(input.array(1)?) } else { None };
+    for (row, value) in values.iter().enumerate() {
+        let strict = strict
+            .as_ref()
+            .map(|strict| strict.as_boolean())
+            .map_or(Some(true), |strict| strict.is_valid(row).then(|| strict.value(row)));
+        let (Some(text), Some(strict)) = (value, strict) else {
             built.append_null();
             continue;
         };
-        let parts = parts(text).ok_or_else(|| {
+        let found = leading_parts(text).filter(|(_, rest)| rest.is_empty() || !strict);
+        let parts = found.map(|(parts, _)| parts).ok_or_else(|| {
             Error::new(SqlState::InvalidParameter, format!("string is not a valid identifier: \"{text}\""))
         })?;
         let parts: ArrayRef = Arc::new(StringArray::from(parts));
@@ -124,79 +134,6 @@ fn parse_ident(input: &Input<'_>) -> Result<ArrayRef> {
         built.append_value(array::of_items(items.iter().map(Vec::as_slice)));
     }
     Ok(Arc::new(built.finish()))
-}
-
-/// `format`: `%s`, `%I`, `%L`, `%%`, each with a place (`%2$s`).
-fn format(input: &Input<'_>) -> Result<ArrayRef> {
-    let style = TextStyle { zone: input.zone.clone(), extra_float_digits: 1 };
-    let formats = input.array(0)?;
-    let formats = formats.as_string::<i32>();
-    let mut writers = Vec::with_capacity(input.args.len());
-    for place in 1..input.args.len() {
-        writers.push(TextWriter::new(&input.types[place], &input.array(place)?)?);
-    }
-    let argument = |row: usize, place: usize| -> Result<Option<String>> {
-        let too_few = || Error::new(SqlState::InvalidParameter, "too few arguments for format()");
-        let writer = place.checked_sub(1).and_then(|place| writers.get(place)).ok_or_else(too_few)?;
-        let mut text = String::new();
-        if writer.is_null(row) {
-            return Ok(None);
-        }
-        writer.write(row, &style, &mut text);
-        Ok(Some(text))
-    };
-    let mut built = StringBuilder::new();
-    for row in 0..input.rows {
-        match formats.is_null(row) {
-            true => built.append_null(),
-            false => built.append_value(formatted(formats.value(row), |place| argument(row, place))?),
-        }
-    }
-    Ok(Arc::new(built.finish()))
-}
-
-fn formatted(format: &str, argument: impl Fn(usize) -> Result<Option<String>>) -> Result<String> {
-    let mut out = String::new();
-    let mut next = 1;
-    let mut rest = format;
-    while let Some(at) = rest.find('%') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-        let place = match rest[digits..].strip_prefix('$') {
-            Some(behind) if digits > 0 => {
-                let place = rest[..digits].parse().unwrap_or(usize::MAX);
-                rest = behind;
-                place
-            }
-            _ => next,
-        };
-        let mut characters = rest.chars();
-        let kind = characters.next();
-        rest = characters.as_str();
-        match kind {
-            Some('%') => {
-                out.push('%');
-                continue;
-            }
-            Some('s') => out.push_str(&argument(place)?.unwrap_or_default()),
-            Some('I') => {
-                let name = argument(place)?.ok_or_else(|| {
-                    Error::new(SqlState::NullValueNotAllowed, "null values cannot be formatted as an SQL identifier")
-                })?;
-                out.push_str(&quoted(&name));
-            }
-            Some('L') => out.push_str(&argument(place)?.map_or_else(|| "NULL".into(), |text| literal(&text))),
-            Some(other) => {
-                let message = format!("unrecognized format() type specifier \"{other}\"");
-                return Err(Error::new(SqlState::InvalidParameter, message));
-            }
-            None => return Err(Error::new(SqlState::InvalidParameter, "unterminated format() type specifier")),
-        }
-        next = place.saturating_add(1);
-    }
-    out.push_str(rest);
-    Ok(out)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::Definition;
 use super::arithmetic::{Numerics, build_numerics, division_by_zero, out_of_range, overloads, primitive};
+use super::trigonometry::DEGREE;
 use super::udf::Input;
 
 const NUMERIC: PgType = PgType::Numeric(None);
@@ -30,13 +31,6 @@ fn numeric_trunc_places(input: &Input<'_>) -> Result<ArrayRef> {
         return numeric_unary(input, |value| value.trunc(0));
     }
     rounding(input, Numeric::trunc)
-}
-
-/// The digits behind the point that a number shows; none of NaN and the infinities.
-fn numeric_scale(input: &Input<'_>) -> Result<ArrayRef> {
-    let values = Numerics::new(input, 0)?;
-    let scale = |row| Ok(values.get(row)?.filter(Numeric::is_finite).map(|value| value.scale() as i32));
-    Ok(Arc::new((0..input.rows).map(scale).collect::<Result<PrimitiveArray<Int32Type>>>()?))
 }
 
 fn rounding(input: &Input<'_>, value: fn(&Numeric, i32) -> Result<Numeric>) -> Result<ArrayRef> {
@@ -154,35 +148,53 @@ fn numeric_div(input: &Input<'_>) -> Result<ArrayRef> {
 }
 
 fn numeric_power(input: &Input<'_>) -> Result<ArrayRef> {
-    numeric_binary(input, |base, exponent| {
-        let whole = exponent.trunc(0)?;
-        if whole.sub(exponent)?.is_zero()
-            && let Ok(whole) = i32::try_from(whole.to_i64("integer")?)
-        {
-            return base.power(whole);
-        }
-        Err(Error::unsupported("power() of a numeric with a fractional exponent")
-            .hint("Cast an argument to double precision."))
+    numeric_binary(input, Numeric::pow)
+}
+
+/// `log(base, number)`.
+fn numeric_log(input: &Input<'_>) -> Result<ArrayRef> {
+    numeric_binary(input, |base, number| number.log(base))
+}
+
+fn numeric_function(input: &Input<'_>) -> Result<ArrayRef> {
+    let ten = Numeric::from(10);
+    numeric_unary(input, |value| match input.op() {
+        "sqrt" => value.sqrt(),
+        "exp" => value.exp(),
+        "ln" => value.ln(),
+        _ => value.log(&ten),
     })
 }
 
 fn float_power(input: &Input<'_>) -> Result<ArrayRef> {
+    let wrong = |message: &str| Err(Error::new(SqlState::InvalidPowerArgument, message));
     float_binary(input, |base, exponent| {
+        if base.is_nan() || exponent.is_nan() {
+            return Ok(base.powf(exponent));
+        }
         if base == 0.0 && exponent < 0.0 {
-            return Err(Error::new(SqlState::NumericOutOfRange, "zero raised to a negative power is undefined"));
+            return wrong("zero raised to a negative power is undefined");
         }
         if base < 0.0 && exponent.fract() != 0.0 && exponent.is_finite() {
-            return Err(Error::new(
-                SqlState::NumericOutOfRange,
-                "a negative number raised to a non-integer power yields a complex result",
-            ));
+            return wrong("a negative number raised to a non-integer power yields a complex result");
         }
         let result = base.powf(exponent);
-        if result.is_infinite() && base.is_finite() && exponent.is_finite() {
-            return Err(Error::new(SqlState::NumericOutOfRange, "value out of range: overflow"));
+        match base.is_finite() && exponent.is_finite() {
+            true => checked(base, result),
+            false => Ok(result),
         }
-        Ok(result)
     })
+}
+
+/// A result that must be finite where its argument is, and not vanish.
+fn checked(value: f64, result: f64) -> Result<f64> {
+    if result.is_infinite() && value.is_finite() {
+        return Err(Error::new(SqlState::NumericOutOfRange, "value out of range: overflow"));
+    }
+    if result == 0.0 && value != 0.0 {
+        return Err(Error::new(SqlState::NumericOutOfRange, "value out of range: underflow"));
+    }
+    Ok(result)
 }
 
 fn float_function(input: &Input<'_>) -> Result<ArrayRef> {
@@ -202,29 +214,14 @@ fn float_function(input: &Input<'_>) -> Result<ArrayRef> {
             }
             "sqrt" => value.sqrt(),
             "cbrt" => value.cbrt(),
-            "exp" => {
-                let result = value.exp();
-                if result.is_infinite() && value.is_finite() {
-                    return Err(Error::new(SqlState::NumericOutOfRange, "value out of range: overflow"));
-                }
-                result
-            }
+            "exp" if value == f64::NEG_INFINITY => 0.0,
+            "exp" => checked(value, value.exp())?,
             "ln" => logarithm(value)?.ln(),
             "log" | "log10" => logarithm(value)?.log10(),
-            "sin" => value.sin(),
-            "cos" => value.cos(),
-            "tan" => value.tan(),
-            "asin" => value.asin(),
-            "acos" => value.acos(),
-            "atan" => value.atan(),
-            "degrees" => value.to_degrees(),
-            _ => value.to_radians(),
+            "degrees" => checked(value, value / DEGREE)?,
+            _ => checked(value, value * DEGREE)?,
         })
     })
-}
-
-fn atan2(input: &Input<'_>) -> Result<ArrayRef> {
-    float_binary(input, |left, right| Ok(left.atan2(right)))
 }
 
 /// The overloads.
@@ -235,7 +232,6 @@ pub(super) const FUNCTIONS: &[Definition] = overloads! {
     "abs" (NUMERIC) -> NUMERIC => abs;
     "abs" (PgType::Float4) -> PgType::Float4 => abs;
     "abs" (PgType::Float8) -> PgType::Float8 => abs;
-    "scale" (NUMERIC) -> PgType::Int4 => numeric_scale;
     "round" (NUMERIC, PgType::Int4) -> NUMERIC => numeric_round_places;
     "round" (NUMERIC) -> NUMERIC => numeric_round_places;
     "round" (PgType::Float8) -> PgType::Float8 => float_rounding;
@@ -259,19 +255,18 @@ pub(super) const FUNCTIONS: &[Definition] = overloads! {
     "power" (PgType::Float8, PgType::Float8) -> PgType::Float8 => float_power;
     "pow" (NUMERIC, NUMERIC) -> NUMERIC => numeric_power;
     "pow" (PgType::Float8, PgType::Float8) -> PgType::Float8 => float_power;
+    "sqrt" (NUMERIC) -> NUMERIC => numeric_function;
+    "exp" (NUMERIC) -> NUMERIC => numeric_function;
+    "ln" (NUMERIC) -> NUMERIC => numeric_function;
+    "log" (NUMERIC) -> NUMERIC => numeric_function;
+    "log10" (NUMERIC) -> NUMERIC => numeric_function;
+    "log" (NUMERIC, NUMERIC) -> NUMERIC => numeric_log;
     "sqrt" (PgType::Float8) -> PgType::Float8 => float_function;
     "cbrt" (PgType::Float8) -> PgType::Float8 => float_function;
     "exp" (PgType::Float8) -> PgType::Float8 => float_function;
     "ln" (PgType::Float8) -> PgType::Float8 => float_function;
     "log" (PgType::Float8) -> PgType::Float8 => float_function;
     "log10" (PgType::Float8) -> PgType::Float8 => float_function;
-    "sin" (PgType::Float8) -> PgType::Float8 => float_function;
-    "cos" (PgType::Float8) -> PgType::Float8 => float_function;
-    "tan" (PgType::Float8) -> PgType::Float8 => float_function;
-    "asin" (PgType::Float8) -> PgType::Float8 => float_function;
-    "acos" (PgType::Float8) -> PgType::Float8 => float_function;
-    "atan" (PgType::Float8) -> PgType::Float8 => float_function;
     "degrees" (PgType::Float8) -> PgType::Float8 => float_function;
     "radians" (PgType::Float8) -> PgType::Float8 => float_function;
-    "atan2" (PgType::Float8, PgType::Float8) -> PgType::Float8 => atan2;
 };

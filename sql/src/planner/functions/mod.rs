@@ -9,27 +9,36 @@ pub(crate) mod approximate;
 mod arithmetic;
 mod array_agg;
 pub(crate) mod arrays;
+mod bytes;
 mod distinct_items;
 mod elements;
+mod encodings;
 pub(crate) mod extreme_key;
+mod format;
+mod formatting;
 pub(crate) mod frame;
 pub(crate) mod framed;
 pub(crate) mod identifiers;
+mod integers;
 mod interval_sums;
 pub(crate) mod json;
 mod math;
 pub(crate) mod ordered_set;
 pub(crate) mod random;
+pub(crate) mod regexp;
 mod series;
 pub(crate) mod sets;
 mod slices;
+mod spans;
 mod spread;
 mod string_agg;
 mod sums;
 mod text;
 mod time;
 mod times_of_day;
+mod trigonometry;
 pub(crate) mod udf;
+mod unicode;
 
 use std::sync::Arc;
 
@@ -70,19 +79,31 @@ pub(crate) struct Overload {
     pub(crate) kernel: Kernel,
 }
 
+/// All overloads.
+const ALL: &[&[Definition]] = &[
+    math::FUNCTIONS,
+    trigonometry::FUNCTIONS,
+    integers::FUNCTIONS,
+    integers::VARIADIC,
+    text::FUNCTIONS,
+    bytes::FUNCTIONS,
+    encodings::FUNCTIONS,
+    unicode::FUNCTIONS,
+    regexp::FUNCTIONS,
+    identifiers::FUNCTIONS,
+    format::FUNCTIONS,
+    time::FUNCTIONS,
+    spans::FUNCTIONS,
+    formatting::FUNCTIONS,
+    arithmetic::FUNCTIONS,
+    json::FUNCTIONS,
+    json::VARIADIC,
+];
+
 /// The overload for these arguments. Errors 42883 if there is none, 42725 if several fit.
 pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Overload> {
-    let all = [
-        math::FUNCTIONS,
-        text::FUNCTIONS,
-        identifiers::FUNCTIONS,
-        time::FUNCTIONS,
-        arithmetic::FUNCTIONS,
-        json::FUNCTIONS,
-        json::VARIADIC,
-    ];
     let named: Vec<&'static Definition> =
-        all.into_iter().flatten().filter(|definition| definition.name == name).collect();
+        ALL.iter().copied().flatten().filter(|definition| definition.name == name).collect();
     if let Some(definition) = named.iter().find(|definition| definition.variadic && args.len() >= definition.args.len())
     {
         let mut types = definition.args.to_vec();

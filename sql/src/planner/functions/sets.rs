@@ -17,11 +17,12 @@ use thalweg_dataflow::{Error, Result};
 use super::elements::{Elements, Gives};
 use super::json::path::{PathRows, QUERY};
 use super::json::rows::Rows;
+use super::regexp::Matches;
 use super::series::{self, Series};
 use super::slices::SLICE_ROWS;
 use super::udf::{Kernel, PgFunction};
 use super::{choose, no_function};
-use crate::planner::typed::{Typed, implicit};
+use crate::planner::typed::{Category, Typed, category, implicit};
 
 /// Whether a function gives a set of rows.
 pub(crate) fn is_set_returning(name: &str) -> bool {
@@ -29,8 +30,23 @@ pub(crate) fn is_set_returning(name: &str) -> bool {
         || Rows::named(name).is_some()
         || matches!(
             name,
-            "generate_series" | "unnest" | "generate_subscripts" | "_pg_expandarray" | SUBSCRIPTS_FROM_ZERO
+            "generate_series"
+                | "unnest"
+                | "generate_subscripts"
+                | "_pg_expandarray"
+                | SUBSCRIPTS_FROM_ZERO
+                | "regexp_matches"
         )
+        || array_behind(name).is_some()
+}
+
+/// The function that gives as an array what this one gives as rows.
+pub(crate) fn array_behind(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "regexp_split_to_table" => "regexp_split_to_array",
+        "string_to_table" => "string_to_array",
+        _ => return None,
+    })
 }
 
 /// generate_subscripts of a vector.
@@ -68,7 +84,14 @@ pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<(Vec<PgType>, PgType
         ("unnest", 1, None) if args[0].ty.is_none() => {
             return Err(super::ambiguous(name, args));
         }
-        ("unnest" | "generate_subscripts", ..) => return Err(no_function(name, args)),
+        ("regexp_matches", 2 | 3, _) => {
+            let text = |arg: &Typed| arg.ty.as_ref().is_none_or(|ty| category(ty) == Category::Text);
+            if !args.iter().all(text) {
+                return Err(no_function(name, args));
+            }
+            return Ok((vec![PgType::Text; args.len()], PgType::Array(&PgType::Text)));
+        }
+        ("unnest" | "generate_subscripts" | "regexp_matches", ..) => return Err(no_function(name, args)),
         _ => {}
     }
     let types: Vec<Option<&PgType>> = args.iter().map(|arg| arg.ty.as_ref()).collect();
@@ -116,6 +139,7 @@ impl SetCall {
         }
         let function: Arc<dyn SetFunction> = match (function.name.as_str(), element) {
             ("unnest", Some(element)) => Arc::new(Elements { element, gives: Gives::Values }),
+            ("regexp_matches", _) => Arc::new(Matches),
             ("_pg_expandarray", Some(element)) => Arc::new(Elements { element, gives: Gives::Pairs }),
             (SUBSCRIPTS_FROM_ZERO, Some(element)) => Arc::new(Elements { element, gives: Gives::Places(0) }),
             (_, Some(element)) => Arc::new(Elements { element, gives: Gives::Places(1) }),

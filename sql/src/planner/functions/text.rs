@@ -15,9 +15,9 @@ const TEXT: PgType = PgType::Text;
 const INT: PgType = PgType::Int4;
 const BPCHAR: PgType = PgType::Bpchar(None);
 /// The longest text a function makes, as in PostgreSQL.
-const MAX_BYTES: usize = 1 << 30;
+pub(super) const MAX_BYTES: usize = 1 << 30;
 
-fn strings(input: &Input<'_>, place: usize) -> Result<StringArray> {
+pub(super) fn strings(input: &Input<'_>, place: usize) -> Result<StringArray> {
     let array = input.array(place)?;
     array
         .as_string_opt::<i32>()
@@ -26,7 +26,7 @@ fn strings(input: &Input<'_>, place: usize) -> Result<StringArray> {
 }
 
 /// A text column from a function that appends one row's text.
-fn build(
+pub(super) fn build(
     rows: usize,
     nulls: impl Fn(usize) -> bool,
     append: impl Fn(usize, &mut String) -> Result<()>,
@@ -124,6 +124,13 @@ fn chr(input: &Input<'_>) -> Result<ArrayRef> {
             let code = codes.value(row);
             if code == 0 {
                 return Err(Error::new(SqlState::ProgramLimitExceeded, "null character not permitted"));
+            }
+            if code < 0 {
+                return Err(Error::new(SqlState::InvalidParameter, "character number must be positive"));
+            }
+            if code > 0x0010_ffff {
+                let message = format!("requested character too large for encoding: {code}");
+                return Err(Error::new(SqlState::ProgramLimitExceeded, message));
             }
             let c = u32::try_from(code).ok().and_then(char::from_u32);
             out.push(c.ok_or_else(|| {
@@ -267,6 +274,29 @@ fn split_part(input: &Input<'_>) -> Result<ArrayRef> {
             Ok(())
         },
     )
+}
+
+fn overlay(input: &Input<'_>) -> Result<ArrayRef> {
+    let (values, pieces, starts) = (strings(input, 0)?, strings(input, 1)?, primitive::<Int32Type>(input, 2)?);
+    let lengths = if input.args.len() == 4 { Some(primitive::<Int32Type>(input, 3)?) } else { None };
+    let is_null = |row| {
+        values.is_null(row)
+            || pieces.is_null(row)
+            || starts.is_null(row)
+            || lengths.as_ref().is_some_and(|lengths| lengths.is_null(row))
+    };
+    build(input.rows, is_null, |row, out| {
+        let (text, new, start) = (values.value(row), pieces.value(row), i64::from(starts.value(row)));
+        if start <= 0 {
+            return Err(Error::new(SqlState::SubstringError, "negative substring length not allowed"));
+        }
+        let length = lengths.as_ref().map_or_else(|| new.chars().count() as i64, |own| i64::from(own.value(row)));
+        let behind = i32::try_from(start + length).map_err(|_| super::arithmetic::out_of_range(&INT))?;
+        out.extend(text.chars().take(start as usize - 1));
+        out.push_str(new);
+        out.extend(text.chars().skip(usize::try_from(behind - 1).unwrap_or(0)));
+        Ok(())
+    })
 }
 
 fn strpos(input: &Input<'_>) -> Result<ArrayRef> {
@@ -448,6 +478,10 @@ pub(super) const FUNCTIONS: &[Definition] = texts! {
     "translate" (TEXT, TEXT, TEXT) -> TEXT, false => translate;
     "split_part" (TEXT, TEXT, INT) -> TEXT, false => split_part;
     "strpos" (TEXT, TEXT) -> INT, false => strpos;
+    "position" (TEXT, TEXT) -> INT, false => strpos;
+    "textlen" (TEXT) -> INT, false => length;
+    "overlay" (TEXT, TEXT, INT) -> TEXT, false => overlay;
+    "overlay" (TEXT, TEXT, INT, INT) -> TEXT, false => overlay;
     "starts_with" (TEXT, TEXT) -> PgType::Bool, false => starts_with;
     "repeat" (TEXT, INT) -> TEXT, false => repeat;
     "lpad" (TEXT, INT) -> TEXT, false => pad;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
+use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, StringArray};
 use arrow::datatypes::{
     Date32Type, Float64Type, Int32Type, IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType,
 };
@@ -112,21 +112,46 @@ fn date_trunc(input: &Input<'_>) -> Result<ArrayRef> {
         });
         return Ok(Arc::new(result.collect::<Result<PrimitiveArray<Span>>>()?));
     }
-    let zone = match input.args.len() {
-        3 => Some(Zone::parse(
-            input
-                .constant_text(2)
-                .ok_or_else(|| Error::unsupported("date_trunc with a time zone that is not a constant"))?,
-        )?),
-        _ if *input.result == PgType::Timestamptz => Some(input.zone.clone()),
-        _ => None,
-    };
+    let named = if input.args.len() == 3 { Some(Zones::new(input, 2)?) } else { None };
+    let own = (*input.result == PgType::Timestamptz).then_some(input.zone);
     let values = primitive::<Micros>(input, 1)?;
-    let result = values.iter().enumerate().map(|(row, value)| match (word(input, &words, row), value) {
-        (Some(word), Some(value)) => datetime::date_trunc(word, value, zone.as_ref()).map(Some),
-        _ => Ok(None),
-    });
-    Ok(Arc::new(result.collect::<Result<PrimitiveArray<Micros>>>()?.with_data_type(input.result.arrow())))
+    let mut result = Vec::with_capacity(input.rows);
+    let mut last = None;
+    for (row, value) in values.iter().enumerate() {
+        let zone = match &named {
+            Some(zones) if zones.0.is_null(row) => {
+                result.push(None);
+                continue;
+            }
+            Some(zones) => Some(zones.get(row, &mut last)?),
+            None => own,
+        };
+        result.push(match (word(input, &words, row), value) {
+            (Some(word), Some(value)) => Some(datetime::date_trunc(word, value, zone)?),
+            _ => None,
+        });
+    }
+    Ok(Arc::new(PrimitiveArray::<Micros>::from(result).with_data_type(input.result.arrow())))
+}
+
+/// A column of names of zones. The last one that was looked up is kept: they seldom change.
+struct Zones(StringArray);
+
+type Known = Option<(String, Zone)>;
+
+impl Zones {
+    fn new(input: &Input<'_>, place: usize) -> Result<Zones> {
+        super::text::strings(input, place).map(Zones)
+    }
+
+    fn get<'z>(&self, row: usize, last: &'z mut Known) -> Result<&'z Zone> {
+        let name = self.0.value(row);
+        let (_, zone) = match last.take().filter(|(known, _)| known == name) {
+            Some(known) => last.insert(known),
+            None => last.insert((name.to_string(), Zone::of_query(name)?)),
+        };
+        Ok(zone)
+    }
 }
 
 fn date_bin(input: &Input<'_>) -> Result<ArrayRef> {
@@ -157,17 +182,48 @@ fn date_bin(input: &Input<'_>) -> Result<ArrayRef> {
 }
 
 fn timezone(input: &Input<'_>) -> Result<ArrayRef> {
-    let zone = Zone::parse(
-        input.constant_text(0).ok_or_else(|| Error::unsupported("AT TIME ZONE with a zone that is not a constant"))?,
-    )?;
+    let spans = if input.types[0] == PgType::Interval { Some(primitive::<Span>(input, 0)?) } else { None };
+    let names = if spans.is_none() { Some(Zones::new(input, 0)?) } else { None };
     let to_local = *input.result == PgType::Timestamp;
     let values = primitive::<Micros>(input, 1)?;
-    let result = values.iter().map(|value| match value {
-        Some(value) if to_local => datetime::timestamptz_to_timestamp(value, &zone).map(Some),
-        Some(value) => datetime::timestamp_to_timestamptz(value, &zone).map(Some),
-        None => Ok(None),
-    });
-    Ok(Arc::new(result.collect::<Result<PrimitiveArray<Micros>>>()?.with_data_type(input.result.arrow())))
+    let mut result = Vec::with_capacity(input.rows);
+    let mut last = None;
+    for (row, value) in values.iter().enumerate() {
+        let known = names
+            .as_ref()
+            .map_or_else(|| spans.as_ref().is_some_and(|spans| spans.is_valid(row)), |zones| zones.0.is_valid(row));
+        let (Some(value), true) = (value, known) else {
+            result.push(None);
+            continue;
+        };
+        let of_span;
+        let zone = match (&names, &spans) {
+            (Some(zones), _) => zones.get(row, &mut last)?,
+            (None, spans) => {
+                of_span = zone_of(
+                    spans.as_ref().map_or_else(Interval::default, |spans| Interval::from_arrow(spans.value(row))),
+                )?;
+                &of_span
+            }
+        };
+        result.push(Some(match to_local {
+            true => datetime::timestamptz_to_timestamp(value, zone)?,
+            false => datetime::timestamp_to_timestamptz(value, zone)?,
+        }));
+    }
+    Ok(Arc::new(PrimitiveArray::<Micros>::from(result).with_data_type(input.result.arrow())))
+}
+
+/// The zone so far east of Greenwich.
+fn zone_of(span: Interval) -> Result<Zone> {
+    if span.months != 0 || span.days != 0 {
+        let mut text = String::new();
+        span.write_to(&mut text);
+        let message = format!("interval time zone \"{text}\" must not include months or days");
+        return Err(Error::new(SqlState::InvalidParameter, message));
+    }
+    let seconds = i32::try_from(span.micros / datetime::SECOND);
+    seconds.map(Zone::fixed).map_err(|_| Error::new(SqlState::DatetimeOverflow, "interval out of range"))
 }
 
 /// `timestamp(p)`, `timestamptz(p)` and `interval(p)`: so many digits of the second.
@@ -249,7 +305,8 @@ fn to_timestamp(input: &Input<'_>) -> Result<ArrayRef> {
     let values = primitive::<Float64Type>(input, 0)?;
     let result = values.iter().map(|value| match value {
         Some(value) if value.is_nan() => Err(Error::new(SqlState::DatetimeOverflow, "timestamp cannot be NaN")),
-        Some(value) if value.abs() > 9.2e12 => {
+        Some(value) if value.is_infinite() => Ok(Some(if value > 0.0 { i64::MAX } else { i64::MIN })),
+        Some(value) if value.abs() > 9.2e12 || value < -2.108_667_6e11 => {
             Err(Error::new(SqlState::DatetimeOverflow, format!("timestamp out of range: \"{value}\"")))
         }
         Some(value) => Ok(Some((value * 1e6).round_ties_even() as i64)),
@@ -277,6 +334,8 @@ pub(super) const FUNCTIONS: &[Definition] = overloads! {
     "date_bin" (PgType::Interval, PgType::Timestamp, PgType::Timestamp) -> PgType::Timestamp => date_bin;
     "date_bin" (PgType::Interval, PgType::Timestamptz, PgType::Timestamptz) -> PgType::Timestamptz => date_bin;
     "timezone" (PgType::Text, PgType::Timestamp) -> PgType::Timestamptz => timezone;
+    "timezone" (PgType::Interval, PgType::Timestamp) -> PgType::Timestamptz => timezone;
+    "timezone" (PgType::Interval, PgType::Timestamptz) -> PgType::Timestamp => timezone;
     "timezone" (PgType::Text, PgType::Timestamptz) -> PgType::Timestamp => timezone;
     "timestamp" (PgType::Timestamp, PgType::Int4) -> PgType::Timestamp => digits;
     "timestamptz" (PgType::Timestamptz, PgType::Int4) -> PgType::Timestamptz => digits;

@@ -6,7 +6,7 @@
 use std::str::FromStr;
 
 use chrono::{DateTime, MappedLocalTime, NaiveDateTime, Offset, TimeZone};
-use chrono_tz::Tz;
+use chrono_tz::{OffsetName, Tz};
 
 use super::{Civil, DAY, SECOND, civil_from_days, days_from_civil, is_leap};
 use crate::error::{Error, Result, SqlState};
@@ -137,6 +137,27 @@ impl Zone {
             Some((_, 0)) => Some(Zone::Utc),
             Some((_, quarters)) => Some(Zone::fixed(quarters * 900)),
             None => Zone::by_name(word).or_else(|| Zone::by_posix(word)),
+        }
+    }
+
+    /// The zone that a query names: an abbreviation, a zone name, or the POSIX form. Error 22023.
+    pub fn of_query(name: &str) -> Result<Zone> {
+        Zone::of_input(name)
+            .ok_or_else(|| Error::new(SqlState::InvalidParameter, format!("time zone \"{name}\" not recognized")))
+    }
+
+    /// The abbreviation of the zone's name at an instant, as to_char prints it.
+    pub fn abbreviation_at(&self, micros: i64) -> String {
+        match self {
+            Zone::Utc => "UTC".to_string(),
+            Zone::Named(tz) => {
+                let offset = tz.offset_from_utc_datetime(&naive(known(micros)));
+                offset.abbreviation().unwrap_or_default().to_string()
+            }
+            Zone::Fixed { name, .. } => match name.strip_prefix('<').and_then(|name| name.split_once('>')) {
+                Some((inner, _)) => inner.to_string(),
+                None => name.chars().take_while(char::is_ascii_alphabetic).collect(),
+            },
         }
     }
 

@@ -7,15 +7,15 @@ use super::{Int, Kind, MAX_SCALE, Numeric, overflow};
 use crate::error::{Error, Result, SqlState};
 
 /// The least significant digits that a quotient has.
-const MIN_SIGNIFICANT: i64 = 16;
+pub(super) const MIN_SIGNIFICANT: i64 = 16;
 /// The largest scale that division chooses by itself, and `round` accepts twice of.
-const MAX_CHOSEN_SCALE: i64 = 1000;
+pub(super) const MAX_CHOSEN_SCALE: i64 = 1000;
 /// PostgreSQL's digits are in base 10000.
 const DIGITS_PER_PLACE: i64 = 4;
 
 impl Numeric {
     /// Both values on the larger of the two scales.
-    fn aligned(left: (&Int, u32), right: (&Int, u32)) -> (Int, Int, u32) {
+    pub(super) fn aligned(left: (&Int, u32), right: (&Int, u32)) -> (Int, Int, u32) {
         let scale = left.1.max(right.1);
         (left.0.shift(scale - left.1), right.0.shift(scale - right.1), scale)
     }
@@ -235,7 +235,7 @@ impl Numeric {
     }
 }
 
-fn division_by_zero() -> Error {
+pub(super) fn division_by_zero() -> Error {
     Error::new(SqlState::DivisionByZero, "division by zero")
 }
 
@@ -252,7 +252,7 @@ fn quotient_scale(left: (&Int, u32), right: (&Int, u32)) -> u32 {
 }
 
 /// The first non-zero place in base 10000, and its weight as a power of 10000.
-fn leading_place(value: &Int, scale: u32) -> (i64, i64) {
+pub(super) fn leading_place(value: &Int, scale: u32) -> (i64, i64) {
     if value.is_zero() {
         return (0, 0);
     }

@@ -1,0 +1,57 @@
+//! Words of PostgreSQL's grammar that sqlparser does not know, as something that it does.
+//!
+//! `name := x` becomes `name => x`, `f(VARIADIC x)` an argument of a name that nobody can write, `BETWEEN SYMMETRIC a AND b` a
+//! call of such a function around `a`; `BETWEEN ASYMMETRIC` says nothing.
+
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use super::empty_select::is_word;
+use super::source_text::Piece;
+
+/// The name of an argument that was written VARIADIC.
+pub(crate) const VARIADIC: &str = "\u{1}variadic";
+/// The name of the function around the first bound of BETWEEN SYMMETRIC.
+pub(crate) const SYMMETRIC: &str = "\u{1}symmetric";
+
+/// Marks every one of them.
+pub(crate) fn rewrite(piece: &mut Piece) {
+    let tokens = &mut piece.tokens;
+    let mut place = 1;
+    while place < tokens.len() {
+        let (span, before) = (tokens[place].span, &tokens[place - 1].token);
+        let spanned = |token: Token| TokenWithSpan { token, span };
+        let name = |name: &str| spanned(Token::make_word(name, Some('"')));
+        if tokens[place].token == Token::Assignment {
+            tokens[place] = spanned(Token::RArrow);
+        } else if is_word(&tokens[place].token, "VARIADIC") && matches!(before, Token::LParen | Token::Comma) {
+            tokens[place] = name(VARIADIC);
+            tokens.insert(place + 1, spanned(Token::RArrow));
+        } else if is_word(before, "BETWEEN") && is_word(&tokens[place].token, "ASYMMETRIC") {
+            tokens.remove(place);
+        } else if is_word(before, "BETWEEN")
+            && is_word(&tokens[place].token, "SYMMETRIC")
+            && let Some(and) = its_and(tokens, place)
+        {
+            tokens.insert(and, spanned(Token::RParen));
+            tokens[place] = name(SYMMETRIC);
+            tokens.insert(place + 1, spanned(Token::LParen));
+        }
+        place += 1;
+    }
+}
+
+/// The AND of a BETWEEN: the next that is in no parentheses and no CASE.
+fn its_and(tokens: &[TokenWithSpan], from: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    for (place, token) in tokens.iter().enumerate().skip(from) {
+        match &token.token {
+            Token::LParen | Token::LBracket => depth += 1,
+            token if is_word(token, "CASE") => depth += 1,
+            Token::RParen | Token::RBracket => depth = depth.checked_sub(1)?,
+            token if is_word(token, "END") => depth = depth.checked_sub(1)?,
+            token if depth == 0 && is_word(token, "AND") => return Some(place),
+            _ => {}
+        }
+    }
+    None
+}
