@@ -29,6 +29,7 @@ use thalweg_dataflow::table::{Pending, TableDefinition};
 use thalweg_dataflow::types::{PgType, TextStyle, Zone};
 use tokio::sync::{mpsc, watch};
 
+use crate::aside::aside;
 use crate::database::{DATABASE, Database, Published};
 use crate::guard::Guard;
 use crate::parser::{self, Kind, Statement};
@@ -44,6 +45,9 @@ pub use statements::Statements;
 
 /// The most notices that wait for a connection to send them; further ones are dropped.
 const NOTICE_QUEUE: usize = 1024;
+
+/// Bytes of text that are read at once: a longer one is read [`aside`].
+const LONG_TEXT: usize = 64 << 10;
 
 /// What a client says when it connects.
 #[derive(Debug, Clone, Default)]
@@ -240,7 +244,8 @@ impl Session {
 
     /// Reads the statements of a text.
     pub fn parse(&self, sql: &str) -> Result<Vec<Statement>> {
-        parser::parse(sql).map_err(|error| self.fail(error))
+        let parsed = if sql.len() > LONG_TEXT { aside(|| parser::parse(sql)) } else { parser::parse(sql) };
+        parsed.map_err(|error| self.fail(error))
     }
 
     /// Settles the types of a statement's parameters and of its columns. `parameter_types` holds
@@ -292,6 +297,16 @@ impl Session {
             Ok(done) => Ok(done),
             Err(error) => Err(self.fail(error)),
         }
+    }
+
+    /// The columns of a cursor that DECLARE made, and whether it is a binary one. Error: 34000.
+    pub fn cursor_columns(&self, name: &str) -> Result<(SchemaRef, bool)> {
+        Ok((self.cursors.schema(name)?, self.cursors.is_binary(name)))
+    }
+
+    /// Closes a cursor that DECLARE made, if there is one.
+    pub fn close_cursor(&mut self, name: &str) {
+        self.cursors.forget(name);
     }
 
     /// Ends a COPY whose data has come; the command tag.

@@ -4,7 +4,7 @@
 //! exists is not told to who cannot prove to be it; why a login failed is in the log, without any
 //! secret. Does not serve the session.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use thalweg_dataflow::{Error, Result, SqlState};
 use thalweg_sql::database::Database;
@@ -19,7 +19,7 @@ use super::frontend::{Body, Input};
 use super::hba::{Method, Visitor};
 use super::scram::{Exchange, mechanisms};
 use super::startup::{Encryption, Greeting, greet, wants_tls};
-use super::tls::{Reader, Writer, clear, whole};
+use super::tls::{Incoming, Reader, Writer, clear, piped, whole};
 
 /// The one database, as rules know it.
 const DATABASE: &str = "thalweg";
@@ -51,9 +51,18 @@ struct Line {
 }
 
 /// Lets a client in. `None`: it left, it was refused, or it came to cancel something.
-pub(super) async fn admit(socket: TcpStream, shared: &Shared) -> Option<Admitted> {
-    let peer = socket.peer_addr().ok()?;
-    let mut line = match open(socket, peer, shared).await {
+pub(super) async fn admit(incoming: Incoming, shared: &Shared) -> Option<Admitted> {
+    let (peer, opened) = match incoming {
+        Incoming::Piped(stream) => {
+            let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            (peer, Ok(over(piped(stream), peer.ip(), None)))
+        }
+        Incoming::Tcp(socket) => {
+            let peer = socket.peer_addr().ok()?;
+            (peer, open(socket, peer, shared).await)
+        }
+    };
+    let mut line = match opened {
         Ok(line) => line,
         Err(error) => {
             tracing::info!("the TLS handshake with {peer} failed: {error}");

@@ -42,6 +42,11 @@ impl Format {
     }
 }
 
+/// The form of every column where the client says nothing.
+pub(crate) fn all_of(schema: &Schema, binary: bool) -> Vec<Format> {
+    if binary { vec![Format::Binary; schema.fields().len()] } else { Vec::new() }
+}
+
 /// What RowDescription says of these columns; columns without a form are described as text.
 pub(crate) fn description(schema: &Schema, formats: &[Format]) -> RowDescription {
     let fields = schema.fields().iter().enumerate();

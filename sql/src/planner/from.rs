@@ -216,10 +216,13 @@ impl Binder<'_> {
         if schema.is_none()
             && let Some((_, bound)) = ctes.iter().rev().find(|(cte, _)| cte == own)
         {
+            self.note_named(&bound.plan)?;
             return self.derived(bound.clone(), visible(own), columns);
         }
         if let Some(named) = self.resolver.named_query(schema, own)? {
-            return self.derived(self.named_query(&named)?, visible(own), columns);
+            let bound = self.named_query(&named)?;
+            self.note_named(&bound.plan)?;
+            return self.derived(bound, visible(own), columns);
         }
         let relation = self.resolver.relation(schema, own)?.ok_or_else(|| {
             let full = parts.join(".");

@@ -236,6 +236,7 @@ impl Planner {
         let binder = binder::Binder::new(resolver, settings, parameters);
         let bound = binder.query(query, None, &Vec::new().into())?;
         let bound = binder.settled_query(bound)?;
+        binder.check_size(&bound)?;
         let fields: Vec<_> = bound
             .columns
             .iter()

@@ -17,7 +17,7 @@ use super::binder::{Binder, BoundQuery, Ctes, Env, OutputColumn, at, fold, name_
 use super::names::output_name;
 use super::query::{output_place, sort};
 use super::scope::Scope;
-use super::typed::{Typed, metadata};
+use super::typed::{Typed, marked, metadata};
 use super::{functions, unnest};
 
 /// One expression of the select list.
@@ -217,8 +217,7 @@ impl Binder<'_> {
             {
                 expr = self.settled(Typed { expr, ty: None, at: item.value.at })?.expr;
             }
-            let marks = metadata(item.value.ty.as_ref().unwrap_or(&PgType::Text));
-            exprs.push(expr.alias_with_metadata(&name, Some(marks)));
+            exprs.push(marked(expr, &name, item.value.ty.as_ref().unwrap_or(&PgType::Text), plan.schema()));
             columns.push(OutputColumn { name: item.name, column: Column::new_unqualified(name), ty: item.value.ty });
         }
         let mut sorts: Vec<SortExpr> = Vec::with_capacity(orders.len());
