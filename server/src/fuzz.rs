@@ -88,7 +88,7 @@ impl Server {
             .map_err(|error| error.to_string())?;
         let shared = Shared {
             database: database.into(),
-            connections: Connections::new(config.max_connections, 0),
+            connections: Connections::new(config.max_connections, 0, Shutdown::default()),
             doors: Arc::new(Semaphore::new(config.max_authenticating_connections)),
             security: Arc::new(security),
             shutdown: Shutdown::default(),

@@ -85,7 +85,11 @@ impl Server {
     ) -> Result<Server, Failure> {
         let shared = Arc::new(Shared {
             database: OnceLock::new(),
-            connections: Connections::new(config.max_connections, config.superuser_reserved_connections),
+            connections: Connections::new(
+                config.max_connections,
+                config.superuser_reserved_connections,
+                shutdown.clone(),
+            ),
             doors: Arc::new(Semaphore::new(config.max_authenticating_connections)),
             security: Arc::clone(&security),
             shutdown: shutdown.clone(),

@@ -5,6 +5,7 @@
 //! too; notices arrive while a statement runs. Does not know the wire: the server frames what
 //! comes out of here. Not `Clone`: one session belongs to one connection.
 
+pub(crate) mod activity;
 pub(crate) mod asked;
 mod block;
 mod ddl;
@@ -39,6 +40,8 @@ use crate::statement;
 pub use crate::statement::change::copy::CopyIn;
 pub use crate::statement::copy_out::{Columns, CopyOut};
 use crate::statement::cursor::Cursors;
+pub use activity::Client;
+use activity::Presence;
 pub(crate) use block::Block;
 pub use outcome::{Notice, Outcome, RowsTag, Severity};
 pub use statements::Statements;
@@ -61,6 +64,8 @@ pub struct Startup {
     /// The role that was authenticated. `None`: everybody is trusted, and a name that is no role has
     /// the rights of the superuser.
     pub role: Option<u32>,
+    /// Its client, if others are to see the session.
+    pub client: Option<Client>,
 }
 
 /// What ReadyForQuery says.
@@ -153,6 +158,8 @@ pub struct Session {
     pub(crate) cursors: Cursors,
     /// What `set_config` asked for.
     pub(crate) asked: asked::Asked,
+    /// What others see of it.
+    presence: Option<Presence>,
 }
 
 impl Session {
@@ -175,7 +182,12 @@ impl Session {
             statements: Statements::default(),
             cursors: Cursors::default(),
             asked: asked::Asked::default(),
+            presence: None,
         };
+        session.presence = startup.client.map(|client| {
+            let who = (session.session_role, session.user.as_str());
+            Presence::enter(&session.database.0.sessions, client, who, session.cancel_handle())
+        });
         if startup.database != DATABASE && !startup.database.is_empty() {
             let text = format!("database \"{}\" does not exist, connected to \"{DATABASE}\"", startup.database);
             session.notice(Error::new(SqlState::SuccessfulCompletion, text));
@@ -260,6 +272,7 @@ impl Session {
     /// Runs a statement. Errors of its rows arrive in their stream.
     pub async fn execute(&mut self, prepared: &Prepared, parameters: Vec<ScalarValue>) -> Result<Outcome> {
         self.take_asked();
+        self.runs(&prepared.statement);
         let kind = prepared.statement.kind();
         self.admit(kind).map_err(|error| self.fail(error))?;
         if let Kind::Execute(execute) = kind {

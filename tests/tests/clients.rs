@@ -166,6 +166,14 @@ fn pgjdbc_metadata() {
     says_ok(client.arg(server.port().to_string()));
 }
 
+#[test]
+fn pgjdbc_updatable_results() {
+    let server = browsed();
+    let mut client = Command::new("java");
+    client.arg("-cp").arg(pgjdbc_jar()).arg(clients().join("jdbc/Updatable.java"));
+    says_ok(client.arg(server.port().to_string()));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn grafana() {
     let (server, _, _) = served().await;

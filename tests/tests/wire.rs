@@ -680,3 +680,66 @@ fn long_lists_and_chains_are_answered() {
     }
     lives(&server);
 }
+
+/// How many connections there can be at both ends: ten thousand, if this process may have so many
+/// files open.
+fn many() -> usize {
+    let own = std::process::id().to_string();
+    let raised = std::process::Command::new("prlimit").args(["--pid", &own, "--nofile=20000:"]).status();
+    // It may have more already, or may not raise it so far.
+    drop(raised);
+    let limits = std::fs::read_to_string("/proc/self/limits").expect("Linux tells them");
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("a line of it");
+    let limit: usize = line.split_whitespace().nth(3).and_then(|soft| soft.parse().ok()).expect("a number");
+    let many = limit.saturating_sub(1_000).min(10_000);
+    assert!(many >= 2_000, "{line}: too few to test with (ulimit -n)");
+    many
+}
+
+#[test]
+fn ten_thousand_sessions() {
+    /// What one of them may cost while it does nothing.
+    const EACH: u64 = 48 << 10;
+    let (many, args) = (many(), ["--max-connections", "20000"].map(str::to_string));
+    let server = Server::start(Options { args: args.to_vec(), ..Options::default() });
+    lives(&server);
+    let before = server.memory();
+    let mut sessions: Vec<Raw> = (0..many).map(|_| Raw::session(&server, "thalweg").0).collect();
+    lives(&server);
+    let each = server.memory().saturating_sub(before) / many as u64;
+    println!("{many} sessions, {each} bytes each");
+    assert!(each < EACH, "a session costs {each} bytes");
+    for raw in sessions.iter_mut().step_by(many / 100) {
+        assert_eq!(kinds(&raw.simple("SELECT 1")), "TDCZ");
+    }
+    drop(sessions);
+    lives(&server);
+}
+
+#[test]
+fn who_says_nothing_does_not_keep_others_out_for_long() {
+    const DOORS: usize = 200;
+    let (many, doors) = (many(), DOORS.to_string());
+    let args = ["--max-authenticating-connections", &doors, "--authentication-timeout", "3s"].map(str::to_string);
+    let server = Server::start(Options { args: args.to_vec(), ..Options::default() });
+    lives(&server);
+    server.forget_peak();
+    let before = server.peak_memory();
+    let mut silent: Vec<Raw> = (0..DOORS).map(|_| Raw::connect(&server)).collect();
+    // Half a packet is as little as none.
+    for raw in silent.iter_mut().step_by(2) {
+        raw.bytes(b"\0\0\0\x50\0\x03\0\0user\0");
+    }
+    for _ in DOORS..many {
+        let mut refused = Raw::connect(&server);
+        let answer = [refused.next().expect("an answer")];
+        assert_eq!(field(&answer, b'C').as_deref(), Some("53300"));
+        assert_eq!(refused.next(), None);
+    }
+    // They are shown the door when their time is over.
+    for mut raw in silent {
+        assert_eq!(raw.next(), None);
+    }
+    lives(&server);
+    bounded(&server, before);
+}

@@ -4,7 +4,7 @@
 //! exists is not told to who cannot prove to be it; why a login failed is in the log, without any
 //! secret. Does not serve the session.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use thalweg_dataflow::{Error, Result, SqlState};
 use thalweg_sql::database::Database;
@@ -45,7 +45,7 @@ pub(super) struct Admitted {
 struct Line {
     input: Input,
     output: Output,
-    peer: IpAddr,
+    peer: SocketAddr,
     /// The data to bind a login to; `Some` under TLS, empty where the certificate allows none.
     tls: Option<Vec<u8>>,
 }
@@ -55,7 +55,7 @@ pub(super) async fn admit(incoming: Incoming, shared: &Shared) -> Option<Admitte
     let (peer, opened) = match incoming {
         Incoming::Piped(stream) => {
             let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-            (peer, Ok(over(piped(stream), peer.ip(), None)))
+            (peer, Ok(over(piped(stream), peer, None)))
         }
         Incoming::Tcp(socket) => {
             let peer = socket.peer_addr().ok()?;
@@ -108,7 +108,7 @@ pub(super) async fn admit(incoming: Incoming, shared: &Shared) -> Option<Admitte
     }
 }
 
-fn over((reader, writer): (Reader, Writer), peer: IpAddr, tls: Option<Vec<u8>>) -> Line {
+fn over((reader, writer): (Reader, Writer), peer: SocketAddr, tls: Option<Vec<u8>>) -> Line {
     Line { input: Input::new(reader), output: Output::new(writer), peer, tls }
 }
 
@@ -117,9 +117,9 @@ async fn open(socket: TcpStream, peer: SocketAddr, shared: &Shared) -> std::io::
     match shared.security.tls() {
         Some(tls) if wants_tls(&socket).await? => {
             let halves = tls.accept(socket, true).await?;
-            Ok(over(halves, peer.ip(), Some(tls.end_point().unwrap_or_default().to_vec())))
+            Ok(over(halves, peer, Some(tls.end_point().unwrap_or_default().to_vec())))
         }
-        _ => Ok(over(clear(socket), peer.ip(), None)),
+        _ => Ok(over(clear(socket), peer, None)),
     }
 }
 
@@ -162,6 +162,7 @@ async fn session(line: &mut Line, mut startup: Startup, shared: &Shared) -> Resu
     let place = Place { name: &startup.user, superuser, limit: login.connection_limit };
     let seat = shared.connections.sit(&place)?;
     startup.role = login.role;
+    startup.client = Some(seat.client(line.peer));
     Ok(Some((database.session(startup), seat)))
 }
 
@@ -174,15 +175,19 @@ async fn authenticate(
     shared: &Shared,
 ) -> Result<Option<Login>> {
     let encryption = if line.tls.is_some() { "SSL encryption" } else { "no encryption" };
-    let who =
-        format!("host \"{}\", user \"{}\", database \"{}\", {encryption}", line.peer, startup.user, startup.database);
+    let who = format!(
+        "host \"{}\", user \"{}\", database \"{}\", {encryption}",
+        line.peer.ip(),
+        startup.user,
+        startup.database
+    );
     if line.tls.is_none() && shared.security.requires_tls() {
         let message = format!("no pg_hba.conf entry for {who}");
         return Err(Error::new(SqlState::InvalidAuthorization, message)
             .hint("This server takes encrypted connections only (sslmode=require)."));
     }
     let rules = shared.security.rules(database);
-    let visitor = Visitor { address: line.peer, tls: line.tls.is_some(), user: &startup.user, database: DATABASE };
+    let visitor = Visitor { address: line.peer.ip(), tls: line.tls.is_some(), user: &startup.user, database: DATABASE };
     let rule = rules.find(&visitor, |user, role| database.is_member(user, role));
     let Some(rule) = rule else {
         let message = format!("no pg_hba.conf entry for {who}");
@@ -201,7 +206,7 @@ async fn authenticate(
 
 /// Asks for the password.
 async fn password(line: &mut Line, user: &str, login: Login, shared: &Shared) -> Result<Option<Login>> {
-    let attempt = shared.security.limiter.attempt(line.peer)?;
+    let attempt = shared.security.limiter.attempt(line.peer.ip())?;
     let end_point = line.tls.clone().filter(|data| !data.is_empty());
     let mut offer = Vec::new();
     for mechanism in mechanisms(end_point.is_some()) {

@@ -106,7 +106,7 @@ pub(crate) async fn serve(incoming: Incoming, shared: Arc<Shared>, door: OwnedSe
     let Ok(Some(Admitted { input, output, mut session, seat })) = admitted else { return };
     // A session that just began has its receiver; a closed one in its place would only be silent.
     let notices = session.take_notices().unwrap_or_else(|| tokio::sync::mpsc::channel(1).1);
-    let wire = Wire { input, output, notices, cancel: session.cancel_handle(), shutdown: shared.shutdown.clone() };
+    let wire = Wire { input, output, notices, cancel: session.cancel_handle(), shutdown: seat.end.clone() };
     let mut connection = Connection { wire, session, portals: HashMap::new(), skipping: false, pipelined: false };
     seat.cancel_by(connection.session.cancel_handle());
     connection.welcome(&seat);
@@ -263,6 +263,7 @@ impl Connection {
         for (name, value) in self.session.parameter_changes() {
             self.wire.output.message(&ParameterStatus::new(name.to_string(), value));
         }
+        self.session.rests();
         let status = self.session.transaction_status();
         self.portals.retain(|_, portal| portal.survives(status));
         self.wire.output.ready(status);

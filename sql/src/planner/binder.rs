@@ -16,7 +16,7 @@ use thalweg_dataflow::plan::RelationId;
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
 
-use super::scope::Scope;
+use super::scope::{Origin, Scope};
 use super::{Resolver, Settings};
 
 /// How deep expressions and queries may nest.
@@ -41,6 +41,8 @@ pub(crate) struct OutputColumn {
     pub(crate) column: datafusion::common::Column,
     /// Its type; `None`: all its values are unknown literals, as text.
     pub(crate) ty: Option<PgType>,
+    /// The column of a relation that it is.
+    pub(crate) origin: Option<Origin>,
 }
 
 /// A query, bound: its plan has exactly these columns, in this order.

@@ -56,7 +56,7 @@ impl Binder<'_> {
             let column = Expr::Column(Column::from(plan.schema().qualified_field(place)));
             let unique = self.unique(&name);
             exprs.push(marked(column, &unique, &ty, plan.schema()));
-            columns.push(OutputColumn { name, column: Column::new_unqualified(unique), ty: Some(ty) });
+            columns.push(OutputColumn { name, column: Column::new_unqualified(unique), ty: Some(ty), origin: None });
         }
         let plan = LogicalPlanBuilder::from(plan).project(exprs)?.build()?;
         Ok(BoundQuery { plan, columns })

@@ -151,6 +151,11 @@ impl<'a> Names<'a> {
 }
 
 impl Resolver for Names<'_> {
+    fn oid(&self, schema: Option<&str>, name: &str) -> Option<u32> {
+        let public = schema.is_none_or(|schema| schema == PUBLIC);
+        public.then(|| self.find(schema, name).map(|object| object.oid)).flatten()
+    }
+
     fn named_query(&self, schema: Option<&str>, name: &str) -> Result<Option<NamedQuery>> {
         let Some(object) = self.find(schema, name) else { return Ok(None) };
         let Some(stored) = object.named_query() else { return Ok(None) };

@@ -19,12 +19,13 @@ use datafusion::scalar::ScalarValue;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::types::PgType;
 
+use super::activity::Signal;
 use super::names::{self, Named};
 use super::queries::CatalogTables;
 use super::roles::number;
 use super::size::pretty;
 use super::table::array;
-use super::{constraints, privileges, routines};
+use super::{activity, constraints, privileges, routines};
 use crate::catalog::Object;
 use crate::planner::SystemFunction;
 use crate::roles::acl::Thing;
@@ -41,6 +42,8 @@ const OTHERS: &[&str] = &[
     "format_type",
     "getdatabaseencoding",
     "obj_description",
+    "pg_backend_pid",
+    "pg_cancel_backend",
     "pg_char_to_encoding",
     "pg_client_encoding",
     "pg_encoding_to_char",
@@ -54,6 +57,7 @@ const OTHERS: &[&str] = &[
     "pg_get_viewdef",
     "pg_size_pretty",
     "pg_table_is_visible",
+    "pg_terminate_backend",
     "pg_type_is_visible",
     "set_config",
     "to_regclass",
@@ -139,7 +143,8 @@ pub(crate) fn find(tables: &CatalogTables, name: &str) -> Option<SystemFunction>
     let answer = answer(tables, name)?;
     let result = answer.result();
     // A call that changes something is no constant.
-    let volatility = if name == "set_config" { Volatility::Volatile } else { Volatility::Stable };
+    let changes = matches!(name, "set_config" | "pg_cancel_backend" | "pg_terminate_backend");
+    let volatility = if changes { Volatility::Volatile } else { Volatility::Stable };
     let signature = Signature::one_of(vec![TypeSignature::Nullary, TypeSignature::VariadicAny], volatility);
     let function = CatalogFunction { name: name.into(), signature, answer, result: result.clone() };
     Some(SystemFunction { function: Arc::new(ScalarUDF::new_from_impl(function)), result })
@@ -160,6 +165,9 @@ fn answer(tables: &CatalogTables, name: &str) -> Option<Answer> {
         "pg_get_constraintdef" => Answer::ByOid(constraints::constraint_definitions(tables)),
         "pg_get_indexdef" => Answer::Index(constraints::index_definitions(tables), constraints::index_columns(tables)),
         "pg_get_expr" => Answer::First,
+        "pg_backend_pid" => Answer::Pid(tables.pid),
+        "pg_cancel_backend" => Answer::Signal(Signal::Cancel, numbers(tables)),
+        "pg_terminate_backend" => Answer::Signal(Signal::Terminate, numbers(tables)),
         "set_config" => Answer::Set(tables.asked.clone(), numbers(tables)),
         "current_setting" => Answer::Setting(settings(tables)),
         "current_schemas" => Answer::Schemas(tables.path.clone()),
@@ -255,6 +263,10 @@ enum Answer {
     Setting(BTreeMap<String, String>),
     /// The first argument: expressions are kept as text.
     First,
+    /// The session's own number.
+    Pid(i32),
+    /// Ends what another session does.
+    Signal(Signal, Looked),
     /// `set_config`.
     Set(Asked, Looked),
     /// The search path, with `pg_catalog` if the argument is true.
@@ -274,9 +286,9 @@ enum Answer {
 impl Answer {
     fn result(&self) -> PgType {
         match self {
-            Answer::Bool(_) | Answer::Visible(_) | Answer::TypeVisible => PgType::Bool,
+            Answer::Bool(_) | Answer::Visible(_) | Answer::TypeVisible | Answer::Signal(..) => PgType::Bool,
             Answer::Zero => PgType::Int8,
-            Answer::Encoding => PgType::Int4,
+            Answer::Encoding | Answer::Pid(_) => PgType::Int4,
             Answer::Number(..) | Answer::NoOid => PgType::Oid,
             Answer::Schemas(_) | Answer::DefaultAcl(_) => PgType::Array(&PgType::Text),
             _ => PgType::Text,
@@ -337,6 +349,8 @@ impl Answer {
             Answer::NoOid => scalar(ScalarValue::UInt32(Some(0))),
             Answer::DefaultAcl(tables) => default_acl(call, &tables.0),
             Answer::First => call.argument(0, &DataType::Utf8),
+            Answer::Pid(pid) => scalar(ScalarValue::Int32(Some(*pid))),
+            Answer::Signal(signal, tables) => activity::signal(&tables.0, *signal, call.numbers(0)?),
             Answer::Set(asked, tables) => set_config(call, asked, &tables.0.current),
             Answer::Schemas(path) => schemas(call, path),
             Answer::Setting(settings) => setting(call, settings),
