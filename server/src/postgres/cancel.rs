@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn places_are_kept_for_superusers_and_roles_have_limits() {
-        let connections = Connections::new(4, 1);
+        let connections = Connections::new(4, 1, Shutdown::default());
         let ann = Visitor { name: "ann", superuser: false, limit: Some(2) };
         let bob = Visitor { name: "bob", superuser: false, limit: None };
         let root = Visitor { name: "root", superuser: true, limit: Some(0) };

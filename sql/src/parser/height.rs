@@ -78,14 +78,14 @@ fn class(token: &Token, earlier: Option<&TokenWithSpan>) -> Class {
         Token::RParen | Token::RBracket | Token::RBrace => Class::Close,
         Token::Comma => Class::Comma,
         Token::Word(word) if word.quote_style.is_none() => {
-            let is = |known: &&str| word.value.eq_ignore_ascii_case(known);
+            let is = |known: &&'static str| word.value.eq_ignore_ascii_case(known);
             match () {
                 () if is(&"CASE") => Class::Open,
                 () if is(&"END") => Class::Close,
-                () if OPERATORS.iter().any(|known| is(known)) => Class::Operator,
-                () if LOGIC.iter().any(|known| is(known)) => Class::Logic,
-                () if BETWEEN_QUERIES.iter().any(|known| is(known)) => Class::BetweenQueries,
-                () if BEGINNINGS.iter().any(|known| is(known)) => Class::Beginning,
+                () if OPERATORS.iter().any(is) => Class::Operator,
+                () if LOGIC.iter().any(is) => Class::Logic,
+                () if BETWEEN_QUERIES.iter().any(is) => Class::BetweenQueries,
+                () if BEGINNINGS.iter().any(is) => Class::Beginning,
                 () => Class::Other,
             }
         }
