@@ -152,8 +152,7 @@ impl<'a> Names<'a> {
 
 impl Resolver for Names<'_> {
     fn oid(&self, schema: Option<&str>, name: &str) -> Option<u32> {
-        let public = schema.is_none_or(|schema| schema == PUBLIC);
-        public.then(|| self.find(schema, name).map(|object| object.oid)).flatten()
+        self.find(schema, name).map(|object| object.oid)
     }
 
     fn named_query(&self, schema: Option<&str>, name: &str) -> Result<Option<NamedQuery>> {
