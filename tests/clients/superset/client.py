@@ -147,6 +147,9 @@ def main():
         lab = {"database_id": database, "sql": sql, "schema": "public", "runAsync": False, "client_id": "abcdefghijk"}
         answered = api.call("/api/v1/sqllab/execute/", lab)
         assert sorted(row["seen"] for row in answered["data"]) == sorted(row["seen"] for row in rows), answered["data"]
+    except AssertionError:
+        print(open(log).read()[-6000:], file=sys.stderr)
+        raise
     finally:
         process.terminate()
         process.wait(timeout=30)
