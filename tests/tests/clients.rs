@@ -256,6 +256,13 @@ fn dbt() {
     says_ok(client.arg(server.port().to_string()).arg(program));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn superset() {
+    let (server, _, _) = served().await;
+    let mut client = Command::new(venv("superset", "superset/requirements.txt").join("bin/python"));
+    says_ok(client.arg(clients().join("superset/client.py")).arg(server.port().to_string()));
+}
+
 /// A server with the objects of catalog.sql.
 fn browsed() -> Server {
     // The clients' user owns what it makes, as in PostgreSQL.

@@ -51,7 +51,7 @@ class Api:
         self.base, self.token = f"http://127.0.0.1:{port}", None
 
     def call(self, path, body=None):
-        headers = {"Content-Type": "application/json"}
+        headers = {} if body is None else {"Content-Type": "application/json"}
         if self.token:
             headers["Authorization"] = "Bearer " + self.token
         data = None if body is None else json.dumps(body).encode()
