@@ -52,7 +52,7 @@ impl Listener {
                     }
                     Err(_) => {
                         tracing::debug!("connection from {from} turned away: too many are not let in yet");
-                        turn_away(&socket);
+                        turn_away(socket);
                     }
                 },
                 Err(error) => {

@@ -584,6 +584,8 @@ fn a_client_that_never_reads_costs_little() {
 /// Sends a text; the SQLSTATE of the error, or none.
 fn outcome(server: &Server, text: &str) -> Option<String> {
     let (mut raw, _) = Raw::session(server, "thalweg");
+    // A million items take their time where other tests run beside this one.
+    raw.0.set_read_timeout(Some(Duration::from_secs(180))).expect("a timeout");
     raw.send(b'Q', &[text.as_bytes(), b"\0"].concat());
     field(&raw.until_ready(), b'C').filter(|code| code != "00000")
 }

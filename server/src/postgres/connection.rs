@@ -5,6 +5,7 @@
 //! or the server stops (57P01). Memory is bounded by one message, one batch and one output buffer.
 
 use std::collections::HashMap;
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,13 +82,15 @@ pub(crate) struct Connection {
 }
 
 /// Tells a client at once that too many others are waiting to be let in; waits for nothing.
-pub(crate) fn turn_away(socket: &TcpStream) {
+pub(crate) fn turn_away(socket: TcpStream) {
     let message = "sorry, too many clients already";
     let error = Error::new(SqlState::TooManyConnections, message).detail("Too many of them are not let in yet.");
-    // Reset connections lose what was sent before; what came is taken so that this one is not.
-    let _ = socket.try_read(&mut [0; 1024]);
+    // As it is, without the runtime, which has yet to learn whether it can be written to.
+    let Ok(mut socket) = socket.into_std() else { return };
+    // Reset connections may lose what was sent before: what came is taken so that this one is not.
+    let _ = socket.read(&mut [0; 1024]);
     // A client that is gone already needs no answer.
-    let _ = socket.try_write(&last_words(&error));
+    let _ = socket.write(&last_words(&error));
 }
 
 /// Serves one client until it leaves or the server stops; `door` is its place until it is let in.

@@ -25,7 +25,7 @@ use super::queries::CatalogTables;
 use super::roles::number;
 use super::size::pretty;
 use super::table::array;
-use super::{activity, constraints, privileges, routines};
+use super::{activity, config, constraints, privileges, routines};
 use crate::catalog::Object;
 use crate::planner::SystemFunction;
 use crate::roles::acl::Thing;
@@ -305,14 +305,14 @@ struct CatalogFunction {
 }
 
 /// The arguments of one call.
-struct Call<'a> {
+pub(super) struct Call<'a> {
     name: &'a str,
-    args: &'a [ColumnarValue],
+    pub(super) args: &'a [ColumnarValue],
     rows: usize,
 }
 
 impl Call<'_> {
-    fn argument(&self, place: usize, layout: &DataType) -> Result<ArrayRef> {
+    pub(super) fn argument(&self, place: usize, layout: &DataType) -> Result<ArrayRef> {
         match self.args.get(place) {
             Some(value) => Ok(cast(&value.to_array(self.rows)?, layout)?),
             None => Err(Error::new(SqlState::UndefinedFunction, format!("function {}() does not exist", self.name))
@@ -327,7 +327,7 @@ impl Call<'_> {
         Ok(self.argument(place, &DataType::Int32)?.as_primitive::<Int32Type>().iter().collect())
     }
 
-    fn texts(&self, place: usize) -> Result<Vec<Option<String>>> {
+    pub(super) fn texts(&self, place: usize) -> Result<Vec<Option<String>>> {
         let texts = self.argument(place, &DataType::Utf8)?;
         Ok(texts.as_string::<i32>().iter().map(|text| text.map(str::to_string)).collect())
     }
@@ -351,9 +351,9 @@ impl Answer {
             Answer::First => call.argument(0, &DataType::Utf8),
             Answer::Pid(pid) => scalar(ScalarValue::Int32(Some(*pid))),
             Answer::Signal(signal, tables) => activity::signal(&tables.0, *signal, call.numbers(0)?),
-            Answer::Set(asked, tables) => set_config(call, asked, &tables.0.current),
+            Answer::Set(asked, tables) => config::set(call, asked, &tables.0.current),
             Answer::Schemas(path) => schemas(call, path),
-            Answer::Setting(settings) => setting(call, settings),
+            Answer::Setting(settings) => config::get(call, settings),
             Answer::Number(named, missing_ok, tables) => numbered(call, *named, *missing_ok, &tables.0),
             _ => self.of_numbers(call),
         }
@@ -444,29 +444,6 @@ fn schemas(call: &Call<'_>, path: &[String]) -> Result<ArrayRef> {
         }
     };
     Ok(Arc::new(all.as_boolean().iter().map(list).collect::<BinaryArray>()))
-}
-
-fn setting(call: &Call<'_>, settings: &BTreeMap<String, String>) -> Result<ArrayRef> {
-    let missing_ok = call.args.len() > 1;
-    let answer = |name: Option<String>| match name.map(|name| (settings.get(&name.to_lowercase()).cloned(), name)) {
-        Some((None, name)) if !missing_ok => {
-            Err(Error::new(SqlState::UndefinedObject, format!("unrecognized configuration parameter \"{name}\"")))
-        }
-        Some((value, _)) => Ok(value),
-        None => Ok(None),
-    };
-    Ok(Arc::new(call.texts(0)?.into_iter().map(answer).collect::<Result<StringArray>>()?))
-}
-
-/// A value of null is the default.
-fn set_config(call: &Call<'_>, asked: &Asked, settings: &SessionSettings) -> Result<ArrayRef> {
-    let local = call.argument(2, &DataType::Boolean)?;
-    let wishes = call.texts(0)?.into_iter().zip(call.texts(1)?).zip(local.as_boolean());
-    let answer = |((name, value), local): ((Option<String>, Option<String>), Option<bool>)| {
-        let missing = || Error::new(SqlState::NullValueNotAllowed, "SET requires parameter name");
-        asked.ask(settings, &name.ok_or_else(missing)?, value.as_deref(), local == Some(true)).map(Some)
-    };
-    Ok(Arc::new(wishes.map(answer).collect::<Result<StringArray>>()?))
 }
 
 fn numbered(call: &Call<'_>, named: Named, missing_ok: bool, tables: &CatalogTables) -> Result<ArrayRef> {

@@ -5,6 +5,7 @@
 //! users' rows beside them.
 
 mod activity;
+mod config;
 mod constraints;
 pub(crate) mod file_errors;
 mod functions;
