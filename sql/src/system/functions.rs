@@ -30,7 +30,6 @@ use crate::catalog::Object;
 use crate::planner::SystemFunction;
 use crate::roles::acl::Thing;
 use crate::session::asked::Asked;
-use crate::settings::SessionSettings;
 use crate::statement::definition::query_text;
 
 /// Functions with an answer of their own.
