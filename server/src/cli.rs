@@ -79,6 +79,9 @@ pub(crate) struct SettingArgs {
     /// The last of them, which only superusers get [default: 3]
     #[arg(long, value_name = "N", help_heading = "Security")]
     superuser_reserved_connections: Option<String>,
+    /// Clients at a time that are not let in yet [default: 1000]
+    #[arg(long, value_name = "N", help_heading = "Security")]
+    max_authenticating_connections: Option<String>,
     /// Whether clients may or must encrypt: off, allow, require [default: allow with --tls-cert]
     #[arg(long, value_name = "MODE", help_heading = "Security")]
     tls: Option<String>,
@@ -137,6 +140,7 @@ impl SettingArgs {
             ("hba_file", self.hba_file.as_deref()),
             ("superuser", self.superuser.as_deref()),
             ("password_file", self.password_file.as_deref()),
+            ("max_authenticating_connections", self.max_authenticating_connections.as_deref()),
             ("authentication_timeout", self.authentication_timeout.as_deref()),
             ("login.failures_per_minute", self.login_failures_per_minute.as_deref()),
             ("epoch.max_rows", self.epoch_max_rows.as_deref()),

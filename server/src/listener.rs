@@ -1,7 +1,8 @@
 //! The TCP listener: one task a connection.
 //!
-//! Promises: an accept that fails (too many open files, say) does not end the listener; when the
-//! server stops nothing is accepted any more and the connections get a moment to say goodbye.
+//! Promises: no more than so many connections wait to be let in; an accept that fails (too many open
+//! files, say) does not end the listener; when the server stops nothing is accepted any more and the
+//! connections get a moment to say goodbye.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +11,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
-use crate::postgres::connection::{Shared, serve};
+use crate::postgres::connection::{Shared, serve, turn_away};
+use crate::postgres::tls::Incoming;
 
 /// How long the listener waits after an accept that failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -43,10 +45,16 @@ impl Listener {
                 accepted = self.tcp.accept() => accepted,
             };
             match accepted {
-                Ok((socket, from)) => {
-                    tracing::debug!("connection from {from}");
-                    tasks.spawn(serve(socket, Arc::clone(&shared)));
-                }
+                Ok((socket, from)) => match Arc::clone(&shared.doors).try_acquire_owned() {
+                    Ok(door) => {
+                        tracing::debug!("connection from {from}");
+                        tasks.spawn(serve(Incoming::Tcp(socket), Arc::clone(&shared), door));
+                    }
+                    Err(_) => {
+                        tracing::debug!("connection from {from} turned away: too many are not let in yet");
+                        turn_away(socket);
+                    }
+                },
                 Err(error) => {
                     tracing::warn!("cannot accept a connection: {error}");
                     tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -12,6 +12,7 @@ use thalweg_dataflow::storage::Storage;
 use thalweg_sql::batch::BatchOptions;
 use thalweg_sql::database::{Database, DatabaseOptions};
 use thalweg_sql::roles::login::GivenPassword;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::cli::SettingArgs;
@@ -84,10 +85,16 @@ impl Server {
     ) -> Result<Server, Failure> {
         let shared = Arc::new(Shared {
             database: OnceLock::new(),
-            connections: Connections::new(config.max_connections, config.superuser_reserved_connections),
+            connections: Connections::new(
+                config.max_connections,
+                config.superuser_reserved_connections,
+                shutdown.clone(),
+            ),
+            doors: Arc::new(Semaphore::new(config.max_authenticating_connections)),
             security: Arc::clone(&security),
             shutdown: shutdown.clone(),
         });
+        crate::open_files::make_room(config.max_connections + config.max_authenticating_connections);
         let address = listener.address;
         let listening = tokio::spawn(listener.run(Arc::clone(&shared)));
         let database = open(&config).await?;
@@ -126,7 +133,7 @@ async fn open(config: &Config) -> Result<Database, Failure> {
     Database::open(engine, connectors, database_options(config)).await.map_err(Failure::data_dir)
 }
 
-fn engine_options(config: &Config) -> EngineOptions {
+pub(crate) fn engine_options(config: &Config) -> EngineOptions {
     EngineOptions {
         workers: config.workers,
         checkpoint_interval: config.checkpoint_interval,
@@ -137,7 +144,7 @@ fn engine_options(config: &Config) -> EngineOptions {
     }
 }
 
-fn database_options(config: &Config) -> DatabaseOptions {
+pub(crate) fn database_options(config: &Config) -> DatabaseOptions {
     let memory = usize::try_from(config.memory / QUERY_SHARE).unwrap_or(usize::MAX);
     let spill = config.data_dir.join("spill");
     DatabaseOptions {

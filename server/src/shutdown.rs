@@ -32,6 +32,11 @@ impl Shutdown {
         Ok(shutdown)
     }
 
+    /// One that is requested with this one, and can be alone.
+    pub(crate) fn part(&self) -> Shutdown {
+        Shutdown { token: self.token.child_token() }
+    }
+
     /// Asks everything to stop.
     pub(crate) fn request(&self) {
         self.token.cancel();

@@ -17,6 +17,7 @@ use crate::batch::{Batch, BatchOptions};
 use crate::catalog::{Catalog, Object, ObjectData, ViewBody};
 use crate::parser;
 use crate::planner::{Planner, Settings};
+use crate::session::activity::Sessions;
 use crate::session::{Session, Startup};
 use crate::settings::SessionSettings;
 use crate::statement::plan_cache::PlanCache;
@@ -49,6 +50,8 @@ pub(crate) struct Inner {
     pub(crate) options: DatabaseOptions,
     pub(crate) file_errors: Arc<FileErrors>,
     published: RwLock<Arc<Published>>,
+    /// Who is connected.
+    pub(crate) sessions: Arc<Sessions>,
     /// Bound queries.
     pub(crate) plans: PlanCache,
     /// Held by the one statement that changes the catalog.
@@ -107,6 +110,7 @@ impl Database {
             options,
             file_errors,
             published: RwLock::new(Arc::new(published)),
+            sessions: Arc::default(),
             plans: PlanCache::default(),
             ddl: tokio::sync::Mutex::new(()),
             turn: tokio::sync::Mutex::new(()),

@@ -28,6 +28,7 @@
 //! Does not know the wire (the server does) nor any connector (the server hands them over as
 //! [`thalweg_dataflow::source::Connectors`]).
 
+mod aside;
 pub mod batch;
 mod catalog;
 pub mod database;

@@ -5,6 +5,7 @@
 //! too; notices arrive while a statement runs. Does not know the wire: the server frames what
 //! comes out of here. Not `Clone`: one session belongs to one connection.
 
+pub(crate) mod activity;
 pub(crate) mod asked;
 mod block;
 mod ddl;
@@ -29,6 +30,7 @@ use thalweg_dataflow::table::{Pending, TableDefinition};
 use thalweg_dataflow::types::{PgType, TextStyle, Zone};
 use tokio::sync::{mpsc, watch};
 
+use crate::aside::aside;
 use crate::database::{DATABASE, Database, Published};
 use crate::guard::Guard;
 use crate::parser::{self, Kind, Statement};
@@ -38,12 +40,17 @@ use crate::statement;
 pub use crate::statement::change::copy::CopyIn;
 pub use crate::statement::copy_out::{Columns, CopyOut};
 use crate::statement::cursor::Cursors;
+pub use activity::Client;
+use activity::Presence;
 pub(crate) use block::Block;
 pub use outcome::{Notice, Outcome, RowsTag, Severity};
 pub use statements::Statements;
 
 /// The most notices that wait for a connection to send them; further ones are dropped.
 const NOTICE_QUEUE: usize = 1024;
+
+/// Bytes of text that are read at once: a longer one is read [`aside`].
+const LONG_TEXT: usize = 64 << 10;
 
 /// What a client says when it connects.
 #[derive(Debug, Clone, Default)]
@@ -57,6 +64,8 @@ pub struct Startup {
     /// The role that was authenticated. `None`: everybody is trusted, and a name that is no role has
     /// the rights of the superuser.
     pub role: Option<u32>,
+    /// Its client, if others are to see the session.
+    pub client: Option<Client>,
 }
 
 /// What ReadyForQuery says.
@@ -149,6 +158,8 @@ pub struct Session {
     pub(crate) cursors: Cursors,
     /// What `set_config` asked for.
     pub(crate) asked: asked::Asked,
+    /// What others see of it.
+    presence: Option<Presence>,
 }
 
 impl Session {
@@ -171,7 +182,12 @@ impl Session {
             statements: Statements::default(),
             cursors: Cursors::default(),
             asked: asked::Asked::default(),
+            presence: None,
         };
+        session.presence = startup.client.map(|client| {
+            let who = (session.session_role, session.user.as_str());
+            Presence::enter(&session.database.0.sessions, client, who, session.cancel_handle())
+        });
         if startup.database != DATABASE && !startup.database.is_empty() {
             let text = format!("database \"{}\" does not exist, connected to \"{DATABASE}\"", startup.database);
             session.notice(Error::new(SqlState::SuccessfulCompletion, text));
@@ -240,7 +256,8 @@ impl Session {
 
     /// Reads the statements of a text.
     pub fn parse(&self, sql: &str) -> Result<Vec<Statement>> {
-        parser::parse(sql).map_err(|error| self.fail(error))
+        let parsed = if sql.len() > LONG_TEXT { aside(|| parser::parse(sql)) } else { parser::parse(sql) };
+        parsed.map_err(|error| self.fail(error))
     }
 
     /// Settles the types of a statement's parameters and of its columns. `parameter_types` holds
@@ -255,6 +272,7 @@ impl Session {
     /// Runs a statement. Errors of its rows arrive in their stream.
     pub async fn execute(&mut self, prepared: &Prepared, parameters: Vec<ScalarValue>) -> Result<Outcome> {
         self.take_asked();
+        self.runs(&prepared.statement);
         let kind = prepared.statement.kind();
         self.admit(kind).map_err(|error| self.fail(error))?;
         if let Kind::Execute(execute) = kind {
@@ -292,6 +310,16 @@ impl Session {
             Ok(done) => Ok(done),
             Err(error) => Err(self.fail(error)),
         }
+    }
+
+    /// The columns of a cursor that DECLARE made, and whether it is a binary one. Error: 34000.
+    pub fn cursor_columns(&self, name: &str) -> Result<(SchemaRef, bool)> {
+        Ok((self.cursors.schema(name)?, self.cursors.is_binary(name)))
+    }
+
+    /// Closes a cursor that DECLARE made, if there is one.
+    pub fn close_cursor(&mut self, name: &str) {
+        self.cursors.forget(name);
     }
 
     /// Ends a COPY whose data has come; the command tag.

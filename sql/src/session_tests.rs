@@ -98,7 +98,13 @@ async fn open(storage: &Storage) -> Database {
 }
 
 fn session(database: &Database) -> Session {
-    database.session(Startup { user: "ann".into(), database: "thalweg".into(), parameters: Vec::new(), role: None })
+    database.session(Startup {
+        user: "ann".into(),
+        database: "thalweg".into(),
+        parameters: Vec::new(),
+        role: None,
+        client: None,
+    })
 }
 
 /// What a client sees: rows by `|`, the tag, or the error.

@@ -111,6 +111,28 @@ impl Server {
         stats.filter_map(|stat| ticks_of(&stat, thread)).sum()
     }
 
+    /// The most memory it had resident since its start or the last [`Server::forget_peak`], in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        self.status("VmHWM:") << 10
+    }
+
+    /// Memory that it has resident now, in bytes.
+    pub fn memory(&self) -> u64 {
+        self.status("VmRSS:") << 10
+    }
+
+    /// From now on [`Server::peak_memory`] starts over.
+    pub fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").expect("Linux lets us");
+    }
+
+    /// A line of `/proc/.../status`, in its unit.
+    fn status(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the server runs");
+        let line = status.lines().find(|line| line.starts_with(name)).expect("Linux tells it");
+        line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
+    }
+
     /// What it logged so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()

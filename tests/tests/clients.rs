@@ -45,6 +45,24 @@ async fn pgjdbc() {
     agrees(client.arg(server.port().to_string()).arg(queries), count);
 }
 
+/// A result hundreds of times the heap of the client, a thousand rows at a time.
+#[test]
+fn pgjdbc_streams() {
+    /// What the server may need besides what it had.
+    const MEMORY: u64 = 96 << 20;
+    let rows = std::env::var("THALWEG_STREAM_ROWS").unwrap_or_else(|_| "2000000".into());
+    let server = Server::start(Options::default());
+    server.forget_peak();
+    let before = server.peak_memory();
+    let mut client = Command::new("java");
+    client.args(["-Xmx24m", "-cp"]).arg(pgjdbc_jar()).arg(clients().join("jdbc/Stream.java"));
+    let output = ran(client.arg(server.port().to_string()).arg(&rows));
+    assert_eq!(output.lines().last(), Some(format!("ok {rows}").as_str()), "{output}");
+    let grown = server.peak_memory() - before;
+    println!("{output}the server: {before} bytes before, {grown} more at most");
+    assert!(grown < MEMORY, "the server grew by {grown} bytes");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn libpq_go() {
     let (server, queries, count) = served().await;
@@ -148,6 +166,14 @@ fn pgjdbc_metadata() {
     says_ok(client.arg(server.port().to_string()));
 }
 
+#[test]
+fn pgjdbc_updatable_results() {
+    let server = browsed();
+    let mut client = Command::new("java");
+    client.arg("-cp").arg(pgjdbc_jar()).arg(clients().join("jdbc/Updatable.java"));
+    says_ok(client.arg(server.port().to_string()));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn grafana() {
     let (server, _, _) = served().await;
@@ -228,6 +254,13 @@ fn dbt() {
     let mut client = Command::new(clients().join("dbt/run.sh"));
     let program = venv("dbt", "dbt/requirements.txt").join("bin/dbt");
     says_ok(client.arg(server.port().to_string()).arg(program));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn superset() {
+    let (server, _, _) = served().await;
+    let mut client = Command::new(venv("superset", "superset/requirements.txt").join("bin/python"));
+    says_ok(client.arg(clients().join("superset/client.py")).arg(server.port().to_string()));
 }
 
 /// A server with the objects of catalog.sql.

@@ -607,3 +607,66 @@ fn psql_shows_roles_and_rights_as_over_postgresql() {
     // The databases have their names.
     assert_eq!(whole(&ours).replace("database thalweg", "database postgres"), whole(&theirs));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_are_listed_and_ended_by_who_may() {
+    const SLOW: &str = "SELECT count(*) FROM generate_series(1, 2000000000) g(n) WHERE n % 7 = 8";
+    let server = Server::start(Options::default());
+    let root = server.connect().await;
+    for role in ["ann", "bob", "watcher", "warden"] {
+        root.batch_execute(&format!("CREATE ROLE {role} LOGIN PASSWORD 'x'")).await.unwrap();
+    }
+    root.batch_execute("GRANT pg_read_all_stats TO watcher; GRANT pg_signal_backend TO warden").await.unwrap();
+    let (ann, bob) = (login(&server, "ann", "x").await.unwrap(), login(&server, "bob", "x").await.unwrap());
+    let (watcher, warden) =
+        (login(&server, "watcher", "x").await.unwrap(), login(&server, "warden", "x").await.unwrap());
+    ann.batch_execute("SET application_name = 'reports'; BEGIN; SELECT 'of ann'").await.unwrap();
+    let pid = value(&ann, "SELECT pg_backend_pid()").await;
+    let look = format!(
+        "SELECT usename, application_name, client_addr, client_port > 0, state, wait_event, query,
+                backend_start <= xact_start, xact_start <= query_start, query_start <= state_change, backend_type
+         FROM pg_stat_activity WHERE pid = {pid}"
+    );
+    let shown = |row: &[Option<String>]| {
+        row.iter().map(|field| field.as_deref().unwrap_or("-").to_string()).collect::<Vec<_>>().join(" | ")
+    };
+    let whole = "ann | reports | 127.0.0.1 | t | idle in transaction | ClientRead | SELECT pg_backend_pid() | t | t | t | client backend";
+    for client in [&root, &watcher] {
+        assert_eq!(shown(&rows(client, &look).await[0]), whole);
+    }
+    let hidden = "ann | reports | - | - | - | - | <insufficient privilege> | - | - | - | -";
+    for client in [&bob, &warden] {
+        assert_eq!(shown(&rows(client, &look).await[0]), hidden);
+    }
+    let own = "SELECT query FROM pg_stat_activity WHERE pid = pg_backend_pid()";
+    assert_eq!(value(&bob, own).await, own);
+    // A password is shown to nobody.
+    bob.batch_execute("ALTER ROLE bob PASSWORD 'secret'").await.unwrap();
+    let queries = rows(&root, "SELECT query FROM pg_stat_activity").await;
+    assert!(!queries.iter().any(|row| row[0].as_deref().is_some_and(|text| text.contains("secret"))), "{queries:?}");
+    // Who may not, and how it is said.
+    let cancel = format!("SELECT pg_cancel_backend({pid})");
+    assert_eq!(refusal(bob.simple_query(&cancel).await), "42501 permission denied to cancel query");
+    let own = value(&root, "SELECT pg_backend_pid()").await;
+    let end = format!("SELECT pg_terminate_backend({own})");
+    assert_eq!(refusal(warden.simple_query(&end).await), "42501 permission denied to terminate process");
+    assert_eq!(value(&root, "SELECT pg_cancel_backend(2000000000)").await, "f");
+    // A statement ends, then the session.
+    ann.batch_execute("ROLLBACK").await.unwrap();
+    let active =
+        format!("SELECT state = 'active' AND query LIKE 'SELECT count%' FROM pg_stat_activity WHERE pid = {pid}");
+    let stop = async {
+        thalweg_tests::client::await_value(&root, &active, "t", Duration::from_secs(20)).await;
+        value(&warden, &cancel).await
+    };
+    let (ran, sent) = tokio::join!(ann.simple_query(SLOW), stop);
+    assert_eq!((refusal(ran), sent.as_str()), ("57014 canceling statement due to user request".into(), "t"));
+    assert_eq!(value(&ann, "SELECT 1").await, "1");
+    assert_eq!(value(&warden, &format!("SELECT pg_terminate_backend({pid})")).await, "t");
+    let gone = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}");
+    thalweg_tests::client::await_value(&root, &gone, "0", Duration::from_secs(20)).await;
+    assert!(ann.simple_query("SELECT 1").await.is_err());
+    assert_eq!(value(&root, "SELECT numbackends FROM pg_stat_database").await, "4");
+    root.batch_execute("CREATE TABLE t (k int); INSERT INTO t SELECT generate_series(1, 5)").await.unwrap();
+    assert_eq!(value(&root, "SELECT n_live_tup FROM pg_stat_user_tables WHERE relname = 't'").await, "5");
+}

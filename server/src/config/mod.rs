@@ -65,6 +65,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
         about: "The last of them, which only superusers get.",
         default: "3",
     },
+    Setting {
+        name: "max_authenticating_connections",
+        about: "Clients at a time that are not let in yet.",
+        default: "1000",
+    },
     Setting { name: "tls.mode", about: "Whether clients may or must encrypt: off, allow, require.", default: "" },
     Setting { name: "tls.cert", about: "The certificate of the server, a PEM file.", default: "" },
     Setting { name: "tls.key", about: "Its private key, a PEM file.", default: "" },
@@ -146,6 +151,8 @@ pub(crate) struct Config {
     pub(crate) max_connections: usize,
     /// Those of them that only superusers get.
     pub(crate) superuser_reserved_connections: usize,
+    /// Clients at a time that are not let in yet.
+    pub(crate) max_authenticating_connections: usize,
     /// Whether clients may encrypt.
     pub(crate) tls_mode: TlsMode,
     /// The certificate.
@@ -222,6 +229,7 @@ impl Config {
             "checkpoint_interval" => humantime::format_duration(self.checkpoint_interval).to_string(),
             "max_connections" => self.max_connections.to_string(),
             "superuser_reserved_connections" => self.superuser_reserved_connections.to_string(),
+            "max_authenticating_connections" => self.max_authenticating_connections.to_string(),
             "tls.mode" => self.tls_mode.word().to_string(),
             "tls.cert" => shown(self.tls_cert.as_deref()),
             "tls.key" => shown(self.tls_key.as_deref()),
@@ -281,6 +289,8 @@ impl Values {
                 "0" => Ok(0),
                 text => value::count(text, 100_000),
             })?,
+            max_authenticating_connections: self
+                .get("max_authenticating_connections", |text| value::count(text, 100_000))?,
             tls_mode: self.get("tls.mode", |text| match text {
                 "" if self.is_given("tls.cert") => Ok(TlsMode::Allow),
                 "" | "off" => Ok(TlsMode::Off),

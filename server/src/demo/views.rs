@@ -35,7 +35,8 @@ pub(crate) const QUERIES: [&str; 3] = [
 
 /// Creates what is not there yet. A view is returned when it has met the stream.
 pub(crate) async fn create(database: &Database, stream: &Stream) -> Result<()> {
-    let startup = Startup { user: "demo".into(), database: "thalweg".into(), parameters: Vec::new(), role: None };
+    let startup =
+        Startup { user: "demo".into(), database: "thalweg".into(), parameters: Vec::new(), role: None, client: None };
     let mut session = database.session(startup);
     let mut notices = session.take_notices();
     run(&mut session, &source(stream)).await?;

@@ -4,7 +4,7 @@
 //! exists is not told to who cannot prove to be it; why a login failed is in the log, without any
 //! secret. Does not serve the session.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use thalweg_dataflow::{Error, Result, SqlState};
 use thalweg_sql::database::Database;
@@ -19,7 +19,7 @@ use super::frontend::{Body, Input};
 use super::hba::{Method, Visitor};
 use super::scram::{Exchange, mechanisms};
 use super::startup::{Encryption, Greeting, greet, wants_tls};
-use super::tls::{Reader, Writer, clear, whole};
+use super::tls::{Incoming, Reader, Writer, clear, piped, whole};
 
 /// The one database, as rules know it.
 const DATABASE: &str = "thalweg";
@@ -45,15 +45,24 @@ pub(super) struct Admitted {
 struct Line {
     input: Input,
     output: Output,
-    peer: IpAddr,
+    peer: SocketAddr,
     /// The data to bind a login to; `Some` under TLS, empty where the certificate allows none.
     tls: Option<Vec<u8>>,
 }
 
 /// Lets a client in. `None`: it left, it was refused, or it came to cancel something.
-pub(super) async fn admit(socket: TcpStream, shared: &Shared) -> Option<Admitted> {
-    let peer = socket.peer_addr().ok()?;
-    let mut line = match open(socket, peer, shared).await {
+pub(super) async fn admit(incoming: Incoming, shared: &Shared) -> Option<Admitted> {
+    let (peer, opened) = match incoming {
+        Incoming::Piped(stream) => {
+            let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            (peer, Ok(over(piped(stream), peer, None)))
+        }
+        Incoming::Tcp(socket) => {
+            let peer = socket.peer_addr().ok()?;
+            (peer, open(socket, peer, shared).await)
+        }
+    };
+    let mut line = match opened {
         Ok(line) => line,
         Err(error) => {
             tracing::info!("the TLS handshake with {peer} failed: {error}");
@@ -99,7 +108,7 @@ pub(super) async fn admit(socket: TcpStream, shared: &Shared) -> Option<Admitted
     }
 }
 
-fn over((reader, writer): (Reader, Writer), peer: IpAddr, tls: Option<Vec<u8>>) -> Line {
+fn over((reader, writer): (Reader, Writer), peer: SocketAddr, tls: Option<Vec<u8>>) -> Line {
     Line { input: Input::new(reader), output: Output::new(writer), peer, tls }
 }
 
@@ -108,9 +117,9 @@ async fn open(socket: TcpStream, peer: SocketAddr, shared: &Shared) -> std::io::
     match shared.security.tls() {
         Some(tls) if wants_tls(&socket).await? => {
             let halves = tls.accept(socket, true).await?;
-            Ok(over(halves, peer.ip(), Some(tls.end_point().unwrap_or_default().to_vec())))
+            Ok(over(halves, peer, Some(tls.end_point().unwrap_or_default().to_vec())))
         }
-        _ => Ok(over(clear(socket), peer.ip(), None)),
+        _ => Ok(over(clear(socket), peer, None)),
     }
 }
 
@@ -153,6 +162,7 @@ async fn session(line: &mut Line, mut startup: Startup, shared: &Shared) -> Resu
     let place = Place { name: &startup.user, superuser, limit: login.connection_limit };
     let seat = shared.connections.sit(&place)?;
     startup.role = login.role;
+    startup.client = Some(seat.client(line.peer));
     Ok(Some((database.session(startup), seat)))
 }
 
@@ -165,15 +175,19 @@ async fn authenticate(
     shared: &Shared,
 ) -> Result<Option<Login>> {
     let encryption = if line.tls.is_some() { "SSL encryption" } else { "no encryption" };
-    let who =
-        format!("host \"{}\", user \"{}\", database \"{}\", {encryption}", line.peer, startup.user, startup.database);
+    let who = format!(
+        "host \"{}\", user \"{}\", database \"{}\", {encryption}",
+        line.peer.ip(),
+        startup.user,
+        startup.database
+    );
     if line.tls.is_none() && shared.security.requires_tls() {
         let message = format!("no pg_hba.conf entry for {who}");
         return Err(Error::new(SqlState::InvalidAuthorization, message)
             .hint("This server takes encrypted connections only (sslmode=require)."));
     }
     let rules = shared.security.rules(database);
-    let visitor = Visitor { address: line.peer, tls: line.tls.is_some(), user: &startup.user, database: DATABASE };
+    let visitor = Visitor { address: line.peer.ip(), tls: line.tls.is_some(), user: &startup.user, database: DATABASE };
     let rule = rules.find(&visitor, |user, role| database.is_member(user, role));
     let Some(rule) = rule else {
         let message = format!("no pg_hba.conf entry for {who}");
@@ -192,7 +206,7 @@ async fn authenticate(
 
 /// Asks for the password.
 async fn password(line: &mut Line, user: &str, login: Login, shared: &Shared) -> Result<Option<Login>> {
-    let attempt = shared.security.limiter.attempt(line.peer)?;
+    let attempt = shared.security.limiter.attempt(line.peer.ip())?;
     let end_point = line.tls.clone().filter(|data| !data.is_empty());
     let mut offer = Vec::new();
     for mechanism in mechanisms(end_point.is_some()) {

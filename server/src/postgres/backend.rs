@@ -163,6 +163,15 @@ impl Output {
     }
 }
 
+/// An ErrorResponse that ends a connection, as bytes.
+pub(super) fn last_words(error: &Error) -> BytesMut {
+    let mut buffer = BytesMut::new();
+    if let Err(error) = ErrorResponse::new(fields("FATAL", error)).encode(&mut buffer) {
+        tracing::error!("message not sent: {error}");
+    }
+    buffer
+}
+
 /// The longest text of one field, so that a message stays below libpq's limit of 30 kB.
 const FIELD_BYTES: usize = 6 << 10;
 

@@ -5,15 +5,20 @@
 
 use std::collections::HashMap;
 use std::io::Read;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use thalweg_dataflow::{Error, Result, SqlState};
-use thalweg_sql::session::CancelHandle;
+use thalweg_sql::session::{CancelHandle, Client};
+
+use crate::shutdown::Shutdown;
 
 /// All connections of a server.
 #[derive(Debug)]
 pub(crate) struct Connections {
+    /// The server's end, which is that of all of them.
+    shutdown: Shutdown,
     most: usize,
     /// The last places, for superusers.
     reserved: usize,
@@ -52,12 +57,19 @@ pub(crate) struct Seat {
     pub(crate) id: i32,
     /// What a CancelRequest must know.
     pub(crate) secret: i32,
+    /// The end of its connection alone.
+    pub(crate) end: Shutdown,
 }
 
 impl Connections {
     /// With so many places, the last of them for superusers.
-    pub(crate) fn new(most: usize, reserved: usize) -> Arc<Connections> {
-        Arc::new(Connections { most, reserved: reserved.min(most.saturating_sub(1)), seats: Mutex::default() })
+    pub(crate) fn new(most: usize, reserved: usize, shutdown: Shutdown) -> Arc<Connections> {
+        Arc::new(Connections {
+            shutdown,
+            most,
+            reserved: reserved.min(most.saturating_sub(1)),
+            seats: Mutex::default(),
+        })
     }
 
     /// Takes a place, 53300 if there is none for this role.
@@ -86,7 +98,7 @@ impl Connections {
         }
         seats.last = id;
         seats.taken.insert(id, Taken { secret, handle: None, name: visitor.name.to_string() });
-        Ok(Seat { connections: Arc::clone(self), id, secret })
+        Ok(Seat { connections: Arc::clone(self), id, secret, end: self.shutdown.part() })
     }
 
     /// Cancels what the session of this key runs.
@@ -103,6 +115,12 @@ impl Connections {
 }
 
 impl Seat {
+    /// What other sessions are told of the one that sits here.
+    pub(crate) fn client(&self, address: SocketAddr) -> Client {
+        let end = self.end.clone();
+        Client { pid: self.id, address: Some(address), terminate: Arc::new(move || end.request()) }
+    }
+
     /// Says how to cancel what runs here.
     pub(crate) fn cancel_by(&self, handle: CancelHandle) {
         if let Some(entry) = self.connections.seats.lock().taken.get_mut(&self.id) {
@@ -131,7 +149,7 @@ mod tests {
 
     #[test]
     fn places_are_limited_and_given_back() {
-        let connections = Connections::new(2, 0);
+        let connections = Connections::new(2, 0, Shutdown::default());
         let ann = Visitor { name: "ann", superuser: false, limit: None };
         let first = connections.sit(&ann).unwrap();
         let second = connections.sit(&ann).unwrap();
@@ -147,7 +165,7 @@ mod tests {
 
     #[test]
     fn places_are_kept_for_superusers_and_roles_have_limits() {
-        let connections = Connections::new(4, 1);
+        let connections = Connections::new(4, 1, Shutdown::default());
         let ann = Visitor { name: "ann", superuser: false, limit: Some(2) };
         let bob = Visitor { name: "bob", superuser: false, limit: None };
         let root = Visitor { name: "root", superuser: true, limit: Some(0) };

@@ -5,6 +5,7 @@
 //! or the server stops (57P01). Memory is bounded by one message, one batch and one output buffer.
 
 use std::collections::HashMap;
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,15 +15,17 @@ use thalweg_sql::database::Database;
 use thalweg_sql::parser::Statement;
 use thalweg_sql::session::{Outcome, Prepared, Session};
 use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::attend::{Ended, Wire};
 use super::authenticate::{Admitted, admit};
-use super::backend::{Output, Plain};
+use super::backend::{Output, Plain, last_words};
 use super::cancel::{Connections, Seat};
 use super::cursor::Cursor;
 use super::extended::Portal;
 use super::frontend::{Frame, Message};
-use super::rows::description;
+use super::rows::{all_of, description};
+use super::tls::Incoming;
 use crate::security::Security;
 use crate::shutdown::Shutdown;
 
@@ -36,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) database: std::sync::OnceLock<Database>,
     /// Who is connected.
     pub(crate) connections: Arc<Connections>,
+    /// Places for those who are not let in yet.
+    pub(crate) doors: Arc<Semaphore>,
     /// Who gets in.
     pub(crate) security: Arc<Security>,
     /// The server's end.
@@ -76,20 +81,35 @@ pub(crate) struct Connection {
     pub(super) pipelined: bool,
 }
 
-/// Serves one client until it leaves or the server stops.
-pub(crate) async fn serve(socket: TcpStream, shared: Arc<Shared>) {
-    // Answers are flushed whole: waiting for more to send would only delay them.
-    if let Err(error) = socket.set_nodelay(true) {
+/// Tells a client at once that too many others are waiting to be let in; waits for nothing.
+pub(crate) fn turn_away(socket: TcpStream) {
+    let message = "sorry, too many clients already";
+    let error = Error::new(SqlState::TooManyConnections, message).detail("Too many of them are not let in yet.");
+    // As it is, without the runtime, which has yet to learn whether it can be written to.
+    let Ok(mut socket) = socket.into_std() else { return };
+    // Reset connections may lose what was sent before: what came is taken so that this one is not.
+    let _ = socket.read(&mut [0; 1024]);
+    // A client that is gone already needs no answer.
+    let _ = socket.write(&last_words(&error));
+}
+
+/// Serves one client until it leaves or the server stops; `door` is its place until it is let in.
+pub(crate) async fn serve(incoming: Incoming, shared: Arc<Shared>, door: OwnedSemaphorePermit) {
+    if let Incoming::Tcp(socket) = &incoming
+        && let Err(error) = socket.set_nodelay(true)
+    {
+        // Answers are flushed whole: waiting for more to send only delays them.
         tracing::debug!("no TCP_NODELAY: {error}");
     }
     let admitted = tokio::select! {
-        admitted = tokio::time::timeout(shared.security.authentication_timeout, admit(socket, &shared)) => admitted,
+        admitted = tokio::time::timeout(shared.security.authentication_timeout, admit(incoming, &shared)) => admitted,
         () = shared.shutdown.wait() => return,
     };
+    drop(door);
     let Ok(Some(Admitted { input, output, mut session, seat })) = admitted else { return };
     // A session that just began has its receiver; a closed one in its place would only be silent.
     let notices = session.take_notices().unwrap_or_else(|| tokio::sync::mpsc::channel(1).1);
-    let wire = Wire { input, output, notices, cancel: session.cancel_handle(), shutdown: shared.shutdown.clone() };
+    let wire = Wire { input, output, notices, cancel: session.cancel_handle(), shutdown: seat.end.clone() };
     let mut connection = Connection { wire, session, portals: HashMap::new(), skipping: false, pipelined: false };
     seat.cancel_by(connection.session.cancel_handle());
     connection.welcome(&seat);
@@ -246,6 +266,7 @@ impl Connection {
         for (name, value) in self.session.parameter_changes() {
             self.wire.output.message(&ParameterStatus::new(name.to_string(), value));
         }
+        self.session.rests();
         let status = self.session.transaction_status();
         self.portals.retain(|_, portal| portal.survives(status));
         self.wire.output.ready(status);
@@ -270,8 +291,9 @@ impl Connection {
             let prepared = Prepared { statement, parameters: Vec::new(), columns: None };
             match self.wire.attend(self.session.execute(&prepared, Vec::new())).await?? {
                 Outcome::Rows { schema, rows, tag } => {
-                    self.wire.output.message(&description(&schema, &[]));
-                    let mut cursor = Cursor::new(&schema, rows, tag, &[], self.session.text_style());
+                    let formats = all_of(&schema, tag.is_binary());
+                    self.wire.output.message(&description(&schema, &formats));
+                    let mut cursor = Cursor::new(&schema, rows, tag, &formats, self.session.text_style());
                     let (sent, _) = cursor.send(&mut self.wire, 0).await?;
                     self.finish(place == last).await?;
                     self.wire.output.complete(&cursor.tag(sent));

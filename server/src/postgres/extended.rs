@@ -15,7 +15,7 @@ use super::backend::Plain;
 use super::connection::{Connection, Stop};
 use super::cursor::Cursor;
 use super::frontend::{Bind, Target};
-use super::rows::{Format, description};
+use super::rows::{Format, all_of, description};
 
 /// The most portals of one connection.
 const MAX_PORTALS: usize = 10_000;
@@ -94,10 +94,10 @@ impl Connection {
     pub(super) fn describe(&mut self, target: Target, name: &str) -> Result<(), Stop> {
         let (prepared, formats) = match target {
             Target::Statement => (self.session.statements.get(name)?.clone(), Vec::new()),
-            Target::Portal => {
-                let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
-                (portal.prepared.clone(), portal.formats.clone())
-            }
+            Target::Portal => match self.portals.get(name) {
+                Some(portal) => (portal.prepared.clone(), portal.formats.clone()),
+                None => return self.describe_cursor(name),
+            },
         };
         if target == Target::Statement {
             let types = prepared.parameters.iter().map(PgType::oid);
@@ -107,6 +107,13 @@ impl Connection {
             Some(schema) => self.wire.output.message(&description(&schema, &formats)),
             None => self.wire.output.plain(Plain::NoData),
         }
+        Ok(())
+    }
+
+    /// Describe of what DECLARE made: cursors and portals share their names.
+    fn describe_cursor(&mut self, name: &str) -> Result<(), Stop> {
+        let (schema, binary) = self.session.cursor_columns(name).map_err(|_| no_portal(name))?;
+        self.wire.output.message(&description(&schema, &all_of(&schema, binary)));
         Ok(())
     }
 
@@ -180,7 +187,11 @@ impl Connection {
     pub(super) fn close(&mut self, target: Target, name: &str) {
         match target {
             Target::Statement => _ = self.session.statements.forget(name),
-            Target::Portal => drop(self.portals.remove(name)),
+            Target::Portal => {
+                if self.portals.remove(name).is_none() {
+                    self.session.close_cursor(name);
+                }
+            }
         }
         self.wire.output.plain(Plain::CloseComplete);
     }

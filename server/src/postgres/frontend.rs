@@ -47,7 +47,7 @@ impl Input {
     }
 
     /// The client is let in: its messages may be long.
-    pub(super) fn allow_long(&mut self) {
+    pub(crate) fn allow_long(&mut self) {
         self.longest = MAX_MESSAGE_BYTES;
     }
 

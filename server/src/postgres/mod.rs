@@ -26,16 +26,16 @@
 
 mod attend;
 mod authenticate;
-mod backend;
+pub(crate) mod backend;
 pub(crate) mod cancel;
 pub(crate) mod connection;
 mod copy;
 mod cursor;
 mod extended;
-mod frontend;
+pub(crate) mod frontend;
 pub(crate) mod hba;
 pub(crate) mod limiter;
 mod rows;
 mod scram;
-mod startup;
+pub(crate) mod startup;
 pub(crate) mod tls;

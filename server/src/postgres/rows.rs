@@ -10,7 +10,7 @@ use bytes::{BufMut, BytesMut};
 use pgwire::messages::data::{FieldDescription, RowDescription};
 use thalweg_dataflow::types::{PgType, TextStyle, TextWriter, normalize, write_binary};
 use thalweg_dataflow::{Error, Result, SqlState};
-use thalweg_sql::planner::SHOWN_OID;
+use thalweg_sql::planner::{ORIGIN, SHOWN_OID};
 
 /// The form of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,11 @@ impl Format {
     }
 }
 
+/// The form of every column where the client says nothing.
+pub(crate) fn all_of(schema: &Schema, binary: bool) -> Vec<Format> {
+    if binary { vec![Format::Binary; schema.fields().len()] } else { Vec::new() }
+}
+
 /// What RowDescription says of these columns; columns without a form are described as text.
 pub(crate) fn description(schema: &Schema, formats: &[Format]) -> RowDescription {
     let fields = schema.fields().iter().enumerate();
@@ -50,15 +55,22 @@ pub(crate) fn description(schema: &Schema, formats: &[Format]) -> RowDescription
 
 fn describe(field: &Field, format: Option<&Format>) -> FieldDescription {
     let data_type = PgType::of(field);
+    let (table, column) = origin(field).unwrap_or_default();
     FieldDescription::new(
         field.name().replace('\0', ""),
-        0,
-        0,
+        table as i32,
+        column,
         field.metadata().get(SHOWN_OID).and_then(|oid| oid.parse().ok()).unwrap_or(data_type.oid()),
         data_type.size(),
         data_type.typmod(),
         i16::from(format == Some(&Format::Binary)),
     )
+}
+
+/// The relation's oid and the number of its column that this one is.
+fn origin(field: &Field) -> Option<(u32, i16)> {
+    let (table, column) = field.metadata().get(ORIGIN)?.split_once(':')?;
+    Some((table.parse().ok()?, column.parse().ok()?))
 }
 
 /// Writes the rows of one result.

@@ -103,7 +103,7 @@ fn session(version: u32, parameters: Bytes, output: &mut Output) -> Result<Greet
         return Err(Error::new(SqlState::InvalidAuthorization, message));
     };
     let database = named.remove("database").filter(|name| !name.is_empty()).unwrap_or_else(|| user.clone());
-    Ok(Greeting::Session(Startup { user, database, parameters: named.into_iter().collect(), role: None }))
+    Ok(Greeting::Session(Startup { user, database, parameters: named.into_iter().collect(), role: None, client: None }))
 }
 
 fn pairs(mut body: Body) -> Result<BTreeMap<String, String>> {

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use ring::digest::{self, Algorithm};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_rustls::TlsAcceptor;
@@ -150,11 +150,22 @@ fn signature_digest(object: &[u8]) -> Option<&'static Algorithm> {
     }
 }
 
+/// A client as it arrives.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// Over the network.
+    Tcp(TcpStream),
+    /// Over this process's memory.
+    Piped(DuplexStream),
+}
+
 /// Where a client's bytes come from.
 #[derive(Debug)]
 pub(crate) enum Reader {
     /// In clear.
     Clear(OwnedReadHalf),
+    /// Over memory.
+    Piped(ReadHalf<DuplexStream>),
     /// Through TLS.
     Tls(ReadHalf<Box<TlsStream<TcpStream>>>),
 }
@@ -164,6 +175,8 @@ pub(crate) enum Reader {
 pub(crate) enum Writer {
     /// In clear.
     Clear(OwnedWriteHalf),
+    /// Over memory.
+    Piped(WriteHalf<DuplexStream>),
     /// Through TLS.
     Tls(WriteHalf<Box<TlsStream<TcpStream>>>),
 }
@@ -172,6 +185,12 @@ pub(crate) enum Writer {
 pub(super) fn clear(socket: TcpStream) -> (Reader, Writer) {
     let (reader, writer) = socket.into_split();
     (Reader::Clear(reader), Writer::Clear(writer))
+}
+
+/// The two halves of a connection over memory.
+pub(crate) fn piped(stream: DuplexStream) -> (Reader, Writer) {
+    let (reader, writer) = tokio::io::split(stream);
+    (Reader::Piped(reader), Writer::Piped(writer))
 }
 
 /// The socket of a connection in clear, whole again.
@@ -186,6 +205,7 @@ impl AsyncRead for Reader {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         match self.get_mut() {
             Reader::Clear(half) => Pin::new(half).poll_read(cx, buffer),
+            Reader::Piped(half) => Pin::new(half).poll_read(cx, buffer),
             Reader::Tls(half) => Pin::new(half).poll_read(cx, buffer),
         }
     }
@@ -195,6 +215,7 @@ impl AsyncWrite for Writer {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
         match self.get_mut() {
             Writer::Clear(half) => Pin::new(half).poll_write(cx, bytes),
+            Writer::Piped(half) => Pin::new(half).poll_write(cx, bytes),
             Writer::Tls(half) => Pin::new(half).poll_write(cx, bytes),
         }
     }
@@ -202,6 +223,7 @@ impl AsyncWrite for Writer {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         match self.get_mut() {
             Writer::Clear(half) => Pin::new(half).poll_flush(cx),
+            Writer::Piped(half) => Pin::new(half).poll_flush(cx),
             Writer::Tls(half) => Pin::new(half).poll_flush(cx),
         }
     }
@@ -209,6 +231,7 @@ impl AsyncWrite for Writer {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         match self.get_mut() {
             Writer::Clear(half) => Pin::new(half).poll_shutdown(cx),
+            Writer::Piped(half) => Pin::new(half).poll_shutdown(cx),
             Writer::Tls(half) => Pin::new(half).poll_shutdown(cx),
         }
     }

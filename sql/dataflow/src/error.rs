@@ -223,6 +223,8 @@ sql_states! {
     InvalidObjectDefinition = "42P17",
     /// Too many rows, too deep an expression: a limit of ours.
     ProgramLimitExceeded = "54000",
+    /// A regular expression that cannot be read, or is too large.
+    InvalidRegularExpression = "2201B",
     /// The statement is too deeply nested.
     StatementTooComplex = "54001",
     /// The object is being used.
@@ -355,6 +357,10 @@ impl Error {
             cause = inner.source();
         }
         let message = error.strip_backtrace();
+        if let Some((_, cause)) = message.split_once("Regular expression did not compile: ") {
+            let cause = cause.lines().last().unwrap_or_default();
+            return Error::new(SqlState::InvalidRegularExpression, format!("invalid regular expression: {cause}"));
+        }
         if message.ends_with("Scalar subquery returned more than one row") {
             return Error::new(
                 SqlState::CardinalityViolation,

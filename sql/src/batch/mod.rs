@@ -43,6 +43,7 @@ use thalweg_dataflow::engine::Snapshot;
 use thalweg_dataflow::types::{PgType, normalize};
 use thalweg_dataflow::{Error, Result, SqlState};
 
+use crate::aside::aside;
 use crate::planner::{Bound, Relation, RelationSource, WorkingTable};
 use crate::session::{View, Writes};
 use crate::statement::one_batch;
@@ -206,7 +207,7 @@ impl Batch {
             return Ok(plan.clone());
         }
         let (plan, state) = (bound.plan.clone(), self.state.clone());
-        let plan = self.threads.run(async move { Ok(state.optimize(&plan)?) }).await?;
+        let plan = self.threads.run(async move { Ok(aside(|| state.optimize(&plan))?) }).await?;
         Ok(bound.plans.optimized.get_or_init(|| plan).clone())
     }
 }

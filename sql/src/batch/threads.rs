@@ -21,6 +21,9 @@ const RESULT_BATCHES: usize = 2;
 /// What the threads are called.
 const NAME: &str = "batch";
 
+/// Bytes of each thread's stack: expressions are trees as deep as `parser` lets them be.
+const STACK: usize = 32 << 20;
+
 /// See the module.
 pub(super) struct Threads {
     /// `None` only while it is dropped.
@@ -33,6 +36,7 @@ impl Threads {
         let runtime = Builder::new_multi_thread()
             .worker_threads(count)
             .thread_name(NAME)
+            .thread_stack_size(STACK)
             .enable_all()
             .build()
             .map_err(|error| Error::internal(format!("the threads of batch queries did not start: {error}")))?;

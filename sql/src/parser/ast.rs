@@ -261,6 +261,8 @@ pub(crate) struct Declare {
     pub(crate) name: String,
     /// SCROLL, NO SCROLL.
     pub(crate) scroll: Option<bool>,
+    /// BINARY.
+    pub(crate) binary: bool,
     /// WITH HOLD.
     pub(crate) hold: bool,
     /// The query.

@@ -4,14 +4,15 @@
 
 use datafusion::sql::sqlparser::ast::Query;
 use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::types::PgType;
 
 use super::ast::{Name, Options};
+use super::dialect::Bounded;
 use super::reserved::{Fault, Judged, Misplaced, is_reserved, missing_operand};
-use super::source_text::{DIALECT, Piece, SourceText};
+use super::source_text::{Piece, SourceText, too_deep};
 use super::{MAX_DEPTH, empty_select};
 
 /// The longest name, in bytes; longer ones are cut as PostgreSQL cuts them.
@@ -258,12 +259,16 @@ impl<'a> Cursor<'a> {
     /// Runs sqlparser over the rest; it stands where sqlparser stopped.
     pub(super) fn with_sqlparser<T>(
         &mut self,
-        read: impl FnOnce(&mut Parser<'_>) -> Result<T, datafusion::sql::sqlparser::parser::ParserError>,
+        read: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
     ) -> Result<T> {
         let rest = self.tokens.get(self.at..).unwrap_or_default();
+        let dialect = Bounded::new(rest.len());
         let mut parser =
-            Parser::new(&DIALECT).with_recursion_limit(MAX_DEPTH * 4).with_tokens_with_locations(rest.to_vec());
+            Parser::new(&dialect).with_recursion_limit(MAX_DEPTH * 4).with_tokens_with_locations(rest.to_vec());
         let read = read(&mut parser).map_err(|error| {
+            if matches!(error, ParserError::RecursionLimitExceeded) {
+                return too_deep();
+            }
             let error = self.text.parser_error(&error, rest, &self.end);
             // sqlparser takes a reserved word for an operand and stumbles later.
             match missing_operand(rest).map(|token| self.text.syntax_error(token)) {

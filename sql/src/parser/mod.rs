@@ -12,10 +12,12 @@ pub(crate) mod comment;
 pub(crate) mod copy;
 mod cursor;
 mod ddl;
+mod dialect;
 mod empty_select;
 pub(crate) mod exclude;
 pub(crate) mod grammar_marks;
 pub(crate) mod grant;
+mod height;
 pub(crate) mod index;
 pub(crate) mod phrases;
 mod prepared;
@@ -43,18 +45,12 @@ pub(crate) use ast::{
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::Query;
-use datafusion::sql::sqlparser::tokenizer::Token;
 use thalweg_dataflow::error::{Error, Result};
 
 use cursor::Cursor;
+use height::MAX_DEPTH;
 pub(crate) use reserved::{is_reserved, reserved_words};
-use source_text::{Piece, SourceText, too_deep};
-
-/// The deepest nesting (parentheses, subqueries, CASE) that is followed.
-const MAX_DEPTH: usize = 120;
-
-/// The most operators in a row in one statement: a chain of n operators is a tree of depth n.
-const MAX_OPERATORS: usize = 2_000;
+use source_text::{Piece, SourceText};
 
 /// The longest text of a request, in bytes.
 const MAX_TEXT: usize = 16 << 20;
@@ -97,7 +93,7 @@ pub(crate) fn parse_expression(sql: &str) -> Result<datafusion::sql::sqlparser::
     let (Some(mut piece), true) = (pieces.pop(), pieces.is_empty()) else {
         return Err(Error::internal("a stored expression is not one expression"));
     };
-    check_depth(&piece)?;
+    height::check(&piece.tokens)?;
     strings::join(&text, &mut piece)?;
     table_query::rewrite(&mut piece);
     exclude::rewrite(&mut piece);
@@ -111,7 +107,7 @@ pub(crate) fn parse_expression(sql: &str) -> Result<datafusion::sql::sqlparser::
 }
 
 fn statement(text: &SourceText<'_>, request: &Arc<str>, mut piece: Piece) -> Result<Statement> {
-    check_depth(&piece)?;
+    height::check(&piece.tokens)?;
     strings::join(text, &mut piece)?;
     table_query::rewrite(&mut piece);
     exclude::rewrite(&mut piece);
@@ -127,48 +123,4 @@ fn statement(text: &SourceText<'_>, request: &Arc<str>, mut piece: Piece) -> Res
     };
     cursor.end()?;
     Ok(Statement::new(written, request, kind))
-}
-
-/// Refuses what would overflow the stack of whoever walks the tree after us.
-fn check_depth(piece: &Piece) -> Result<()> {
-    let (mut depth, mut operators) = (0_usize, 0_usize);
-    for token in &piece.tokens {
-        match &token.token {
-            Token::LParen | Token::LBracket => depth += 1,
-            Token::RParen | Token::RBracket => depth = depth.saturating_sub(1),
-            Token::Comma if depth == 0 => operators = 0,
-            Token::Comma => {}
-            Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("CASE") => depth += 1,
-            Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("END") => {
-                depth = depth.saturating_sub(1)
-            }
-            token if is_operator(token) => operators += 1,
-            _ => {}
-        }
-        if depth > MAX_DEPTH || operators > MAX_OPERATORS {
-            return Err(too_deep());
-        }
-    }
-    Ok(())
-}
-
-fn is_operator(token: &Token) -> bool {
-    match token {
-        Token::Word(word) => {
-            word.quote_style.is_none()
-                && ["AND", "OR", "NOT", "UNION", "EXCEPT", "INTERSECT", "JOIN", "COLLATE"]
-                    .iter()
-                    .any(|operator| word.value.eq_ignore_ascii_case(operator))
-        }
-        Token::Plus
-        | Token::Minus
-        | Token::Mul
-        | Token::Div
-        | Token::Mod
-        | Token::Caret
-        | Token::StringConcat
-        | Token::DoubleColon => true,
-        Token::Eq | Token::Neq | Token::Lt | Token::Gt | Token::LtEq | Token::GtEq => true,
-        _ => false,
-    }
 }

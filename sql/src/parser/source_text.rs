@@ -4,13 +4,12 @@
 //! errors of the tokenizer and of sqlparser become PostgreSQL's wording. Does not know any
 //! statement.
 
+use std::cell::Cell;
+
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, TokenizerError};
 use thalweg_dataflow::error::{Error, Result, SqlState};
-
-/// The dialect of all that sqlparser reads for us.
-pub(crate) static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
 
 /// A request's text with the start of each line.
 #[derive(Debug)]
@@ -18,6 +17,8 @@ pub(crate) struct SourceText<'a> {
     sql: &'a str,
     /// Of each line: its first byte, and the number of characters before it.
     lines: Vec<(usize, usize)>,
+    /// The place that was last asked for and its byte: the next is mostly one behind it.
+    last: Cell<(Location, usize)>,
 }
 
 /// The tokens of one statement, white space kept away, and the bytes they cover.
@@ -44,7 +45,7 @@ impl<'a> SourceText<'a> {
                 lines.push((byte + 1, characters));
             }
         }
-        SourceText { sql, lines }
+        SourceText { sql, lines, last: Cell::new((Location { line: 0, column: 0 }, 0)) }
     }
 
     /// The text.
@@ -55,8 +56,13 @@ impl<'a> SourceText<'a> {
     /// The byte of a place.
     pub(crate) fn byte(&self, at: Location) -> usize {
         let Some(&(start, _)) = self.lines.get((at.line as usize).wrapping_sub(1)) else { return self.sql.len() };
-        let wanted = (at.column as usize).saturating_sub(1);
-        self.sql[start..].char_indices().nth(wanted).map_or(self.sql.len(), |(byte, _)| start + byte)
+        let (known, near) = self.last.get();
+        let (from, column) =
+            if known.line == at.line && known.column <= at.column { (near, known.column) } else { (start, 1) };
+        let wanted = at.column.saturating_sub(column) as usize;
+        let byte = self.sql[from..].char_indices().nth(wanted).map_or(self.sql.len(), |(byte, _)| from + byte);
+        self.last.set((Location { column: at.column.max(1), ..at }, byte));
+        byte
     }
 
     /// The character of a place, from 1.
@@ -69,7 +75,7 @@ impl<'a> SourceText<'a> {
 
     /// Splits into statements at semicolons; empty statements are left out.
     pub(crate) fn pieces(&self) -> Result<Vec<Piece>> {
-        let tokens = Tokenizer::new(&DIALECT, self.sql)
+        let tokens = Tokenizer::new(&PostgreSqlDialect {}, self.sql)
             .tokenize_with_location()
             .map_err(|error| self.tokenizer_error(&error))?;
         let mut pieces = Vec::new();

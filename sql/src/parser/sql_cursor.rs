@@ -8,12 +8,11 @@ use super::cursor::Cursor;
 /// DECLARE; the word is taken already.
 pub(super) fn declare(cursor: &mut Cursor<'_>) -> Result<Kind> {
     let name = cursor.identifier()?;
-    let mut scroll = None;
+    let (mut scroll, mut binary) = (None, false);
     loop {
-        if cursor.sees("BINARY") {
-            return Err(cursor.error_here(Error::unsupported("a binary cursor")));
-        }
-        if cursor.takes("NO SCROLL") {
+        if cursor.takes("BINARY") {
+            binary = true;
+        } else if cursor.takes("NO SCROLL") {
             scroll = Some(false);
         } else if cursor.takes("SCROLL") {
             scroll = Some(true);
@@ -29,7 +28,7 @@ pub(super) fn declare(cursor: &mut Cursor<'_>) -> Result<Kind> {
     cursor.expect("FOR")?;
     let start = cursor.place();
     let query = cursor.query()?;
-    Ok(Kind::Declare(Declare { name, scroll, hold, query, text: cursor.written(start) }))
+    Ok(Kind::Declare(Declare { name, scroll, binary, hold, query, text: cursor.written(start) }))
 }
 
 /// FETCH and MOVE; the word is taken already.

@@ -221,7 +221,6 @@ fn syntax_errors_are_postgresql_s() {
         ("update t set (a, b) = row(1)", "42601 number of columns does not match number of values @23"),
         ("delete t", "42601 syntax error at or near \"t\" @8"),
         ("copy t to 'file'", "0A000 COPY to a file or program is not supported @11"),
-        ("declare c binary cursor for select 1", "0A000 a binary cursor is not supported @11"),
         ("prepare p as begin", "42601 syntax error at or near \"begin\" @14"),
         ("fetch absolute x from c", "42601 syntax error at or near \"x\" @16"),
         ("copy t from stdin (format csv, format text)", "42601 conflicting or redundant options @32"),

@@ -3,11 +3,12 @@
 //! Inside the plan every relation has an alias of its own, so that DataFusion never sees an
 //! ambiguous name; the names a user sees live in scopes and in the output schema alone.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::common::Column;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
 use datafusion::sql::sqlparser::tokenizer::Span;
@@ -15,11 +16,21 @@ use thalweg_dataflow::plan::RelationId;
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
 
-use super::scope::Scope;
+use super::scope::{Origin, Scope};
 use super::{Resolver, Settings};
 
 /// How deep expressions and queries may nest.
 const MAX_DEPTH: usize = 400;
+
+/// How many nodes one plan may have that stands in the place of a name: each WITH query or view that
+/// reads another twice doubles them.
+const MAX_NODES: usize = 50_000;
+
+/// How many all of them together, each counted where it is read.
+const MAX_NAMED_NODES: usize = 2_000_000;
+
+/// The most columns of a query, as in PostgreSQL.
+const MAX_COLUMNS: usize = 1_664;
 
 /// One output column of a query.
 #[derive(Debug, Clone)]
@@ -30,6 +41,8 @@ pub(crate) struct OutputColumn {
     pub(crate) column: datafusion::common::Column,
     /// Its type; `None`: all its values are unknown literals, as text.
     pub(crate) ty: Option<PgType>,
+    /// The column of a relation that it is.
+    pub(crate) origin: Option<Origin>,
 }
 
 /// A query, bound: its plan has exactly these columns, in this order.
@@ -83,6 +96,10 @@ pub(crate) struct Binder<'a> {
     pub(crate) reads_clock: Cell<bool>,
     aliases: RefCell<HashMap<String, usize>>,
     depth: Cell<usize>,
+    /// The nodes that stand in the place of names so far.
+    named_nodes: Cell<usize>,
+    /// The characters of the text before each of its lines.
+    lines: OnceCell<Vec<usize>>,
 }
 
 impl<'a> Binder<'a> {
@@ -98,6 +115,8 @@ impl<'a> Binder<'a> {
             reads_clock: Cell::new(false),
             aliases: RefCell::default(),
             depth: Cell::new(0),
+            named_nodes: Cell::new(0),
+            lines: OnceCell::new(),
         }
     }
 
@@ -105,7 +124,9 @@ impl<'a> Binder<'a> {
     pub(super) fn lend<T>(&self, other: &Binder<'_>, work: impl FnOnce() -> Result<T>) -> Result<T> {
         other.aliases.swap(&self.aliases);
         other.depth.set(self.depth.get());
+        other.named_nodes.set(self.named_nodes.get());
         let result = work();
+        self.named_nodes.set(other.named_nodes.get());
         other.aliases.swap(&self.aliases);
         self.reads_clock.set(self.reads_clock.get() || other.reads_clock.get());
         for read in other.reads.borrow().iter() {
@@ -131,6 +152,30 @@ impl<'a> Binder<'a> {
         }
     }
 
+    /// Notes that a plan stands in the place of a name.
+    pub(crate) fn note_named(&self, plan: &LogicalPlan) -> Result<()> {
+        let nodes = nodes(plan)?;
+        let all = self.named_nodes.get() + nodes;
+        self.named_nodes.set(all);
+        if nodes > MAX_NODES || all > MAX_NAMED_NODES {
+            return Err(too_large());
+        }
+        Ok(())
+    }
+
+    /// Refuses a whole query that is larger than it should be.
+    pub(crate) fn check_size(&self, bound: &BoundQuery) -> Result<()> {
+        if bound.columns.len() > MAX_COLUMNS {
+            let message = format!("target lists can have at most {MAX_COLUMNS} entries");
+            return Err(Error::new(SqlState::TooManyColumns, message));
+        }
+        // What names do not stand for is no larger than the text.
+        if self.named_nodes.get() > MAX_NODES && nodes(&bound.plan)? > MAX_NODES {
+            return Err(too_large());
+        }
+        Ok(())
+    }
+
     /// Runs `work` one level deeper.
     pub(crate) fn nested<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let depth = self.depth.get() + 1;
@@ -149,15 +194,32 @@ impl<'a> Binder<'a> {
         if self.settings.text.is_empty() || span.start.line == 0 {
             return None;
         }
-        let before: usize = self
-            .settings
-            .text
-            .split('\n')
-            .take(span.start.line as usize - 1)
-            .map(|line| line.chars().count() + 1)
-            .sum();
+        let lines = self.lines.get_or_init(|| {
+            let ends = self.settings.text.split('\n').scan(0, |before, line| {
+                *before += line.chars().count() + 1;
+                Some(*before)
+            });
+            std::iter::once(0).chain(ends).collect()
+        });
+        let before = lines.get(span.start.line as usize - 1).or(lines.last())?;
         Some(before + span.start.column as usize)
     }
+}
+
+/// How many nodes a plan has, subqueries included; no more are counted than it may have.
+fn nodes(plan: &LogicalPlan) -> Result<usize> {
+    let mut nodes = 0;
+    plan.apply_with_subqueries(|_| {
+        nodes += 1;
+        Ok(if nodes > MAX_NODES { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(nodes)
+}
+
+fn too_large() -> Error {
+    Error::new(SqlState::StatementTooComplex, "WITH queries and views stand for too much")
+        .detail(format!("What they stand for has more than {MAX_NODES} parts."))
+        .hint("A name that is read twice counts twice, and so does all that it reads.")
 }
 
 /// Runs `work` with stack enough for a level of a deeply nested statement.

@@ -110,6 +110,7 @@ impl RowScope {
                     expr: Expr::Column(Column::new_unqualified(&place)),
                     ty: column.data_type.clone(),
                     hidden: false,
+                    origin: None,
                 });
                 fields.push(column.data_type.field(place, true));
             }
@@ -315,6 +316,7 @@ impl Binder<'_> {
             expr: Expr::Column(Column::new(Some(alias.clone()), &column.name)),
             ty: column.data_type.clone(),
             hidden: false,
+            origin: None,
         });
         let mut scope =
             Scope { columns: columns.collect(), tables: vec![target.visible.to_string()], ..Scope::default() };
@@ -335,6 +337,7 @@ impl Binder<'_> {
             expr: Expr::Column(Column::new(Some(alias), number)),
             ty: PgType::Int8,
             hidden: true,
+            origin: None,
         });
         Ok((plan, scope))
     }

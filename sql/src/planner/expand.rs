@@ -233,7 +233,8 @@ impl Binder<'_> {
         let columns: Vec<Column> = names.iter().map(|name| Column::new_unqualified(self.unique(name))).collect();
         let plan = Expand::plan(LogicalPlanBuilder::empty(true).build()?, call, columns.clone())?;
         let output = names.into_iter().zip(columns).zip(types);
-        let columns = output.map(|((name, column), ty)| OutputColumn { name, column, ty: Some(ty) }).collect();
+        let columns =
+            output.map(|((name, column), ty)| OutputColumn { name, column, ty: Some(ty), origin: None }).collect();
         Ok(BoundQuery { plan, columns })
     }
 

@@ -216,10 +216,15 @@ impl Binder<'_> {
         if schema.is_none()
             && let Some((_, bound)) = ctes.iter().rev().find(|(cte, _)| cte == own)
         {
+            self.note_named(&bound.plan)?;
             return self.derived(bound.clone(), visible(own), columns);
         }
         if let Some(named) = self.resolver.named_query(schema, own)? {
-            return self.derived(self.named_query(&named)?, visible(own), columns);
+            let bound = self.named_query(&named)?;
+            self.note_named(&bound.plan)?;
+            let mut from = self.derived(bound, visible(own), columns)?;
+            from.scope.originates(Some(named.oid));
+            return Ok(from);
         }
         let relation = self.resolver.relation(schema, own)?.ok_or_else(|| {
             let full = parts.join(".");
@@ -229,7 +234,9 @@ impl Binder<'_> {
             Relation::Virtual(_) => u32::try_from(crate::system::class_oid(own).unwrap_or(0)).ok(),
             _ => None,
         };
+        let origin = oid.or_else(|| self.resolver.oid(schema, own));
         let mut from = self.scan(relation, own, visible(own))?;
+        from.scope.originates(origin);
         from.scope.table_oids.extend(oid.map(|oid| (visible(own), oid)));
         if columns.len() > from.scope.columns.len() {
             let message = format!(
@@ -282,7 +289,14 @@ impl Binder<'_> {
         let columns = places.unwrap_or_else(|| (0..types.len()).collect()).into_iter().map(|place| {
             let name = schema.field(place).name().clone();
             let expr = Expr::Column(Column::new(Some(alias.clone()), &name));
-            ScopeColumn { table: Some(visible.clone()), name, expr, ty: types[place].clone(), hidden: false }
+            ScopeColumn {
+                table: Some(visible.clone()),
+                name,
+                expr,
+                ty: types[place].clone(),
+                hidden: false,
+                origin: None,
+            }
         });
         Ok(From { plan, scope: Scope { columns: columns.collect(), tables: vec![visible], ..Scope::default() } })
     }
@@ -297,6 +311,7 @@ impl Binder<'_> {
             expr: Expr::Column(Column::new(Some(alias.clone()), column.column.name)),
             ty: column.ty.unwrap_or(PgType::Text),
             hidden: false,
+            origin: column.origin,
         });
         Ok(From { plan, scope: Scope { columns: columns.collect(), tables: vec![visible], ..Scope::default() } })
     }
@@ -386,7 +401,7 @@ impl Binder<'_> {
                 }),
                 _ => values[0].expr.clone(),
             };
-            merged.push(ScopeColumn { table: None, name: name.clone(), expr, ty, hidden: false });
+            merged.push(ScopeColumn { table: None, name: name.clone(), expr, ty, hidden: false, origin: None });
             for column in left.columns.iter_mut().chain(right.columns.iter_mut()).filter(|column| column.name == *name)
             {
                 column.hidden = true;

@@ -90,7 +90,7 @@ pub(crate) use functions::identifiers::parts as identifier_parts;
 pub(crate) use guard::{can_fail, guard};
 pub use named_query::NamedQuery;
 pub(crate) use recursive_query::{RecursiveQuery, WorkingTable};
-pub use system::{SHOWN_OID, SystemFunction};
+pub use system::{ORIGIN, SHOWN_OID, SystemFunction};
 pub(crate) use typed::literal;
 pub(crate) use unnest::unnest;
 
@@ -147,6 +147,11 @@ impl fmt::Debug for Relation {
 pub trait Resolver: Send + Sync {
     /// What this name means; without a schema the search path decides. `None`: no such relation.
     fn relation(&self, schema: Option<&str>, name: &str) -> Result<Option<Relation>>;
+
+    /// The oid of the relation of this name, where one is known.
+    fn oid(&self, _schema: Option<&str>, _name: &str) -> Option<u32> {
+        None
+    }
 
     /// The query that this name stands for, if it is that of a view that is not materialized.
     fn named_query(&self, _schema: Option<&str>, _name: &str) -> Result<Option<NamedQuery>> {
@@ -241,10 +246,15 @@ impl Planner {
         let binder = binder::Binder::new(resolver, settings, parameters);
         let bound = binder.query(query, None, &Vec::new().into())?;
         let bound = binder.settled_query(bound)?;
+        binder.check_size(&bound)?;
         let fields: Vec<_> = bound
             .columns
             .iter()
-            .map(|column| system::shown(column.ty.clone().unwrap_or(PgType::Text).field(&column.name, true)))
+            .map(|column| {
+                let field = system::shown(column.ty.clone().unwrap_or(PgType::Text).field(&column.name, true));
+                // A view's columns are its own.
+                system::with_origin(field, column.origin.filter(|_| !settings.view))
+            })
             .collect();
         let plan = unnest::unnest(bound.plan, &|wanted| binder.unique(wanted), settings.view)?;
         let parameters = binder.parameters.into_inner();

@@ -14,6 +14,7 @@ use super::binder::{Binder, Env};
 use super::expr::Cast;
 use super::functions;
 use super::functions::udf::PgFunction;
+use super::precedence;
 use super::typed::{Category, Typed, category};
 
 impl Binder<'_> {
@@ -28,11 +29,10 @@ impl Binder<'_> {
         use BinaryOperator as B;
         match op {
             B::And | B::Or => {
-                let name = if *op == B::And { "AND" } else { "OR" };
-                let left = self.condition(env, left, name)?;
-                let right = self.condition(env, right, name)?;
-                let op = if *op == B::And { Operator::And } else { Operator::Or };
-                Ok(Typed::new(binary(left, op, right), PgType::Bool))
+                let (name, operator) = if *op == B::And { ("AND", Operator::And) } else { ("OR", Operator::Or) };
+                let operands = chain(left, op, right);
+                let conditions = operands.into_iter().map(|operand| self.condition(env, operand, name));
+                Ok(Typed::new(joined(conditions.collect::<Result<Vec<_>>>()?, operator), PgType::Bool))
             }
             B::PGCustomBinaryOperator(parts) => match parts.last().and_then(|name| named_operator(name)) {
                 Some(op) => self.binary(env, left, &op, right),
@@ -297,6 +297,35 @@ impl Binder<'_> {
 
 const NO_OPERATOR: &str =
     "No operator matches the given name and argument types. You might need to add explicit type casts.";
+
+/// Conditions joined in their order by fewer operators in a row stay one below the other.
+const FEW: usize = 16;
+
+/// The operands of AND, or of OR, in a row: what is written in a row comes as a tree as deep as it is
+/// long.
+fn chain<'e>(left: &'e ast::Expr, op: &BinaryOperator, right: &'e ast::Expr) -> Vec<&'e ast::Expr> {
+    let (mut operands, mut first) = (vec![right], left);
+    while let ast::Expr::BinaryOp { left, op: inner, right } = first
+        && inner == op
+        && precedence::settled(first).is_none()
+    {
+        operands.push(right);
+        first = left;
+    }
+    operands.push(first);
+    operands.reverse();
+    operands
+}
+
+/// Conditions joined by AND or OR: many of them as a tree that is not deep.
+fn joined(mut conditions: Vec<Expr>, op: Operator) -> Expr {
+    if conditions.len() <= FEW {
+        let all = conditions.into_iter().reduce(|left, right| binary(left, op, right));
+        return all.unwrap_or_else(|| datafusion::prelude::lit(op == Operator::And));
+    }
+    let right = conditions.split_off(conditions.len() / 2);
+    binary(joined(conditions, op), op, joined(right, op))
+}
 
 fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
     Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right: Box::new(right) })

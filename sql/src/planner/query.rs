@@ -15,7 +15,7 @@ use super::binder::{Binder, BoundQuery, Ctes, Env, OutputColumn, fold};
 use super::expr::Cast;
 use super::functions;
 use super::scope::Scope;
-use super::typed::{Typed, compares_natively, metadata};
+use super::typed::{Typed, compares_natively, marked, metadata};
 
 impl Binder<'_> {
     /// Binds a query.
@@ -55,8 +55,8 @@ impl Binder<'_> {
         for (place, (name, ty)) in names.into_iter().zip(types).enumerate() {
             let column = Expr::Column(Column::from(plan.schema().qualified_field(place)));
             let unique = self.unique(&name);
-            exprs.push(column.alias_with_metadata(&unique, Some(metadata(&ty))));
-            columns.push(OutputColumn { name, column: Column::new_unqualified(unique), ty: Some(ty) });
+            exprs.push(marked(column, &unique, &ty, plan.schema()));
+            columns.push(OutputColumn { name, column: Column::new_unqualified(unique), ty: Some(ty), origin: None });
         }
         let plan = LogicalPlanBuilder::from(plan).project(exprs)?.build()?;
         Ok(BoundQuery { plan, columns })
@@ -71,7 +71,7 @@ impl Binder<'_> {
             if exact {
                 expr = functions::canonical(expr, ty)?;
             }
-            exprs.push(expr.alias_with_metadata(self.unique(&column.name), Some(metadata(ty))));
+            exprs.push(marked(expr, &self.unique(&column.name), ty, bound.plan.schema()));
         }
         Ok(LogicalPlanBuilder::from(bound.plan).project(exprs)?.build()?)
     }

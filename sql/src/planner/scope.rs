@@ -10,6 +10,15 @@ use datafusion::logical_expr::Expr;
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
 
+/// The column of a relation that a value is, unchanged: what clients are told of a result's column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Origin {
+    /// The relation's oid.
+    pub(crate) table: u32,
+    /// The column's number in it, from 1.
+    pub(crate) column: i16,
+}
+
 /// One column that a clause can name.
 #[derive(Debug, Clone)]
 pub(crate) struct ScopeColumn {
@@ -23,6 +32,8 @@ pub(crate) struct ScopeColumn {
     pub(crate) ty: PgType,
     /// Whether it is hidden behind a merged column: reachable only by its qualified name.
     pub(crate) hidden: bool,
+    /// Whose column it is.
+    pub(crate) origin: Option<Origin>,
 }
 
 /// The columns of a FROM clause, in the order of `*`.
@@ -58,6 +69,19 @@ impl Scope {
     /// The value that stands for the rows of a function in FROM.
     pub(crate) fn row(&self, table: &str) -> Option<&ScopeColumn> {
         self.rows.iter().find(|(name, _)| name == table).map(|(_, column)| column)
+    }
+
+    /// The column of a relation that an expression is.
+    pub(crate) fn origin(&self, expr: &Expr) -> Option<Origin> {
+        let Expr::Column(_) = expr else { return None };
+        self.columns.iter().filter(|column| column.expr == *expr).find_map(|column| column.origin)
+    }
+
+    /// The columns are those of a relation, in its order.
+    pub(crate) fn originates(&mut self, table: Option<u32>) {
+        for (column, number) in self.columns.iter_mut().zip(1..) {
+            column.origin = table.map(|table| Origin { table, column: number });
+        }
     }
 
     /// The qualified name of the column that an expression of the plan stands for.

@@ -145,7 +145,12 @@ impl Binder<'_> {
             let ty = value.ty.clone().unwrap_or(PgType::Text);
             let unique = self.unique(name);
             exprs.push(value.expr.alias_with_metadata(&unique, Some(metadata(&ty))));
-            columns.push(OutputColumn { name: name.clone(), column: Column::new_unqualified(unique), ty: Some(ty) });
+            columns.push(OutputColumn {
+                name: name.clone(),
+                column: Column::new_unqualified(unique),
+                ty: Some(ty),
+                origin: None,
+            });
         }
         let plan = LogicalPlanBuilder::from(bound.plan).project(exprs)?.build()?;
         Ok(BoundQuery { plan, columns })

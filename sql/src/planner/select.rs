@@ -16,14 +16,23 @@ use thalweg_dataflow::{Error, Result, SqlState};
 use super::binder::{Binder, BoundQuery, Ctes, Env, OutputColumn, at, fold, name_parts};
 use super::names::output_name;
 use super::query::{output_place, sort};
-use super::scope::Scope;
-use super::typed::{Typed, metadata};
+use super::scope::{Origin, Scope};
+use super::typed::{Typed, marked, metadata};
 use super::{functions, unnest};
 
 /// One expression of the select list.
 pub(super) struct Item {
     pub(super) name: String,
     pub(super) value: Typed,
+    /// The column of a relation that it is.
+    origin: Option<Origin>,
+}
+
+impl Item {
+    fn new(name: String, value: Typed, scope: &Scope) -> Item {
+        let origin = scope.origin(&value.expr);
+        Item { name, value, origin }
+    }
 }
 
 /// One item of ORDER BY.
@@ -88,10 +97,10 @@ impl Binder<'_> {
         for item in projection {
             match item {
                 SelectItem::UnnamedExpr(expr) => {
-                    items.push(Item { name: output_name(expr), value: self.expr(env, expr)? })
+                    items.push(Item::new(output_name(expr), self.expr(env, expr)?, env.scope));
                 }
                 SelectItem::ExprWithAlias { expr, alias } => {
-                    items.push(Item { name: fold(alias), value: self.expr(env, expr)? })
+                    items.push(Item::new(fold(alias), self.expr(env, expr)?, env.scope));
                 }
                 SelectItem::Wildcard(options) => {
                     refuse_options(options)?;
@@ -129,6 +138,7 @@ impl Binder<'_> {
                     name: item.name.clone(),
                     column: Column::new_unqualified(""),
                     ty: item.value.ty.clone(),
+                    origin: None,
                 })
                 .collect();
             let place = output_place(&item.expr, &columns)?;
@@ -217,9 +227,9 @@ impl Binder<'_> {
             {
                 expr = self.settled(Typed { expr, ty: None, at: item.value.at })?.expr;
             }
-            let marks = metadata(item.value.ty.as_ref().unwrap_or(&PgType::Text));
-            exprs.push(expr.alias_with_metadata(&name, Some(marks)));
-            columns.push(OutputColumn { name: item.name, column: Column::new_unqualified(name), ty: item.value.ty });
+            exprs.push(marked(expr, &name, item.value.ty.as_ref().unwrap_or(&PgType::Text), plan.schema()));
+            let (column, ty) = (Column::new_unqualified(name), item.value.ty);
+            columns.push(OutputColumn { name: item.name, column, ty, origin: item.origin });
         }
         let mut sorts: Vec<SortExpr> = Vec::with_capacity(orders.len());
         let mut hidden = on > 0;
@@ -299,7 +309,7 @@ fn star(scope: &Scope, table: Option<&str>) -> Vec<Item> {
             Some(table) => column.table.as_deref() == Some(table),
             None => !column.hidden,
         })
-        .map(|column| Item { name: column.name.clone(), value: Typed::new(column.expr.clone(), column.ty.clone()) })
+        .map(|column| Item::new(column.name.clone(), Typed::new(column.expr.clone(), column.ty.clone()), scope))
         .collect()
 }
 

@@ -19,6 +19,7 @@ use thalweg_dataflow::{Error, Result};
 use super::binder::{Binder, BoundQuery, Env, OutputColumn, fold, name_parts};
 use super::expr::Cast;
 use super::functions::{self, udf::Kernel, udf::PgFunction};
+use super::scope::Origin;
 use super::typed::{Typed, metadata};
 
 /// A function that asks the catalog: what computes it and its result's type.
@@ -83,6 +84,18 @@ pub(super) fn shown(field: Field) -> Field {
     }
     let mut marks = field.metadata().clone();
     marks.insert(SHOWN_OID.into(), oid.into());
+    field.with_metadata(marks)
+}
+
+/// The mark of a column of a result that is a column of a relation: the relation's oid and the
+/// column's number, with a colon between them.
+pub const ORIGIN: &str = "thalweg.origin";
+
+/// A column of a result with its origin.
+pub(super) fn with_origin(field: Field, origin: Option<Origin>) -> Field {
+    let Some(Origin { table, column }) = origin else { return field };
+    let mut marks = field.metadata().clone();
+    marks.insert(ORIGIN.into(), format!("{table}:{column}"));
     field.with_metadata(marks)
 }
 
@@ -244,7 +257,10 @@ impl Binder<'_> {
         let column = datafusion::common::Column::new_unqualified(self.unique(name));
         let expr = value.expr.alias_with_metadata(&column.name, Some(metadata(&ty)));
         let plan = datafusion::logical_expr::LogicalPlanBuilder::empty(true).project([expr])?.build()?;
-        Ok(BoundQuery { plan, columns: vec![OutputColumn { name: name.to_string(), column, ty: Some(ty) }] })
+        Ok(BoundQuery {
+            plan,
+            columns: vec![OutputColumn { name: name.to_string(), column, ty: Some(ty), origin: None }],
+        })
     }
 
     /// `(pair).x` and `(pair).n` of what `_pg_expandarray` gives, which is an array of the two here.

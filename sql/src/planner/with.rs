@@ -127,7 +127,7 @@ impl Binder<'_> {
             let unique = self.unique(name);
             fields.push(ty.field(&unique, true));
             let column = Column::new(Some(table.as_str()), unique);
-            columns.push(OutputColumn { name: name.clone(), column, ty: Some(ty.clone()) });
+            columns.push(OutputColumn { name: name.clone(), column, ty: Some(ty.clone()), origin: None });
         }
         let source = WorkingTable { name: table.clone(), schema: Arc::new(Schema::new(fields)) };
         let plan = LogicalPlanBuilder::scan(table.as_str(), Arc::new(source), None)?.build()?;

@@ -35,10 +35,18 @@ pub(crate) const WRITE_ALL_DATA: u32 = 6182;
 /// Who may read files of the server by SQL.
 pub(crate) const READ_SERVER_FILES: u32 = 4569;
 
+/// Who may see what all sessions do.
+pub(crate) const READ_ALL_STATS: u32 = 3375;
+
+/// Who may end what others' sessions do.
+pub(crate) const SIGNAL_BACKEND: u32 = 4200;
+
 /// The roles that are there without being made, with PostgreSQL's oids.
 static PREDEFINED: LazyLock<Vec<Role>> = LazyLock::new(|| {
     let role = |(oid, name): (u32, &str)| Role::new(oid, name.into());
     [
+        (READ_ALL_STATS, "pg_read_all_stats"),
+        (SIGNAL_BACKEND, "pg_signal_backend"),
         (READ_SERVER_FILES, "pg_read_server_files"),
         (READ_ALL_DATA, "pg_read_all_data"),
         (WRITE_ALL_DATA, "pg_write_all_data"),

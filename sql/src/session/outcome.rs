@@ -55,10 +55,18 @@ pub enum RowsTag {
     /// `DELETE n`.
     Delete,
     /// `FETCH n`.
-    Fetch,
+    Fetch {
+        /// The cursor was declared BINARY.
+        binary: bool,
+    },
 }
 
 impl RowsTag {
+    /// Whether rows are in binary form where the client does not say which it wants.
+    pub fn is_binary(self) -> bool {
+        matches!(self, RowsTag::Fetch { binary: true })
+    }
+
     /// The tag after so many rows.
     pub fn complete(self, rows: u64) -> String {
         match self {
@@ -68,7 +76,7 @@ impl RowsTag {
             RowsTag::Insert => format!("INSERT 0 {rows}"),
             RowsTag::Update => format!("UPDATE {rows}"),
             RowsTag::Delete => format!("DELETE {rows}"),
-            RowsTag::Fetch => format!("FETCH {rows}"),
+            RowsTag::Fetch { .. } => format!("FETCH {rows}"),
         }
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct Cursors(BTreeMap<String, SqlCursor>);
 #[derive(Debug)]
 struct SqlCursor {
     schema: SchemaRef,
+    /// Its rows are given in binary form where the client does not say which it wants.
+    binary: bool,
     hold: bool,
     /// Declared in the transaction that is open.
     fresh: bool,
@@ -87,6 +89,16 @@ impl Cursors {
     pub(crate) fn schema(&self, name: &str) -> Result<SchemaRef> {
         self.get(name).map(|cursor| cursor.schema.clone())
     }
+
+    /// One is closed; whether it was there.
+    pub(crate) fn forget(&mut self, name: &str) -> bool {
+        self.0.remove(name).is_some()
+    }
+
+    /// Whether one gives its rows in binary form.
+    pub(crate) fn is_binary(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|cursor| cursor.binary)
+    }
 }
 
 fn missing(name: &str) -> Error {
@@ -121,6 +133,7 @@ pub(crate) async fn declare(
     let place = Place { rows: Some(rows), rest: None, kept, position: 0 };
     let cursor = SqlCursor {
         schema,
+        binary: declare.binary,
         hold: declare.hold,
         fresh: session.is_in_block(),
         depth: session.savepoints(),
@@ -133,7 +146,7 @@ pub(crate) async fn declare(
 /// FETCH and MOVE.
 pub(crate) async fn fetch(session: &mut Session, fetch: &Fetch) -> Result<Outcome> {
     let cursor = session.cursors.get(&fetch.name)?;
-    let schema = cursor.schema.clone();
+    let (schema, binary) = (cursor.schema.clone(), cursor.binary);
     let mut place = cursor.place.clone().lock_owned().await;
     let rows = match place.kept {
         Some(_) => Rows::Kept(place.scrolled(fetch.direction).await?),
@@ -165,7 +178,7 @@ pub(crate) async fn fetch(session: &mut Session, fetch: &Fetch) -> Result<Outcom
             Box::pin(RecordBatchStreamAdapter::new(schema.clone(), batches))
         }
     };
-    Ok(Outcome::Rows { schema, rows, tag: RowsTag::Fetch })
+    Ok(Outcome::Rows { schema, rows, tag: RowsTag::Fetch { binary } })
 }
 
 /// CLOSE.

@@ -2,7 +2,7 @@
 //!
 //! Promises: a plan that is found is the one that binding would give now: the cache is of one state
 //! of the catalog and empties itself when another is asked for. Keeps no plan that depends on the
-//! clock, reads files or system tables, or was bound for a view.
+//! clock, reads files or system tables, or was bound for a view; nor one of a long text.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +18,9 @@ use crate::planner::{Bound, Relation, RelationSource, WorkingTable};
 
 /// Plans kept (`plan_cache.plans`).
 const PLANS: usize = 1024;
+
+/// The longest text whose plan is kept, in bytes: with [`PLANS`] it bounds what the cache holds.
+const LONGEST_TEXT: usize = 32 << 10;
 
 /// What a text's meaning depends on besides the catalog.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -64,7 +67,7 @@ impl PlanCache {
 
     /// Keeps a plan, if it may be kept.
     pub(crate) fn put(&self, key: PlanKey, published: &Arc<Published>, bound: &Arc<Bound>) {
-        if bound.reads_clock || !is_lasting(&bound.plan) {
+        if key.text.len() > LONGEST_TEXT || bound.reads_clock || !is_lasting(&bound.plan) {
             return;
         }
         let mut plans = self.plans.write();

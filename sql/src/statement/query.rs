@@ -13,6 +13,7 @@ use thalweg_dataflow::types::PgType;
 
 use super::plan_cache::PlanKey;
 use super::resolve::{Names, open_files, with_near_name};
+use crate::aside::aside;
 use crate::parser::Statement;
 use crate::planner::{Bound, Planner, Settings};
 use crate::session::{Outcome, Prepared, RowsTag, Session, View};
@@ -46,7 +47,8 @@ pub(crate) async fn bind(
     let published = open_files(&session.database, &view.published, query, &path).await?;
     let system = SystemTables::new(session, &view.snapshot, &published);
     let names = Names::of_statement(&published, path, &session.database.0.engine, &system);
-    let bound = Planner.bind(query, &names, &settings, types).map_err(|error| with_near_name(&published, error))?;
+    let bound = aside(|| Planner.bind(query, &names, &settings, types));
+    let bound = bound.map_err(|error| with_near_name(&published, error))?;
     let oids = names.oids();
     session.asker(&published.catalog).need_to_read(&oids)?;
     Ok((bound, oids))

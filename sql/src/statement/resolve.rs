@@ -151,6 +151,10 @@ impl<'a> Names<'a> {
 }
 
 impl Resolver for Names<'_> {
+    fn oid(&self, schema: Option<&str>, name: &str) -> Option<u32> {
+        self.find(schema, name).map(|object| object.oid)
+    }
+
     fn named_query(&self, schema: Option<&str>, name: &str) -> Result<Option<NamedQuery>> {
         let Some(object) = self.find(schema, name) else { return Ok(None) };
         let Some(stored) = object.named_query() else { return Ok(None) };

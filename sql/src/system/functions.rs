@@ -19,16 +19,16 @@ use datafusion::scalar::ScalarValue;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::types::PgType;
 
+use super::activity::Signal;
 use super::names::{self, Named};
 use super::queries::CatalogTables;
 use super::roles::number;
 use super::table::array;
-use super::{constraints, privileges, routines};
+use super::{activity, config, constraints, privileges, routines};
 use crate::catalog::Object;
 use crate::planner::SystemFunction;
 use crate::roles::acl::Thing;
 use crate::session::asked::Asked;
-use crate::settings::SessionSettings;
 use crate::statement::definition::query_text;
 
 /// Functions with an answer of their own.
@@ -40,6 +40,8 @@ const OTHERS: &[&str] = &[
     "format_type",
     "getdatabaseencoding",
     "obj_description",
+    "pg_backend_pid",
+    "pg_cancel_backend",
     "pg_char_to_encoding",
     "pg_client_encoding",
     "pg_encoding_to_char",
@@ -52,6 +54,7 @@ const OTHERS: &[&str] = &[
     "pg_get_userbyid",
     "pg_get_viewdef",
     "pg_table_is_visible",
+    "pg_terminate_backend",
     "pg_type_is_visible",
     "set_config",
     "to_regclass",
@@ -137,7 +140,8 @@ pub(crate) fn find(tables: &CatalogTables, name: &str) -> Option<SystemFunction>
     let answer = answer(tables, name)?;
     let result = answer.result();
     // A call that changes something is no constant.
-    let volatility = if name == "set_config" { Volatility::Volatile } else { Volatility::Stable };
+    let changes = matches!(name, "set_config" | "pg_cancel_backend" | "pg_terminate_backend");
+    let volatility = if changes { Volatility::Volatile } else { Volatility::Stable };
     let signature = Signature::one_of(vec![TypeSignature::Nullary, TypeSignature::VariadicAny], volatility);
     let function = CatalogFunction { name: name.into(), signature, answer, result: result.clone() };
     Some(SystemFunction { function: Arc::new(ScalarUDF::new_from_impl(function)), result })
@@ -157,6 +161,9 @@ fn answer(tables: &CatalogTables, name: &str) -> Option<Answer> {
         "pg_get_constraintdef" => Answer::ByOid(constraints::constraint_definitions(tables)),
         "pg_get_indexdef" => Answer::Index(constraints::index_definitions(tables), constraints::index_columns(tables)),
         "pg_get_expr" => Answer::First,
+        "pg_backend_pid" => Answer::Pid(tables.pid),
+        "pg_cancel_backend" => Answer::Signal(Signal::Cancel, numbers(tables)),
+        "pg_terminate_backend" => Answer::Signal(Signal::Terminate, numbers(tables)),
         "set_config" => Answer::Set(tables.asked.clone(), numbers(tables)),
         "current_setting" => Answer::Setting(settings(tables)),
         "current_schemas" => Answer::Schemas(tables.path.clone()),
@@ -251,6 +258,10 @@ enum Answer {
     Setting(BTreeMap<String, String>),
     /// The first argument: expressions are kept as text.
     First,
+    /// The session's own number.
+    Pid(i32),
+    /// Ends what another session does.
+    Signal(Signal, Looked),
     /// `set_config`.
     Set(Asked, Looked),
     /// The search path, with `pg_catalog` if the argument is true.
@@ -270,9 +281,9 @@ enum Answer {
 impl Answer {
     fn result(&self) -> PgType {
         match self {
-            Answer::Bool(_) | Answer::Visible(_) | Answer::TypeVisible => PgType::Bool,
+            Answer::Bool(_) | Answer::Visible(_) | Answer::TypeVisible | Answer::Signal(..) => PgType::Bool,
             Answer::Zero => PgType::Int8,
-            Answer::Encoding => PgType::Int4,
+            Answer::Encoding | Answer::Pid(_) => PgType::Int4,
             Answer::Number(..) | Answer::NoOid => PgType::Oid,
             Answer::Schemas(_) | Answer::DefaultAcl(_) => PgType::Array(&PgType::Text),
             _ => PgType::Text,
@@ -289,14 +300,14 @@ struct CatalogFunction {
 }
 
 /// The arguments of one call.
-struct Call<'a> {
+pub(super) struct Call<'a> {
     name: &'a str,
-    args: &'a [ColumnarValue],
+    pub(super) args: &'a [ColumnarValue],
     rows: usize,
 }
 
 impl Call<'_> {
-    fn argument(&self, place: usize, layout: &DataType) -> Result<ArrayRef> {
+    pub(super) fn argument(&self, place: usize, layout: &DataType) -> Result<ArrayRef> {
         match self.args.get(place) {
             Some(value) => Ok(cast(&value.to_array(self.rows)?, layout)?),
             None => Err(Error::new(SqlState::UndefinedFunction, format!("function {}() does not exist", self.name))
@@ -311,7 +322,7 @@ impl Call<'_> {
         Ok(self.argument(place, &DataType::Int32)?.as_primitive::<Int32Type>().iter().collect())
     }
 
-    fn texts(&self, place: usize) -> Result<Vec<Option<String>>> {
+    pub(super) fn texts(&self, place: usize) -> Result<Vec<Option<String>>> {
         let texts = self.argument(place, &DataType::Utf8)?;
         Ok(texts.as_string::<i32>().iter().map(|text| text.map(str::to_string)).collect())
     }
@@ -333,9 +344,11 @@ impl Answer {
             Answer::NoOid => scalar(ScalarValue::UInt32(Some(0))),
             Answer::DefaultAcl(tables) => default_acl(call, &tables.0),
             Answer::First => call.argument(0, &DataType::Utf8),
-            Answer::Set(asked, tables) => set_config(call, asked, &tables.0.current),
+            Answer::Pid(pid) => scalar(ScalarValue::Int32(Some(*pid))),
+            Answer::Signal(signal, tables) => activity::signal(&tables.0, *signal, call.numbers(0)?),
+            Answer::Set(asked, tables) => config::set(call, asked, &tables.0.current),
             Answer::Schemas(path) => schemas(call, path),
-            Answer::Setting(settings) => setting(call, settings),
+            Answer::Setting(settings) => config::get(call, settings),
             Answer::Number(named, missing_ok, tables) => numbered(call, *named, *missing_ok, &tables.0),
             _ => self.of_numbers(call),
         }
@@ -422,29 +435,6 @@ fn schemas(call: &Call<'_>, path: &[String]) -> Result<ArrayRef> {
         }
     };
     Ok(Arc::new(all.as_boolean().iter().map(list).collect::<BinaryArray>()))
-}
-
-fn setting(call: &Call<'_>, settings: &BTreeMap<String, String>) -> Result<ArrayRef> {
-    let missing_ok = call.args.len() > 1;
-    let answer = |name: Option<String>| match name.map(|name| (settings.get(&name.to_lowercase()).cloned(), name)) {
-        Some((None, name)) if !missing_ok => {
-            Err(Error::new(SqlState::UndefinedObject, format!("unrecognized configuration parameter \"{name}\"")))
-        }
-        Some((value, _)) => Ok(value),
-        None => Ok(None),
-    };
-    Ok(Arc::new(call.texts(0)?.into_iter().map(answer).collect::<Result<StringArray>>()?))
-}
-
-/// A value of null is the default.
-fn set_config(call: &Call<'_>, asked: &Asked, settings: &SessionSettings) -> Result<ArrayRef> {
-    let local = call.argument(2, &DataType::Boolean)?;
-    let wishes = call.texts(0)?.into_iter().zip(call.texts(1)?).zip(local.as_boolean());
-    let answer = |((name, value), local): ((Option<String>, Option<String>), Option<bool>)| {
-        let missing = || Error::new(SqlState::NullValueNotAllowed, "SET requires parameter name");
-        asked.ask(settings, &name.ok_or_else(missing)?, value.as_deref(), local == Some(true)).map(Some)
-    };
-    Ok(Arc::new(wishes.map(answer).collect::<Result<StringArray>>()?))
 }
 
 fn numbered(call: &Call<'_>, named: Named, missing_ok: bool, tables: &CatalogTables) -> Result<ArrayRef> {

@@ -4,6 +4,8 @@
 //! relation, and so do the functions of `pg_catalog` ([`functions`]): a query may ask for both and for
 //! users' rows beside them.
 
+mod activity;
+mod config;
 mod constraints;
 pub(crate) mod file_errors;
 mod functions;
@@ -34,6 +36,7 @@ use crate::planner::SystemFunction;
 use crate::roles::acl::USAGE;
 use crate::roles::rights::{Asker, denied};
 use crate::session::Session;
+use crate::session::activity::Sessions;
 use crate::session::asked::Asked;
 use crate::settings::SessionSettings;
 use file_errors::FileErrors;
@@ -51,6 +54,8 @@ pub(crate) struct SystemTables {
     path: Vec<String>,
     settings: SessionSettings,
     asked: Asked,
+    sessions: Arc<Sessions>,
+    pid: i32,
     catalog: OnceLock<CatalogTables>,
 }
 
@@ -69,6 +74,8 @@ impl SystemTables {
             path: session.path_in(&published.catalog),
             settings: session.settings.clone(),
             asked: session.asked.clone(),
+            sessions: inner.sessions.clone(),
+            pid: session.pid(),
             catalog: OnceLock::new(),
         }
     }
@@ -129,6 +136,9 @@ impl SystemTables {
             settings: self.settings.all(),
             current: self.settings.clone(),
             asked: self.asked.clone(),
+            sessions: self.sessions.clone(),
+            pid: self.pid,
+            engine: self.engine.clone(),
             listed: self.settings.listed().map(|(one, value, reset)| (one, value.into(), reset.into())).collect(),
             thalweg: thalweg::TABLES
                 .iter()

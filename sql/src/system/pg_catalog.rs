@@ -15,7 +15,7 @@ use thalweg_dataflow::types::PgType::{Array as ArrayOf, Bool, Float4, Int2, Int4
 use super::information::Relation;
 use super::queries::CatalogTables;
 use super::table::{Table, array, bool, int2, int4, maybe, text};
-use super::{constraints, postgresql, roles};
+use super::{activity, constraints, postgresql, roles};
 use crate::catalog::PUBLIC_OID;
 use crate::statement::definition::query_text;
 
@@ -40,15 +40,13 @@ pub(crate) fn table(tables: &CatalogTables, name: &str) -> Option<Result<Arc<dyn
         "pg_index" => constraints::pg_index(tables),
         "pg_indexes" => constraints::pg_indexes(tables),
         "pg_settings" => pg_settings(tables),
-        "pg_stat_activity" => {
-            Table::new(&[("datname", Text), ("pid", Int4), ("usename", Text), ("state", Text), ("query", Text)])
-                .finish()
-        }
         "pg_depend" => pg_depend(tables),
         "pg_description" => pg_description(tables),
-        "pg_stat_user_tables" | "pg_stat_all_tables" => pg_stat_tables(tables),
         "pg_get_keywords" => pg_get_keywords(),
-        _ => return roles::table(tables, name).or_else(|| postgresql::table(name)),
+        _ => {
+            let others = roles::table(tables, name).or_else(|| activity::table(tables, name));
+            return others.or_else(|| postgresql::table(name));
+        }
     })
 }
 
@@ -223,32 +221,6 @@ fn storage(column: &Column) -> &'static str {
         PgType::Text | PgType::Varchar(_) | PgType::Bytea | PgType::Bpchar(_) | PgType::Json | PgType::Jsonb => "x",
         _ => "p",
     }
-}
-
-/// No statistics are kept of tables: the counts are null.
-fn pg_stat_tables(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
-    const COUNTS: [&str; 8] =
-        ["seq_scan", "seq_tup_read", "idx_scan", "idx_tup_fetch", "n_tup_ins", "n_tup_upd", "n_tup_del", "n_live_tup"];
-    let mut columns = vec![("relid", Oid), ("schemaname", Text), ("relname", Text)];
-    columns.extend(COUNTS.map(|name| (name, PgType::Int8)));
-    let mut table = Table::new(&columns);
-    for relation in tables.relations().iter().filter(|relation| matches!(relation.kind, "r" | "m")) {
-        let none = || ScalarValue::Int64(None);
-        table.row([
-            int4(relation.oid),
-            text(&relation.schema),
-            text(&relation.name),
-            none(),
-            none(),
-            none(),
-            none(),
-            none(),
-            none(),
-            none(),
-            none(),
-        ]);
-    }
-    table.finish()
 }
 
 /// What a view of either kind reads. (In PostgreSQL its rule reads that.)

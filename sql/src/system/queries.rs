@@ -6,6 +6,8 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use datafusion::sql::sqlparser::ast::{Expr, Query};
 
+use thalweg_dataflow::engine::Engine;
+
 use super::information::{Relation, THALWEG_OID};
 use super::roles::number;
 use super::{constraints, functions};
@@ -13,6 +15,7 @@ use crate::catalog::Rule;
 use crate::database::Published;
 use crate::parser::ObjectKind;
 use crate::roles::SUPERUSER;
+use crate::session::activity::Sessions;
 use crate::session::asked::Asked;
 use crate::settings::{SessionSettings, Setting};
 use crate::statement::create_source::columns_of;
@@ -36,6 +39,12 @@ pub(crate) struct CatalogTables {
     pub(crate) current: SessionSettings,
     /// Where set_config leaves word.
     pub(crate) asked: Asked,
+    /// Who is connected.
+    pub(crate) sessions: Arc<Sessions>,
+    /// The number of the session that asks.
+    pub(crate) pid: i32,
+    /// Knows how many rows views and tables have.
+    pub(crate) engine: Engine,
     /// The tables of schema `thalweg`.
     pub(crate) thalweg: Vec<(&'static str, SchemaRef)>,
 }

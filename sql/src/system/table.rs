@@ -56,6 +56,14 @@ impl Table {
         }
     }
 
+    /// Adds a row of many columns.
+    pub(crate) fn values(&mut self, values: Vec<ScalarValue>) {
+        debug_assert_eq!(values.len(), self.columns.len());
+        for (column, value) in self.columns.iter_mut().zip(values) {
+            column.push(value);
+        }
+    }
+
     /// The finished table.
     pub(crate) fn finish(self) -> Result<Arc<dyn TableProvider>> {
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.columns.len());

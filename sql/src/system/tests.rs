@@ -3,11 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::util::display::array_value_to_string;
 use futures::TryStreamExt;
 use thalweg_dataflow::Error;
+use thalweg_dataflow::engine::{Engine, EngineOptions};
 use thalweg_dataflow::source::{Column, SourceDefinition};
+use thalweg_dataflow::storage::Storage;
 use thalweg_dataflow::types::PgType;
 
 use super::queries::{CatalogTables, asks_catalog};
@@ -53,6 +56,14 @@ fn tables() -> CatalogTables {
     let columns = vec![column("n", PgType::Int8), column("s", PgType::Varchar(Some(9)))];
     let data = ObjectData::View(View { body, replacement: None });
     published.catalog.put(Object { oid: view, schema: PUBLIC.into(), name: "v".into(), columns, data });
+    let options = EngineOptions {
+        workers: 1,
+        checkpoint_interval: Duration::from_secs(1),
+        epoch_max_rows: 1,
+        source_queue_rows: 1,
+        source_batch_rows: 1,
+        source_errors_max_rows: 1,
+    };
     CatalogTables {
         published: Arc::new(published),
         role: crate::roles::SUPERUSER,
@@ -61,6 +72,9 @@ fn tables() -> CatalogTables {
         listed: Vec::new(),
         current: SessionSettings::new("ann"),
         asked: Default::default(),
+        sessions: Arc::default(),
+        pid: 0,
+        engine: Engine::open(options, Storage::memory()).unwrap(),
         thalweg: Vec::new(),
     }
 }

@@ -111,8 +111,13 @@ async fn open(setup: &Setup, disk: &Disk, topics: &Topics) -> Result<Running> {
         settings: Vec::new(),
     };
     let database = Database::open(engine.clone(), Arc::new(topics.clone()), options).await?;
-    let session =
-        database.session(Startup { user: "tester".into(), database: "thalweg".into(), parameters: vec![], role: None });
+    let session = database.session(Startup {
+        user: "tester".into(),
+        database: "thalweg".into(),
+        parameters: vec![],
+        role: None,
+        client: None,
+    });
     Ok(Running { engine, database, session })
 }
 

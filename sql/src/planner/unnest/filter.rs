@@ -52,7 +52,9 @@ impl Unnester<'_> {
         let query = self.inside(&exists.subquery)?;
         let domain = Domain::of(&query, &plan)?;
         if domain.is_empty() || exactly_one(&query) {
-            return Ok((plan, Some(Expr::Exists(exists))));
+            // Without its own subqueries, which would be gone through once more at each level.
+            let subquery = exists.subquery.with_plan(query.into());
+            return Ok((plan, Some(Expr::Exists(Exists { subquery, ..exists }))));
         }
         let rows = self.peeled(&query, Vec::new(), &domain)?;
         let kind = if exists.negated { JoinType::LeftAnti } else { JoinType::LeftSemi };

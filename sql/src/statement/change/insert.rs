@@ -17,6 +17,7 @@ use thalweg_dataflow::types::PgType;
 use super::evaluate::{Evaluation, one_row, rows_by_key};
 use super::target::with_names;
 use super::{Effect, Target, allowed, check, indices};
+use crate::aside::aside;
 use crate::parser::Statement;
 use crate::parser::change::{Arbiter, Conflict, ConflictAction, Insert};
 use crate::planner::Planner;
@@ -48,7 +49,7 @@ async fn bind(
     allowed::check(session, view, statement.kind(), target)?;
     with_names(session, view, statement.kind(), |names| {
         let settings = planning(session, statement.request(), false);
-        Planner.bind_insert(insert, &target.planned()?, names, &settings, types)
+        aside(|| Planner.bind_insert(insert, &target.planned()?, names, &settings, types))
     })
     .await
 }

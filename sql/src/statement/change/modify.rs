@@ -17,6 +17,7 @@ use thalweg_dataflow::types::PgType;
 use super::evaluate::{Evaluation, one_row, rows_by_key};
 use super::target::with_names;
 use super::{Effect, Target, allowed, check, indices};
+use crate::aside::aside;
 use crate::parser::{Kind, Statement};
 use crate::planner::Planner;
 use crate::planner::change::{BoundChange, RowScope};
@@ -55,8 +56,8 @@ async fn bind(
     with_names(session, view, statement.kind(), |names| {
         let settings = planning(session, statement.request(), false);
         match statement.kind() {
-            Kind::Update(update) => Planner.bind_update(update, &target.planned()?, names, &settings, types),
-            Kind::Delete(delete) => Planner.bind_delete(delete, &target.planned()?, names, &settings, types),
+            Kind::Update(update) => aside(|| Planner.bind_update(update, &target.planned()?, names, &settings, types)),
+            Kind::Delete(delete) => aside(|| Planner.bind_delete(delete, &target.planned()?, names, &settings, types)),
             _ => Err(Error::internal("neither UPDATE nor DELETE")),
         }
     })
