@@ -223,8 +223,6 @@ sql_states! {
     InvalidObjectDefinition = "42P17",
     /// Too many rows, too deep an expression: a limit of ours.
     ProgramLimitExceeded = "54000",
-    /// A regular expression that cannot be read, or is too large.
-    InvalidRegularExpression = "2201B",
     /// The statement is too deeply nested.
     StatementTooComplex = "54001",
     /// The object is being used.

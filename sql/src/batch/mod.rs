@@ -218,6 +218,8 @@ fn state(options: &BatchOptions, runtime: Arc<RuntimeEnv>) -> SessionState {
     config.options_mut().sql_parser.parse_float_as_decimal = true;
     // Whether a column may be null is no part of PostgreSQL's types; the rules lose track of it.
     config.options_mut().execution.skip_physical_aggregate_schema_check = true;
+    // Rows without an order come as they were made: generate_series, files.
+    config.options_mut().optimizer.enable_round_robin_repartition = false;
     // What a join learns of its keys while it runs would stay in the conditions of a kept plan.
     let optimizer = &mut config.options_mut().optimizer;
     optimizer.enable_dynamic_filter_pushdown = false;

@@ -19,7 +19,7 @@ pub(crate) enum Clause {
     /// `SEARCH DEPTH FIRST BY by SET sequence`, or BREADTH.
     Search { breadth: bool, sequence: String, by: Vec<String> },
     /// `CYCLE columns SET mark TO value DEFAULT otherwise USING path`.
-    Cycle { mark: String, path: String, value: ast::Expr, otherwise: ast::Expr, columns: Vec<String> },
+    Cycle { mark: String, path: String, values: Box<[ast::Expr; 2]>, columns: Vec<String> },
 }
 
 /// The clause that an item of WITH stands for, if it stands for one.
@@ -45,8 +45,7 @@ pub(crate) fn clause(cte: &ast::Cte) -> Option<Clause> {
         (CYCLE, [mark, path, value, otherwise, columns @ ..]) => Some(Clause::Cycle {
             mark: text(mark)?,
             path: text(path)?,
-            value: (*value).clone(),
-            otherwise: (*otherwise).clone(),
+            values: Box::new([(*value).clone(), (*otherwise).clone()]),
             columns: texts(columns)?,
         }),
         _ => None,

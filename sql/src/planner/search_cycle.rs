@@ -25,7 +25,7 @@ use crate::parser::search_cycle::Clause;
 enum Added {
     Depth { by: Vec<usize> },
     Breadth { by: Vec<usize> },
-    Mark { of: Vec<usize>, value: Typed, otherwise: Typed },
+    Mark { of: Vec<usize>, values: Box<[Typed; 2]> },
     Path { of: Vec<usize> },
 }
 
@@ -56,16 +56,16 @@ impl Binder<'_> {
                     let column = if *breadth { Added::Breadth { by } } else { Added::Depth { by } };
                     added.push((sequence.clone(), column));
                 }
-                Clause::Cycle { mark, path, value, otherwise, columns: of } => {
+                Clause::Cycle { mark, path, values, columns: of } => {
                     let of = places(of, columns, "cycle")?;
                     refuse_known(mark, columns, "cycle mark")?;
                     refuse_known(path, columns, "cycle path")?;
-                    let values = vec![self.expr(env, value)?, self.expr(env, otherwise)?];
+                    let values = values.iter().map(|value| self.expr(env, value)).collect::<Result<Vec<_>>>()?;
                     let (values, ty) = self.unify(values, "CYCLE")?;
                     let [value, otherwise] = <[Typed; 2]>::try_from(values)
                         .map_err(|_| Error::internal("a cycle mark without its values"))?;
                     let typed = |value: Typed| Typed { ty: Some(ty.clone()), ..value };
-                    let mark_of = Added::Mark { of: of.clone(), value: typed(value), otherwise: typed(otherwise) };
+                    let mark_of = Added::Mark { of: of.clone(), values: Box::new([typed(value), typed(otherwise)]) };
                     added.push((mark.clone(), mark_of));
                     added.push((path.clone(), Added::Path { of }));
                 }
@@ -87,7 +87,7 @@ impl Binder<'_> {
         self.with_added(first, own, added, |added, row, _| match added {
             Added::Depth { .. } | Added::Path { .. } => self.row_list(None, row),
             Added::Breadth { .. } => self.numbered_row(Typed::constant(ScalarValue::Int64(Some(0)), PgType::Int8), row),
-            Added::Mark { otherwise, .. } => Ok(otherwise.clone()),
+            Added::Mark { values, .. } => Ok(values[1].clone()),
         })
     }
 
@@ -97,8 +97,8 @@ impl Binder<'_> {
         let own = step.columns.len() - added.0.len();
         let mut plan = step.plan.clone();
         for ((_, kind), before) in added.0.iter().zip(&step.columns[own..]) {
-            if let Added::Mark { value, .. } = kind {
-                let marked = self.operate(&BinaryOperator::Eq, column(before), value.clone())?;
+            if let Added::Mark { values, .. } = kind {
+                let marked = self.operate(&BinaryOperator::Eq, column(before), values[0].clone())?;
                 plan = LogicalPlanBuilder::from(plan).filter(not(marked.expr))?.build()?;
             }
         }
@@ -114,7 +114,8 @@ impl Binder<'_> {
                         PgFunction::new("depth_behind", vec![PgType::Record], PgType::Int8, Zone::default(), DEPTH);
                     self.numbered_row(Typed::new(evaluated(next, vec![before.expr]), PgType::Int8), row)
                 }
-                Added::Mark { value, otherwise, .. } => {
+                Added::Mark { values, .. } => {
+                    let [value, otherwise] = values.as_ref();
                     // The path of the same clause stands behind its mark.
                     let path = paths.get(place + 1).cloned().flatten();
                     let path = path.ok_or_else(|| Error::internal("a cycle mark without its path"))?;
