@@ -17,6 +17,7 @@ use crate::batch::{Batch, BatchOptions};
 use crate::catalog::{Catalog, Object, ObjectData, ViewBody};
 use crate::parser;
 use crate::planner::{Planner, Settings};
+use crate::sequence::Sequences;
 use crate::session::{Session, Startup};
 use crate::settings::SessionSettings;
 use crate::statement::plan_cache::PlanCache;
@@ -49,6 +50,8 @@ pub(crate) struct Inner {
     pub(crate) options: DatabaseOptions,
     pub(crate) file_errors: Arc<FileErrors>,
     published: RwLock<Arc<Published>>,
+    /// Where sequences stand.
+    pub(crate) sequences: Arc<Sequences>,
     /// Bound queries.
     pub(crate) plans: PlanCache,
     /// Held by the one statement that changes the catalog.
@@ -88,7 +91,7 @@ impl Database {
                 published.sources.insert(object.oid, source);
             }
         }
-        let has_tables = published.catalog.objects().any(|object| object.table().is_some());
+        let has_tables = published.catalog.objects().any(|object| object.table_definition().is_some());
         let definitions = definitions(&published)?;
         let file_errors = Arc::new(FileErrors::new(options.file_errors_max_rows));
         let batch = Batch::new(options.batch.clone())?;
@@ -101,6 +104,7 @@ impl Database {
             engine.replayed().await?;
         }
         let inner = Inner {
+            sequences: Arc::new(Sequences::new(engine.clone())),
             engine,
             connectors,
             batch,
@@ -123,6 +127,9 @@ impl Database {
 
     /// Stops the engine with a last checkpoint.
     pub async fn stop(&self) -> Result<()> {
+        let sequences = self.0.sequences.clone();
+        let given = tokio::task::spawn_blocking(move || sequences.give_back()).await;
+        given.map_err(|error| Error::internal(format!("the sequences could not be stopped: {error}")))?;
         self.0.engine.stop().await
     }
 
@@ -207,7 +214,7 @@ fn definitions(published: &Published) -> Result<Vec<Definition>> {
                     }));
                 }
             }
-            ObjectData::Table(_) => {
+            ObjectData::Table(_) | ObjectData::Sequence(_) => {
                 let all = object.earlier_definitions().into_iter().chain(object.table_definition());
                 definitions.extend(all.map(Definition::Table));
             }

@@ -33,6 +33,7 @@ use crate::database::{DATABASE, Database, Published};
 use crate::guard::Guard;
 use crate::parser::{self, Kind, Statement};
 use crate::roles::SUPERUSER;
+use crate::sequence::Used;
 use crate::settings::SessionSettings;
 use crate::statement;
 pub use crate::statement::change::copy::CopyIn;
@@ -149,6 +150,8 @@ pub struct Session {
     pub(crate) cursors: Cursors,
     /// What `set_config` asked for.
     pub(crate) asked: asked::Asked,
+    /// What it had of sequences.
+    pub(crate) used: Used,
 }
 
 impl Session {
@@ -171,6 +174,7 @@ impl Session {
             statements: Statements::default(),
             cursors: Cursors::default(),
             asked: asked::Asked::default(),
+            used: Used::default(),
         };
         if startup.database != DATABASE && !startup.database.is_empty() {
             let text = format!("database \"{}\" does not exist, connected to \"{DATABASE}\"", startup.database);

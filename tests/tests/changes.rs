@@ -142,3 +142,8 @@ async fn tables_are_altered_under_views_as_in_postgresql() {
 async fn schemas_are_as_in_postgresql() {
     same_answers("schemas.sql").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sequences_are_as_in_postgresql() {
+    same_answers("sequences.sql").await;
+}

@@ -10,6 +10,7 @@ mod names;
 mod object;
 mod owned;
 mod schemas;
+pub(crate) mod sequence;
 
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ pub(crate) use names::{did_you_mean, nearest};
 pub(crate) use object::{Constraint, Index, NamedQuery, Object, ObjectData, Rule, StoredSource, Table, View, ViewBody};
 pub(crate) use owned::{DefaultAcl, DefaultKind};
 pub(crate) use schemas::{PUBLIC, PUBLIC_OID, SYSTEM_SCHEMAS};
+pub(crate) use sequence::{Identity, Sequence};
 
 use std::collections::{BTreeMap, BTreeSet};
 

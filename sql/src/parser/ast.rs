@@ -18,6 +18,7 @@ use super::grant::GrantStatement;
 use super::index::{CreateIndex, DropIndex};
 use super::role::{RoleStatement, may_hold_password};
 use super::schema::SchemaStatement;
+use super::sequence::{AlterSequence, CreateSequence};
 use super::table::{AlterTable, CreateTable, Truncate};
 
 /// A statement with its text. Cheap to clone.
@@ -117,6 +118,10 @@ pub(crate) enum Kind {
     Role(RoleStatement),
     /// About rights and owners.
     Grant(GrantStatement),
+    /// CREATE SEQUENCE.
+    CreateSequence(CreateSequence),
+    /// ALTER SEQUENCE.
+    AlterSequence(AlterSequence),
     /// About schemas.
     Schema(SchemaStatement),
     /// SHOW.
@@ -186,6 +191,8 @@ impl Kind {
                 | Kind::Role(_)
                 | Kind::Grant(_)
                 | Kind::Schema(_)
+                | Kind::CreateSequence(_)
+                | Kind::AlterSequence(_)
         )
     }
 
@@ -220,6 +227,8 @@ impl Kind {
             Kind::AlterTable(_) => "ALTER TABLE",
             Kind::Drop(_) => "DROP",
             Kind::Schema(schema) => schema.tag(),
+            Kind::CreateSequence(_) => "CREATE SEQUENCE",
+            Kind::AlterSequence(_) => "ALTER SEQUENCE",
             _ => return None,
         })
     }
@@ -408,6 +417,8 @@ pub(crate) enum ObjectKind {
     NamedQuery,
     /// TABLE, EXTERNAL TABLE.
     Table,
+    /// SEQUENCE.
+    Sequence,
 }
 
 impl ObjectKind {
@@ -418,6 +429,7 @@ impl ObjectKind {
             ObjectKind::View => "materialized view",
             ObjectKind::NamedQuery => "view",
             ObjectKind::Table => "table",
+            ObjectKind::Sequence => "sequence",
         }
     }
 
@@ -428,6 +440,7 @@ impl ObjectKind {
             ObjectKind::View => "MATERIALIZED VIEW",
             ObjectKind::NamedQuery => "VIEW",
             ObjectKind::Table => "TABLE",
+            ObjectKind::Sequence => "SEQUENCE",
         }
     }
 }

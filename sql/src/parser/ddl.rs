@@ -12,7 +12,7 @@ use super::ast::{
 };
 use super::cursor::Cursor;
 use super::table::create_table;
-use super::{grant, index, role, schema};
+use super::{grant, index, role, schema, sequence};
 
 /// The rest of `CREATE [OR REPLACE]`.
 pub(crate) fn create(cursor: &mut Cursor<'_>) -> Result<Kind> {
@@ -25,6 +25,9 @@ pub(crate) fn create(cursor: &mut Cursor<'_>) -> Result<Kind> {
     }
     if let Some(role) = (!or_replace).then(|| role::create(cursor)).flatten() {
         return role;
+    }
+    if !or_replace && cursor.takes("SEQUENCE") {
+        return sequence::create(cursor);
     }
     if !or_replace && cursor.takes("SCHEMA") {
         return schema::create(cursor);
@@ -47,7 +50,9 @@ pub(crate) fn create(cursor: &mut Cursor<'_>) -> Result<Kind> {
     let hint = match cursor.word().as_deref() {
         Some("UNLOGGED" | "TEMP" | "TEMPORARY") => "Use CREATE TABLE or CREATE VIEW.",
         Some("SOURCE" | "EXTERNAL") => "OR REPLACE works for views only.",
-        Some(_) => "CREATE knows SCHEMA, SOURCE, TABLE, INDEX, VIEW, MATERIALIZED VIEW, EXTERNAL TABLE and ROLE.",
+        Some(_) => {
+            "CREATE knows SCHEMA, SOURCE, TABLE, SEQUENCE, INDEX, VIEW, MATERIALIZED VIEW, EXTERNAL TABLE and ROLE."
+        }
         None => return cursor.unexpected(),
     };
     let what = cursor.word().unwrap_or_default();
@@ -274,12 +279,14 @@ pub(crate) fn drop(cursor: &mut Cursor<'_>) -> Result<Kind> {
         ObjectKind::View
     } else if cursor.takes("VIEW") {
         ObjectKind::NamedQuery
+    } else if cursor.takes("SEQUENCE") {
+        ObjectKind::Sequence
     } else if cursor.takes("EXTERNAL TABLE") || cursor.takes("TABLE") {
         ObjectKind::Table
     } else {
         let Some(word) = cursor.word() else { return cursor.unexpected() };
         let error = Error::unsupported(format!("DROP {word}"))
-            .hint("DROP knows SCHEMA, SOURCE, TABLE, INDEX, VIEW, MATERIALIZED VIEW and ROLE.");
+            .hint("DROP knows SCHEMA, SOURCE, TABLE, SEQUENCE, INDEX, VIEW, MATERIALIZED VIEW and ROLE.");
         return Err(cursor.error_here(error));
     };
     let if_exists = cursor.takes("IF EXISTS");

@@ -21,6 +21,7 @@ mod prepared;
 mod reserved;
 pub(crate) mod role;
 pub(crate) mod schema;
+pub(crate) mod sequence;
 mod source_text;
 mod sql_cursor;
 mod strings;

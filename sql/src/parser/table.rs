@@ -5,9 +5,11 @@
 use datafusion::sql::sqlparser::tokenizer::Token;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::source::Column;
+use thalweg_dataflow::types::PgType;
 
 use super::ast::{Kind, Name, ObjectKind};
 use super::cursor::Cursor;
+use super::sequence::{self, SequenceOptions};
 
 /// CREATE TABLE.
 #[derive(Debug)]
@@ -22,6 +24,39 @@ pub(crate) struct CreateTable {
     pub(crate) defaults: Vec<Option<String>>,
     /// The other constraints, in the order they were written.
     pub(crate) constraints: Vec<Constraint>,
+    /// The columns whose values come from sequences of their own.
+    pub(crate) generators: Vec<Generator>,
+}
+
+/// A column whose values come from a sequence that is made with it.
+#[derive(Debug)]
+pub(crate) struct Generator {
+    /// The column.
+    pub(crate) column: String,
+    /// How.
+    pub(crate) kind: GeneratorKind,
+    /// What is said of the sequence.
+    pub(crate) options: SequenceOptions,
+}
+
+/// How a column has its sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GeneratorKind {
+    /// serial: as its DEFAULT.
+    Serial,
+    /// GENERATED ... AS IDENTITY.
+    Identity {
+        /// ALWAYS; else BY DEFAULT.
+        always: bool,
+    },
+}
+
+impl CreateTable {
+    /// Without columns.
+    fn new(if_not_exists: bool, name: Name) -> CreateTable {
+        let (columns, defaults, constraints) = (Vec::new(), Vec::new(), Vec::new());
+        CreateTable { if_not_exists, name, columns, defaults, constraints, generators: Vec::new() }
+    }
 }
 
 /// A constraint of a table or of one of its columns.
@@ -49,6 +84,8 @@ pub(crate) enum Rule {
 pub(crate) struct Truncate {
     /// Which.
     pub(crate) names: Vec<Name>,
+    /// RESTART IDENTITY.
+    pub(crate) restart: bool,
 }
 
 /// ALTER TABLE.
@@ -99,8 +136,7 @@ const AFTER_DEFAULT: [&str; 9] =
 pub(crate) fn create_table(cursor: &mut Cursor<'_>) -> Result<CreateTable> {
     let if_not_exists = cursor.takes("IF NOT EXISTS");
     let name = cursor.name()?;
-    let mut table =
-        CreateTable { if_not_exists, name, columns: Vec::new(), defaults: Vec::new(), constraints: Vec::new() };
+    let mut table = CreateTable::new(if_not_exists, name);
     if cursor.sees("AS") || cursor.sees("OF") || cursor.sees("PARTITION") {
         return refuse(cursor, "CREATE TABLE ... _");
     }
@@ -182,8 +218,10 @@ fn not_deferrable(cursor: &mut Cursor<'_>) -> Result<()> {
 
 fn column(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
     let name = cursor.identifier()?;
-    let data_type = cursor.data_type()?;
-    let (mut null, mut not_null, mut default) = (false, false, None);
+    let serial = serial(cursor);
+    let data_type = serial.clone().map_or_else(|| cursor.data_type(), Ok)?;
+    let mut generator = serial.map(|_| (GeneratorKind::Serial, SequenceOptions::default()));
+    let (mut null, mut not_null, mut default) = (false, generator.is_some(), None);
     loop {
         let constraint = if cursor.takes("CONSTRAINT") { Some(cursor.identifier()?) } else { None };
         let rule = if cursor.takes("NOT NULL") {
@@ -193,11 +231,8 @@ fn column(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
             null = true;
             None
         } else if cursor.takes("DEFAULT") {
-            if default.is_some() {
-                return Err(Error::new(
-                    SqlState::SyntaxError,
-                    format!("multiple default values specified for column \"{name}\" of table \"{}\"", table.name.name),
-                ));
+            if default.is_some() || matches!(generator, Some((GeneratorKind::Serial, _))) {
+                return Err(twice("multiple default values", &name, table));
             }
             let end = cursor.before(&AFTER_DEFAULT);
             default = Some(cursor.until(end, |cursor| cursor.written_expression())?.1);
@@ -208,6 +243,12 @@ fn column(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
             Some(Rule::Unique(vec![name.clone()]))
         } else if cursor.takes("CHECK") {
             Some(check(cursor)?)
+        } else if let Some(identity) = identity(cursor)? {
+            if generator.is_some() {
+                return Err(twice("multiple identity specifications", &name, table));
+            }
+            (generator, not_null) = (Some(identity), true);
+            None
         } else if constraint.is_some()
             || ["GENERATED", "REFERENCES", "COLLATE", "COMPRESSION"].iter().any(|word| cursor.sees(word))
         {
@@ -232,9 +273,45 @@ fn column(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
     if table.columns.iter().any(|column| column.name == name) {
         return Err(Error::new(SqlState::DuplicateColumn, format!("column \"{name}\" specified more than once")));
     }
+    if let Some((kind, options)) = generator {
+        if kind != GeneratorKind::Serial && default.is_some() {
+            return Err(twice("both default and identity", &name, table));
+        }
+        table.generators.push(Generator { column: name.clone(), kind, options });
+    }
     table.columns.push(Column { name, data_type, not_null });
     table.defaults.push(default);
     Ok(())
+}
+
+/// The type of a serial column, if this is one.
+fn serial(cursor: &mut Cursor<'_>) -> Option<PgType> {
+    let types = [
+        (["SMALLSERIAL", "SERIAL2"], PgType::Int2),
+        (["SERIAL", "SERIAL4"], PgType::Int4),
+        (["BIGSERIAL", "SERIAL8"], PgType::Int8),
+    ];
+    types.into_iter().find(|(words, _)| words.iter().any(|word| cursor.takes(word))).map(|(_, data_type)| data_type)
+}
+
+/// GENERATED ... AS IDENTITY, if it comes next.
+fn identity(cursor: &mut Cursor<'_>) -> Result<Option<(GeneratorKind, SequenceOptions)>> {
+    let always = cursor.takes("GENERATED ALWAYS AS IDENTITY");
+    if !always && !cursor.takes("GENERATED BY DEFAULT AS IDENTITY") {
+        return Ok(None);
+    }
+    let mut options = SequenceOptions::default();
+    if cursor.takes_token(&Token::LParen) {
+        options = sequence::options(cursor)?;
+        cursor.expect_token(&Token::RParen)?;
+    }
+    Ok(Some((GeneratorKind::Identity { always }, options)))
+}
+
+/// Something was said of a column twice.
+fn twice(what: &str, column: &str, table: &CreateTable) -> Error {
+    let message = format!("{what} specified for column \"{column}\" of table \"{}\"", table.name.name);
+    Error::new(SqlState::SyntaxError, message)
 }
 
 /// TRUNCATE; the word is taken already.
@@ -242,9 +319,10 @@ pub(crate) fn truncate(cursor: &mut Cursor<'_>) -> Result<Kind> {
     cursor.takes("TABLE");
     cursor.takes("ONLY");
     let names = cursor.names()?;
-    let _ = cursor.takes("RESTART IDENTITY") || cursor.takes("CONTINUE IDENTITY");
+    let restart = cursor.takes("RESTART IDENTITY");
+    let _ = !restart && cursor.takes("CONTINUE IDENTITY");
     let _ = cursor.takes("CASCADE") || cursor.takes("RESTRICT");
-    Ok(Kind::Truncate(Truncate { names }))
+    Ok(Kind::Truncate(Truncate { names, restart }))
 }
 
 /// ALTER; the word is taken already.
@@ -254,6 +332,7 @@ pub(crate) fn alter(cursor: &mut Cursor<'_>) -> Result<Kind> {
         ("VIEW", ObjectKind::NamedQuery),
         ("SOURCE", ObjectKind::Source),
         ("EXTERNAL TABLE", ObjectKind::Table),
+        ("SEQUENCE", ObjectKind::Sequence),
     ];
     let view = kinds.into_iter().find(|(words, _)| cursor.takes(words)).map(|(_, kind)| kind);
     if view.is_none() && !cursor.takes("TABLE") {
@@ -297,13 +376,7 @@ fn add_column(cursor: &mut Cursor<'_>, table: &Name) -> Result<AlterAction> {
         return refuse(cursor, "ALTER TABLE ... ADD _");
     }
     let if_not_exists = cursor.takes("IF NOT EXISTS");
-    let mut one = CreateTable {
-        if_not_exists,
-        name: table.clone(),
-        columns: Vec::new(),
-        defaults: Vec::new(),
-        constraints: Vec::new(),
-    };
+    let mut one = CreateTable::new(if_not_exists, table.clone());
     column(cursor, &mut one)?;
     Ok(AlterAction::AddColumn { if_not_exists, column: one })
 }

@@ -27,6 +27,7 @@ fn tag(alter: &AlterTable) -> &'static str {
         Some(ObjectKind::View) => "ALTER MATERIALIZED VIEW",
         Some(ObjectKind::NamedQuery) => "ALTER VIEW",
         Some(ObjectKind::Source) => "ALTER SOURCE",
+        Some(ObjectKind::Sequence) => "ALTER SEQUENCE",
         Some(ObjectKind::Table) | None => "ALTER TABLE",
     }
 }
@@ -59,7 +60,7 @@ pub(crate) async fn run(session: &mut Session, alter: &AlterTable) -> Result<Out
         )));
     }
     let renamed = matches!(alter.action, AlterAction::Rename(_));
-    let is_view = matches!(object.data, ObjectData::View(_) | ObjectData::NamedQuery(_));
+    let is_view = matches!(object.data, ObjectData::View(_) | ObjectData::NamedQuery(_) | ObjectData::Sequence(_));
     check_kind(alter, object)?;
     if object.table().is_none() && !(renamed && is_view) {
         return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a table", object.name)));
@@ -143,14 +144,26 @@ async fn move_to(session: &mut Session, object: &Object, to: &str) -> Result<()>
     if object.schema == to {
         return Ok(());
     }
+    if let Some((table, _)) = object.sequence().and_then(|sequence| next.catalog.owner_column(sequence)) {
+        return Err(linked("cannot move an owned sequence into another schema".into(), object, table));
+    }
     if let Some(taken) = names_of(object).into_iter().find(|name| next.catalog.is_taken(to, name)) {
         let message = format!("relation \"{taken}\" already exists in schema \"{to}\"");
         return Err(Error::new(SqlState::DuplicateTable, message));
     }
     session.changed_lastingly("ALTER ... SET SCHEMA");
     next.catalog.keep_names(object);
-    next.catalog.put(Object { schema: to.into(), ..object.clone() });
+    let owned = next.catalog.with_owned(&[object.oid]);
+    for object in owned.into_iter().filter_map(|oid| next.catalog.get(oid).cloned()).collect::<Vec<_>>() {
+        next.catalog.put(Object { schema: to.into(), ..object });
+    }
     database.publish(next).await
+}
+
+/// What is not done to a sequence that a table's column owns.
+pub(super) fn linked(message: String, sequence: &Object, table: &Object) -> Error {
+    let detail = format!("Sequence \"{}\" is linked to table \"{}\".", sequence.name, table.name);
+    Error::new(SqlState::FeatureNotSupported, message).detail(detail)
 }
 
 /// The views that go with a column: those that read it, and all that depends on these. Error 2BP01
@@ -183,7 +196,7 @@ async fn readers_of_column(session: &mut Session, table: &Object, place: usize, 
     if !cascade {
         return Err(drop::still_needed(format!("cannot drop {column} because other objects depend on it"), &falling));
     }
-    session.notice(drop::cascades(&current.catalog, &falling, &path));
+    session.notice(drop::cascades(&falling));
     Ok(falling.into_iter().map(|falling| falling.oid).collect())
 }
 

@@ -73,6 +73,10 @@ fn indexable<'a>(session: &Session, published: &'a Published, name: &Name) -> Re
             let message = format!("cannot create index on relation \"{}\"", object.name);
             Err(Error::new(SqlState::WrongObjectType, message).detail("This operation is not supported for views."))
         }
+        ObjectData::Sequence(_) => {
+            let message = format!("cannot create index on relation \"{}\"", object.name);
+            Err(Error::new(SqlState::WrongObjectType, message).detail("This operation is not supported for sequences."))
+        }
         ObjectData::Source(_) => Err(Error::unsupported("an index on a source")),
         ObjectData::StoredSource(_) => {
             Err(Error::unsupported("an index on a table that stores what a connector reads"))

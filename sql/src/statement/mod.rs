@@ -25,6 +25,7 @@ pub(crate) mod query;
 pub(crate) mod resolve;
 pub(crate) mod role;
 mod schema;
+pub(crate) mod sequence;
 pub(crate) mod show;
 pub(crate) mod stored_source;
 
@@ -106,6 +107,8 @@ pub(crate) async fn execute(
         Kind::Drop(drop) => drop::run(session, drop).await,
         Kind::Role(role) => role::run(session, role).await,
         Kind::Grant(grant) => grant::run(session, grant).await,
+        Kind::CreateSequence(create) => sequence::create(session, create).await,
+        Kind::AlterSequence(alter) => sequence::alter(session, alter).await,
         Kind::Schema(schema) => schema::run(session, schema).await,
         Kind::Show(show) => show::run(session, show),
         Kind::Explain(explain) => explain::run(session, explain, prepared.statement.request()).await,
@@ -130,6 +133,9 @@ pub(crate) async fn execute(
         Kind::Close(name) => cursor::close(session, name.as_deref()),
         Kind::CopyOut(copy) => copy_out::run(session, copy, prepared, &parameters).await,
         Kind::Discard(tag) => {
+            if ["DISCARD ALL", "DISCARD SEQUENCES"].contains(tag) {
+                session.used.clear();
+            }
             if *tag == "DISCARD ALL" {
                 refuse_in_block(session, "DISCARD ALL")?;
                 session.settings.reset_all();

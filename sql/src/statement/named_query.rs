@@ -13,6 +13,7 @@ use super::already_exists;
 use super::create_source::columns_of;
 use super::create_view::{meaning, still_there, stored};
 use super::query::{bind, planning};
+use super::sequence::calls_sequences;
 use crate::catalog::{Catalog, Meaning, NamedQuery, Object, ObjectData};
 use crate::parser::{CreateNamedQuery, ObjectKind};
 use crate::session::{Outcome, Session};
@@ -26,6 +27,9 @@ pub(crate) async fn run(session: &mut Session, create: &CreateNamedQuery, text: 
     let view = session.peek_view();
     if system::asks_catalog(&create.query, &view.published, &session.path_in(&view.published.catalog)) {
         return Err(Error::unsupported("a view of the system catalogs"));
+    }
+    if calls_sequences(&*create.query) {
+        return Err(Error::unsupported("a view that calls a function of sequences"));
     }
     let (bound, reads) = bind(session, &view, &create.query, &[], planning(session, text, false)).await?;
     if !bound.parameters.is_empty() {

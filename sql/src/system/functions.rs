@@ -24,7 +24,7 @@ use super::queries::CatalogTables;
 use super::roles::number;
 use super::size::pretty;
 use super::table::array;
-use super::{constraints, privileges, routines};
+use super::{constraints, privileges, routines, sequences};
 use crate::catalog::Object;
 use crate::planner::SystemFunction;
 use crate::roles::acl::Thing;
@@ -76,7 +76,6 @@ const NULLS: &[&str] = &[
     "pg_get_function_sqlbody",
     "pg_get_partkeydef",
     "pg_get_ruledef",
-    "pg_get_serial_sequence",
     "pg_get_statisticsobjdef_columns",
     "pg_get_triggerdef",
     "pg_get_partition_constraintdef",
@@ -94,7 +93,6 @@ const TRUES: &[&str] = &[
     "has_server_privilege",
     "has_tablespace_privilege",
     "has_function_privilege",
-    "has_sequence_privilege",
     "has_type_privilege",
     "pg_function_is_visible",
     "pg_operator_is_visible",
@@ -133,7 +131,7 @@ pub(crate) fn is_known(name: &str) -> bool {
 
 /// The function of this name.
 pub(crate) fn find(tables: &CatalogTables, name: &str) -> Option<SystemFunction> {
-    if let Some(function) = privileges::find(tables, name) {
+    if let Some(function) = privileges::find(tables, name).or_else(|| sequences::function(tables, name)) {
         return Some(function);
     }
     let answer = answer(tables, name)?;

@@ -65,6 +65,7 @@ pub(crate) fn table(tables: &CatalogTables, name: &str) -> Option<Result<Arc<dyn
         "table_privileges" | "role_table_grants" => super::roles::table_privileges(tables),
         "enabled_roles" => super::roles::enabled_roles(tables),
         "table_constraints" => super::constraints::information(tables, false),
+        "sequences" => super::sequences::information(tables),
         "key_column_usage" => super::constraints::information(tables, true),
         "referential_constraints" => Table::new(&[
             ("constraint_catalog", Text),
@@ -115,7 +116,7 @@ fn information_tables(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> 
         ("is_insertable_into", Text),
         ("is_typed", Text),
     ]);
-    for relation in tables.relations() {
+    for relation in tables.relations().into_iter().filter(|relation| relation.kind != "S") {
         let kind = if matches!(relation.kind, "m" | "v") { "VIEW" } else { "BASE TABLE" };
         let insertable = if is_table(tables, &relation) { "YES" } else { "NO" };
         table.row([
@@ -163,9 +164,12 @@ fn columns(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         ("is_updatable", Text),
     ]);
     let defaults = super::constraints::defaults(tables);
-    for relation in tables.relations() {
+    for relation in tables.relations().into_iter().filter(|relation| relation.kind != "S") {
+        let object = u32::try_from(relation.oid).ok().and_then(|oid| tables.published.catalog.get(oid));
         let updatable = if is_table(tables, &relation) { "YES" } else { "NO" };
         for (place, column) in (1..).zip(&relation.columns) {
+            let identity = object.and_then(|object| object.identity(usize::try_from(place - 1).ok()?));
+            let generation = identity.map(|identity| if identity.always { "ALWAYS" } else { "BY DEFAULT" });
             let (precision, scale) = precision(&column.data_type);
             let length = match column.data_type {
                 PgType::Varchar(length) | PgType::Bpchar(length) => {
@@ -194,8 +198,8 @@ fn columns(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
                 text(DATABASE),
                 text("pg_catalog"),
                 text(column.data_type.short_name()),
-                text("NO"),
-                maybe(None::<String>),
+                text(if identity.is_some() { "YES" } else { "NO" }),
+                maybe(generation),
                 text("NEVER"),
                 maybe(None::<String>),
                 text("NO"),

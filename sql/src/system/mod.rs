@@ -15,6 +15,7 @@ mod privileges;
 mod queries;
 mod roles;
 mod routines;
+mod sequences;
 mod size;
 mod table;
 #[cfg(test)]
@@ -30,10 +31,12 @@ use datafusion::catalog::TableProvider;
 use thalweg_dataflow::engine::{Engine, Snapshot, Status};
 use thalweg_dataflow::error::Result;
 
+use crate::catalog::Object;
 use crate::database::Published;
 use crate::planner::SystemFunction;
 use crate::roles::acl::USAGE;
 use crate::roles::rights::{Asker, denied};
+use crate::sequence::{Sequences, Used};
 use crate::session::Session;
 use crate::session::asked::Asked;
 use crate::settings::SessionSettings;
@@ -50,6 +53,8 @@ pub(crate) struct SystemTables {
     server_settings: Vec<(String, String, String)>,
     role: u32,
     path: Vec<String>,
+    sequences: Arc<Sequences>,
+    used: Used,
     settings: SessionSettings,
     asked: Asked,
     catalog: OnceLock<CatalogTables>,
@@ -68,6 +73,8 @@ impl SystemTables {
             server_settings: inner.options.settings.clone(),
             role: session.role_in(&published.catalog),
             path: session.path_in(&published.catalog),
+            sequences: inner.sequences.clone(),
+            used: session.used.clone(),
             settings: session.settings.clone(),
             asked: session.asked.clone(),
             catalog: OnceLock::new(),
@@ -100,6 +107,11 @@ impl SystemTables {
         if barred { Err(denied("schema", schema)) } else { Ok(()) }
     }
 
+    /// The one row of a sequence.
+    pub(crate) fn sequence(&self, object: &Object) -> Result<Arc<dyn TableProvider>> {
+        sequences::row(&self.sequences, object)
+    }
+
     /// The table of this name.
     pub(crate) fn table(&self, schema: &str, name: &str) -> Option<Arc<dyn TableProvider>> {
         let made: Result<Arc<dyn TableProvider>> = match schema {
@@ -127,6 +139,8 @@ impl SystemTables {
             published: self.published.clone(),
             role: self.role,
             path: self.path.clone(),
+            sequences: self.sequences.clone(),
+            used: self.used.clone(),
             settings: self.settings.all(),
             current: self.settings.clone(),
             asked: self.asked.clone(),

@@ -15,7 +15,7 @@ use thalweg_dataflow::types::PgType::{Array as ArrayOf, Bool, Float4, Int2, Int4
 use super::information::Relation;
 use super::queries::CatalogTables;
 use super::table::{Table, array, bool, int2, int4, maybe, text};
-use super::{constraints, postgresql, roles};
+use super::{constraints, postgresql, roles, sequences};
 use crate::catalog::PUBLIC_OID;
 use crate::statement::definition::query_text;
 
@@ -44,6 +44,8 @@ pub(crate) fn table(tables: &CatalogTables, name: &str) -> Option<Result<Arc<dyn
             Table::new(&[("datname", Text), ("pid", Int4), ("usename", Text), ("state", Text), ("query", Text)])
                 .finish()
         }
+        "pg_sequence" => sequences::pg_sequence(tables),
+        "pg_sequences" => sequences::pg_sequences(tables),
         "pg_depend" => pg_depend(tables),
         "pg_description" => pg_description(tables),
         "pg_stat_user_tables" | "pg_stat_all_tables" => pg_stat_tables(tables),
@@ -127,7 +129,7 @@ fn pg_class(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
             bool(false),
             bool(false),
             bool(true),
-            text("n"),
+            text(if matches!(relation.kind, "r" | "m") { "d" } else { "n" }),
             bool(false),
             zero(),
             zero(),
@@ -185,7 +187,7 @@ fn pg_attribute(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
                 bool(column.not_null && relation.kind != "i"),
                 bool(defaults.contains_key(&(relation.oid, i32::from(place)))),
                 bool(false),
-                text(""),
+                text(identity(tables, &relation, place)),
                 text(""),
                 bool(false),
                 bool(true),
@@ -195,6 +197,13 @@ fn pg_attribute(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         }
     }
     table.finish()
+}
+
+/// `attidentity`: `a` for ALWAYS, `d` for BY DEFAULT.
+fn identity(tables: &CatalogTables, relation: &Relation, place: i16) -> &'static str {
+    let object = u32::try_from(relation.oid).ok().and_then(|oid| tables.published.catalog.get(oid));
+    let identity = object.and_then(|object| object.identity(usize::try_from(place - 1).ok()?));
+    identity.map_or("", |identity| if identity.always { "a" } else { "d" })
 }
 
 /// The oid of a type as the catalogs hold it.
@@ -263,10 +272,27 @@ fn pg_depend(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         ("deptype", Text),
     ]);
     let class = || int4(super::names::class_oid("pg_class").unwrap_or(0));
+    let defaults = || int4(super::names::class_oid("pg_attrdef").unwrap_or(0));
     let number = |oid: u32| int4(i32::try_from(oid).unwrap_or(i32::MAX));
     for object in tables.published.catalog.objects() {
         for read in object.reads() {
             table.row([class(), number(object.oid), int4(0), class(), number(read), int4(0), text("n")]);
+        }
+        let catalog = &tables.published.catalog;
+        if let Some((owner, place)) = object.sequence().and_then(|sequence| catalog.owner_column(sequence)) {
+            let column = int4(i32::try_from(place + 1).unwrap_or(0));
+            let kind = if catalog.is_identity(object.oid) { "i" } else { "a" };
+            table.row([class(), number(object.oid), int4(0), class(), number(owner.oid), column, text(kind)]);
+        }
+        for (place, of) in object
+            .table()
+            .into_iter()
+            .flat_map(|table| (0..table.defaults.len()).map(move |place| (place, table.sequences_of_default(place))))
+        {
+            let own = constraints::default_oid(roles::number(object.oid), i32::try_from(place + 1).unwrap_or(0));
+            for sequence in of {
+                table.row([defaults(), int4(own), int4(0), class(), number(sequence), int4(0), text("n")]);
+            }
         }
     }
     table.finish()

@@ -13,6 +13,7 @@ use crate::catalog::Rule;
 use crate::database::Published;
 use crate::parser::ObjectKind;
 use crate::roles::SUPERUSER;
+use crate::sequence::{Sequences, Used};
 use crate::session::asked::Asked;
 use crate::settings::{SessionSettings, Setting};
 use crate::statement::create_source::columns_of;
@@ -28,6 +29,10 @@ pub(crate) struct CatalogTables {
     pub(crate) role: u32,
     /// The schemas of `search_path`.
     pub(crate) path: Vec<String>,
+    /// Where sequences stand.
+    pub(crate) sequences: Arc<Sequences>,
+    /// What the session had of them.
+    pub(crate) used: Used,
     /// All settings: name, value, what it does.
     pub(crate) settings: Vec<(String, String, &'static str)>,
     /// PostgreSQL's among them, each with its value and what RESET goes back to.
@@ -91,6 +96,7 @@ impl CatalogTables {
             kind: match object.kind() {
                 ObjectKind::View => "m",
                 ObjectKind::NamedQuery => "v",
+                ObjectKind::Sequence => "S",
                 ObjectKind::Source | ObjectKind::Table => "r",
             },
             checks: object.table().map_or(0, |table| {

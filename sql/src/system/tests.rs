@@ -61,6 +61,8 @@ fn tables() -> CatalogTables {
         listed: Vec::new(),
         current: SessionSettings::new("ann"),
         asked: Default::default(),
+        sequences: Default::default(),
+        used: Default::default(),
         thalweg: Vec::new(),
     }
 }

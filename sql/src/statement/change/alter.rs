@@ -22,9 +22,10 @@ use crate::parser::table::CreateTable;
 use crate::planner::Planner;
 use crate::planner::change::RowScope;
 use crate::session::{Session, View};
-use crate::statement::create_table::{check_expressions, columns_in, constraints};
+use crate::statement::create_table::{bound_defaults, check_expressions, columns_in, constraints};
 use crate::statement::query::planning;
 use crate::statement::resolve::Names;
+use crate::statement::sequence::generated;
 
 /// Adds a column; the catalog's turn is held.
 pub(crate) async fn add_column(session: &mut Session, old: &Object, one: &CreateTable) -> Result<()> {
@@ -37,7 +38,7 @@ pub(crate) async fn add_column(session: &mut Session, old: &Object, one: &Create
     let count = known.len();
     let all = constraints(&one.constraints, known, &mut object, &mut next.catalog)?;
     let mut defaults = table.defaults.clone();
-    defaults.extend(one.defaults.iter().cloned());
+    defaults.extend(bound_defaults(session, &current.catalog, &one.defaults)?);
     check_expressions(session, &object, &defaults, &all)?;
     let new = all[count..].to_vec();
     let mut table = table.clone();
@@ -49,7 +50,18 @@ pub(crate) async fn add_column(session: &mut Session, old: &Object, one: &Create
     next.catalog.keep_form(old);
     table.earlier = earlier(&next.catalog, old);
     object.data = ObjectData::Table(table);
-    replace(session, old, object, next, &Form::Added(new), &[]).await
+    let sequences = generated(&one.generators, one, &mut object, &mut next.catalog)?;
+    let relations: Vec<RelationId> = sequences.iter().map(Object::relation).collect();
+    for sequence in sequences {
+        let kept = sequence.table_definition().ok_or_else(|| Error::internal("a sequence without a table"))?;
+        session.create(&mut next.catalog, sequence)?;
+        session.database.0.engine.add_table(kept).await?;
+    }
+    let replaced = replace(session, old, object, next, &Form::Added(new), &[]).await;
+    if replaced.is_err() && !relations.is_empty() {
+        session.database.0.engine.remove(relations).await?;
+    }
+    replaced
 }
 
 /// The number of the next column.
@@ -98,8 +110,10 @@ pub(crate) async fn drop_column(session: &mut Session, old: &Object, place: usiz
     places.filter(|(known, _)| *known > place).for_each(|(known, _)| *known -= 1);
     table.relation = Some(next.catalog.allocate());
     (table.numbers, table.next_number) = (old.numbers(), next_number(old));
-    table.numbers.remove(place);
-    let gone = views.iter().filter_map(|oid| next.catalog.remove(*oid));
+    let number = table.numbers.remove(place);
+    table.identities.retain(|identity| identity.column != number);
+    let sequences: Vec<u32> = next.catalog.owned_by(old.oid, number).map(|sequence| sequence.oid).collect();
+    let gone = views.iter().chain(&sequences).filter_map(|oid| next.catalog.remove(*oid));
     let gone: Vec<RelationId> = gone.flat_map(|view| view.relations()).collect();
     next.catalog.keep_form(old);
     table.earlier = earlier(&next.catalog, old);
@@ -136,7 +150,8 @@ async fn replace(
     gone.extend(next.catalog.release_forms());
     let database = session.database.clone();
     for _ in 0..MAX_TRIES {
-        let view = session.peek_view();
+        // What is new in the catalog is in sight of the new column's DEFAULT.
+        let view = View { published: Arc::new(next.clone()), ..session.peek_view() };
         let (reading, relation, schema) = (view.clone(), from.id, from.schema.clone());
         let read = tokio::task::spawn_blocking(move || {
             let rows = reading.rows(relation)?.collect::<Result<Vec<_>>>()?;
@@ -191,7 +206,7 @@ async fn formed(
 
 /// The DEFAULT of the last column, for so many rows.
 async fn default_column(session: &Session, view: &View, target: &Target, rows: usize) -> Result<ArrayRef> {
-    let names = Names::of_catalog(&view.published, session.path_in(&view.published.catalog));
+    let names = Names::of_defaults(session, view);
     let mut defaults = Planner.bind_defaults(&target.planned()?, &names, &planning(session, "", false))?;
     let last = defaults.pop().ok_or_else(|| Error::internal("a table without columns"))?;
     let ty = target.object.columns.last().map_or(PgType::Text, |column| column.data_type.clone());
