@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use parking_lot::RwLock;
 use thalweg_dataflow::engine::{Definition, Engine, Status, ViewDefinition};
@@ -50,6 +51,8 @@ pub(crate) struct Inner {
     pub(crate) options: DatabaseOptions,
     pub(crate) file_errors: Arc<FileErrors>,
     published: RwLock<Arc<Published>>,
+    /// How many sessions there were.
+    pub(crate) sessions: AtomicU32,
     /// Where sequences stand.
     pub(crate) sequences: Arc<Sequences>,
     /// Bound queries.
@@ -104,6 +107,7 @@ impl Database {
             engine.replayed().await?;
         }
         let inner = Inner {
+            sessions: AtomicU32::new(1),
             sequences: Arc::new(Sequences::new(engine.clone())),
             engine,
             connectors,

@@ -88,6 +88,12 @@ pub(crate) struct Table {
 }
 
 impl Table {
+    /// The names of its indexes, those of constraints too.
+    pub(crate) fn index_names(&self) -> impl Iterator<Item = &String> {
+        let keys = self.constraints.iter().filter(|one| matches!(one.rule, Rule::Unique { .. }));
+        keys.map(|one| &one.name).chain(self.indexes.iter().map(|index| &index.name))
+    }
+
     /// A table as CREATE TABLE makes it.
     pub(crate) fn new(defaults: Vec<Option<String>>, constraints: Vec<Constraint>) -> Table {
         Table {

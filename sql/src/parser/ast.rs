@@ -19,7 +19,7 @@ use super::index::{CreateIndex, DropIndex};
 use super::role::{RoleStatement, may_hold_password};
 use super::schema::SchemaStatement;
 use super::sequence::{AlterSequence, CreateSequence};
-use super::table::{AlterTable, CreateTable, Truncate};
+use super::table::{AlterTable, CreateTable, CreateTableAs, Truncate};
 
 /// A statement with its text. Cheap to clone.
 #[derive(Clone)]
@@ -88,6 +88,8 @@ pub(crate) enum Kind {
     CreateExternalTable(CreateExternalTable),
     /// CREATE TABLE.
     CreateTable(CreateTable),
+    /// CREATE TABLE ... AS, SELECT INTO.
+    CreateTableAs(CreateTableAs),
     /// CREATE TABLE ... WITH (connector = ...).
     CreateStoredSource(CreateSource),
     /// CREATE INDEX.
@@ -182,6 +184,7 @@ impl Kind {
                 | Kind::CreateNamedQuery(_)
                 | Kind::CreateExternalTable(_)
                 | Kind::CreateTable(_)
+                | Kind::CreateTableAs(_)
                 | Kind::CreateStoredSource(_)
                 | Kind::CreateIndex(_)
                 | Kind::DropIndex(_)
@@ -222,6 +225,7 @@ impl Kind {
             Kind::CreateNamedQuery(_) => "CREATE VIEW",
             Kind::CreateExternalTable(_) => "CREATE EXTERNAL TABLE",
             Kind::CreateTable(_) | Kind::CreateStoredSource(_) => "CREATE TABLE",
+            Kind::CreateTableAs(_) => "CREATE TABLE AS",
             Kind::CreateIndex(_) => "CREATE INDEX",
             Kind::DropIndex(_) => "DROP INDEX",
             Kind::AlterTable(_) => "ALTER TABLE",
@@ -379,6 +383,8 @@ pub(crate) struct CreateView {
 pub(crate) struct CreateNamedQuery {
     /// OR REPLACE.
     pub(crate) or_replace: bool,
+    /// TEMPORARY.
+    pub(crate) temporary: bool,
     /// Its name.
     pub(crate) name: Name,
     /// Names for its columns, from the left.

@@ -117,7 +117,7 @@ fn statement(text: &SourceText<'_>, request: &Arc<str>, mut piece: Piece) -> Res
     let mut cursor = Cursor::new(text, piece);
     let kind = match cursor.with_before_change() {
         Some(end) => change::with(&mut cursor, end)?,
-        None if cursor.starts_query() => Kind::Query(cursor.query()?),
+        None if cursor.starts_query() => table::into(cursor.query()?)?,
         None => utility::statement(&mut cursor, request)?,
     };
     cursor.end()?;

@@ -35,6 +35,8 @@ pub(crate) struct SequenceOptions {
 /// CREATE SEQUENCE.
 #[derive(Debug)]
 pub(crate) struct CreateSequence {
+    /// TEMPORARY.
+    pub(crate) temporary: bool,
     /// IF NOT EXISTS.
     pub(crate) if_not_exists: bool,
     /// Its name.
@@ -55,14 +57,14 @@ pub(crate) struct AlterSequence {
 }
 
 /// CREATE SEQUENCE; the words are taken already.
-pub(crate) fn create(cursor: &mut Cursor<'_>) -> Result<Kind> {
+pub(crate) fn create(cursor: &mut Cursor<'_>, temporary: bool) -> Result<Kind> {
     let if_not_exists = cursor.takes("IF NOT EXISTS");
     let name = cursor.name()?;
     let options = options(cursor)?;
     if let Some(word) = cursor.sees("RESTART").then_some("RESTART") {
         return Err(cursor.error_here(Error::new(SqlState::SyntaxError, format!("syntax error at or near \"{word}\""))));
     }
-    Ok(Kind::CreateSequence(CreateSequence { if_not_exists, name, options }))
+    Ok(Kind::CreateSequence(CreateSequence { temporary, if_not_exists, name, options }))
 }
 
 /// ALTER SEQUENCE with options; `None`: something else is altered, and nothing was taken.

@@ -2,6 +2,9 @@
 //!
 //! Checks form only: names and types of what constraints say are looked at when the table is made.
 
+use std::collections::BTreeSet;
+
+use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::tokenizer::Token;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::source::Column;
@@ -10,10 +13,15 @@ use thalweg_dataflow::types::PgType;
 use super::ast::{Kind, Name, ObjectKind};
 use super::cursor::Cursor;
 use super::sequence::{self, SequenceOptions};
+use crate::session::temporary::OnCommit;
 
 /// CREATE TABLE.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct CreateTable {
+    /// TEMPORARY.
+    pub(crate) temporary: bool,
+    /// ON COMMIT; `None`: PRESERVE ROWS.
+    pub(crate) on_commit: Option<OnCommit>,
     /// IF NOT EXISTS.
     pub(crate) if_not_exists: bool,
     /// Its name.
@@ -26,10 +34,53 @@ pub(crate) struct CreateTable {
     pub(crate) constraints: Vec<Constraint>,
     /// The columns whose values come from sequences of their own.
     pub(crate) generators: Vec<Generator>,
+    /// LIKE.
+    pub(crate) likes: Vec<Like>,
+}
+
+/// LIKE in a list of columns.
+#[derive(Debug, Clone)]
+pub(crate) struct Like {
+    /// How many columns stand before it.
+    pub(crate) at: usize,
+    /// Like what.
+    pub(crate) name: Name,
+    /// INCLUDING, and what EXCLUDING took away again.
+    included: BTreeSet<&'static str>,
+}
+
+/// What LIKE may include.
+const INCLUDABLE: [&str; 9] =
+    ["COMMENTS", "COMPRESSION", "CONSTRAINTS", "DEFAULTS", "GENERATED", "IDENTITY", "INDEXES", "STATISTICS", "STORAGE"];
+
+impl Like {
+    /// Whether INCLUDING names this.
+    pub(crate) fn includes(&self, what: &str) -> bool {
+        self.included.contains(what)
+    }
+}
+
+/// CREATE TABLE ... AS, SELECT INTO.
+#[derive(Debug)]
+pub(crate) struct CreateTableAs {
+    /// TEMPORARY.
+    pub(crate) temporary: bool,
+    /// ON COMMIT; `None`: PRESERVE ROWS.
+    pub(crate) on_commit: Option<OnCommit>,
+    /// IF NOT EXISTS.
+    pub(crate) if_not_exists: bool,
+    /// Its name.
+    pub(crate) name: Name,
+    /// Names for its columns, from the left.
+    pub(crate) columns: Vec<String>,
+    /// The query.
+    pub(crate) query: Box<ast::Query>,
+    /// WITH DATA.
+    pub(crate) with_data: bool,
 }
 
 /// A column whose values come from a sequence that is made with it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Generator {
     /// The column.
     pub(crate) column: String,
@@ -55,12 +106,14 @@ impl CreateTable {
     /// Without columns.
     fn new(if_not_exists: bool, name: Name) -> CreateTable {
         let (columns, defaults, constraints) = (Vec::new(), Vec::new(), Vec::new());
-        CreateTable { if_not_exists, name, columns, defaults, constraints, generators: Vec::new() }
+        let (generators, likes) = (Vec::new(), Vec::new());
+        let (temporary, on_commit) = (false, None);
+        CreateTable { temporary, on_commit, if_not_exists, name, columns, defaults, constraints, generators, likes }
     }
 }
 
 /// A constraint of a table or of one of its columns.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Constraint {
     /// CONSTRAINT name.
     pub(crate) name: Option<String>,
@@ -69,7 +122,7 @@ pub(crate) struct Constraint {
 }
 
 /// What a constraint says.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Rule {
     /// PRIMARY KEY, and its columns.
     PrimaryKey(Vec<String>),
@@ -133,11 +186,14 @@ const AFTER_DEFAULT: [&str; 9] =
     ["NOT", "NULL", "CHECK", "PRIMARY", "UNIQUE", "CONSTRAINT", "REFERENCES", "GENERATED", "DEFAULT"];
 
 /// CREATE TABLE; the words are taken already.
-pub(crate) fn create_table(cursor: &mut Cursor<'_>) -> Result<CreateTable> {
+pub(crate) fn create_table(cursor: &mut Cursor<'_>, temporary: bool) -> Result<Kind> {
     let if_not_exists = cursor.takes("IF NOT EXISTS");
     let name = cursor.name()?;
-    let mut table = CreateTable::new(if_not_exists, name);
-    if cursor.sees("AS") || cursor.sees("OF") || cursor.sees("PARTITION") {
+    if names_query(cursor) {
+        return create_table_as(cursor, temporary, if_not_exists, name).map(Kind::CreateTableAs);
+    }
+    let mut table = CreateTable { temporary, ..CreateTable::new(if_not_exists, name) };
+    if cursor.sees("OF") || cursor.sees("PARTITION") {
         return refuse(cursor, "CREATE TABLE ... _");
     }
     cursor.expect_token(&Token::LParen)?;
@@ -150,13 +206,83 @@ pub(crate) fn create_table(cursor: &mut Cursor<'_>) -> Result<CreateTable> {
             cursor.expect_token(&Token::Comma)?;
         }
     }
-    if ["INHERITS", "PARTITION", "USING", "WITH", "WITHOUT", "ON", "TABLESPACE", "AS"]
-        .iter()
-        .any(|word| cursor.sees(word))
-    {
+    table.on_commit = on_commit(cursor, temporary)?;
+    if ["INHERITS", "PARTITION", "USING", "WITH", "WITHOUT", "ON", "TABLESPACE"].iter().any(|word| cursor.sees(word)) {
         return refuse(cursor, "CREATE TABLE ... _");
     }
-    Ok(table)
+    Ok(Kind::CreateTable(table))
+}
+
+/// Whether AS and a query come behind the table's name, its columns and ON COMMIT.
+fn names_query(cursor: &Cursor<'_>) -> bool {
+    let mut depth = 0_usize;
+    for ahead in 0.. {
+        match cursor.token(ahead) {
+            None => return false,
+            Some(Token::LParen) => depth += 1,
+            Some(Token::RParen) => depth = depth.saturating_sub(1),
+            Some(_) if depth == 0 && cursor.is_word(ahead, "AS") => return true,
+            Some(_) => {}
+        }
+    }
+    false
+}
+
+/// ON COMMIT, if it comes next.
+fn on_commit(cursor: &mut Cursor<'_>, temporary: bool) -> Result<Option<OnCommit>> {
+    if !cursor.sees("ON COMMIT") {
+        return Ok(None);
+    }
+    if !temporary {
+        let message = "ON COMMIT can only be used on temporary tables";
+        return Err(Error::new(SqlState::InvalidTableDefinition, message));
+    }
+    cursor.expect("ON COMMIT")?;
+    if cursor.takes("DROP") {
+        Ok(Some(OnCommit::Drop))
+    } else if cursor.takes("DELETE ROWS") {
+        Ok(Some(OnCommit::DeleteRows))
+    } else {
+        cursor.expect("PRESERVE ROWS").map(|()| None)
+    }
+}
+
+/// The rest of CREATE TABLE ... AS, from the columns on.
+fn create_table_as(cursor: &mut Cursor<'_>, temporary: bool, if_not_exists: bool, name: Name) -> Result<CreateTableAs> {
+    let columns = if cursor.peek().token == Token::LParen { column_names(cursor)? } else { Vec::new() };
+    let on_commit = on_commit(cursor, temporary)?;
+    if cursor.sees("WITH") || cursor.sees("USING") || cursor.sees("TABLESPACE") {
+        return refuse(cursor, "CREATE TABLE ... _");
+    }
+    cursor.expect("AS")?;
+    if cursor.sees("EXECUTE") {
+        return refuse(cursor, "CREATE TABLE ... AS _");
+    }
+    let (query, _) = cursor.query_until(cursor.trailing_with())?;
+    let with_data = !cursor.takes("WITH NO DATA");
+    let _ = with_data && cursor.takes("WITH DATA");
+    Ok(CreateTableAs { temporary, on_commit, if_not_exists, name, columns, query, with_data })
+}
+
+/// A query, or the table that its INTO asks for.
+pub(crate) fn into(mut query: Box<ast::Query>) -> Result<Kind> {
+    let ast::SetExpr::Select(select) = query.body.as_mut() else { return Ok(Kind::Query(query)) };
+    let Some(into) = select.into.take() else { return Ok(Kind::Query(query)) };
+    if into.unlogged {
+        return Err(Error::unsupported("SELECT INTO UNLOGGED"));
+    }
+    let Some((schema, name)) = crate::statement::resolve::folded(&into.name) else {
+        return Err(Error::unsupported("this name behind INTO"));
+    };
+    Ok(Kind::CreateTableAs(CreateTableAs {
+        temporary: into.temporary,
+        on_commit: None,
+        if_not_exists: false,
+        name: Name { schema, name },
+        columns: Vec::new(),
+        query,
+        with_data: true,
+    }))
 }
 
 /// Refuses the next word by name; it takes the place of `_` in the phrase.
@@ -167,7 +293,12 @@ fn refuse<T>(cursor: &Cursor<'_>, phrase: &str) -> Result<T> {
 
 /// A column or a constraint of the table.
 fn item(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
-    if cursor.sees("LIKE") || cursor.sees("EXCLUDE") || cursor.sees("FOREIGN") {
+    if cursor.takes("LIKE") {
+        let like = like(cursor, table.columns.len())?;
+        table.likes.push(like);
+        return Ok(());
+    }
+    if cursor.sees("EXCLUDE") || cursor.sees("FOREIGN") {
         return refuse(cursor, "_ in a column list");
     }
     let name = if cursor.takes("CONSTRAINT") { Some(cursor.identifier()?) } else { None };
@@ -184,6 +315,29 @@ fn item(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
     };
     table.constraints.push(Constraint { name, rule });
     not_deferrable(cursor)
+}
+
+/// The word LIKE is taken already.
+fn like(cursor: &mut Cursor<'_>, at: usize) -> Result<Like> {
+    let mut like = Like { at, name: cursor.name()?, included: BTreeSet::new() };
+    loop {
+        let including = cursor.takes("INCLUDING");
+        if !including && !cursor.takes("EXCLUDING") {
+            return Ok(like);
+        }
+        let all = cursor.takes("ALL");
+        let named = INCLUDABLE.into_iter().find(|word| !all && cursor.takes(word));
+        if !all && named.is_none() {
+            return cursor.unexpected();
+        }
+        for word in INCLUDABLE.into_iter().filter(|word| all || named == Some(word)) {
+            if including {
+                like.included.insert(word);
+            } else {
+                like.included.remove(word);
+            }
+        }
+    }
 }
 
 fn column_names(cursor: &mut Cursor<'_>) -> Result<Vec<String>> {

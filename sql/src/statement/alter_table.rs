@@ -12,7 +12,7 @@ use super::change::alter;
 use super::definition::quoted;
 use super::resolve::{Names, open_files};
 use super::{already_exists, drop};
-use crate::catalog::{Object, ObjectData, Rule, Stored};
+use crate::catalog::{Object, ObjectData, Rule, Stored, is_temporary};
 use crate::database::{Database, Published};
 use crate::parser::table::{AlterAction, AlterTable};
 use crate::parser::{ObjectKind, parse_expression, parse_query};
@@ -143,6 +143,10 @@ async fn move_to(session: &mut Session, object: &Object, to: &str) -> Result<()>
     session.may_create_in(&next.catalog, to)?;
     if object.schema == to {
         return Ok(());
+    }
+    if is_temporary(to) || is_temporary(&object.schema) {
+        let message = "cannot move objects into or out of temporary schemas";
+        return Err(Error::new(SqlState::FeatureNotSupported, message));
     }
     if let Some((table, _)) = object.sequence().and_then(|sequence| next.catalog.owner_column(sequence)) {
         return Err(linked("cannot move an owned sequence into another schema".into(), object, table));

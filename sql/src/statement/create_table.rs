@@ -10,11 +10,12 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::plan::RelationId;
 use thalweg_dataflow::types::PgType;
 
+use super::like::{NewIndex, expanded};
 use super::query::planning;
 use super::resolve::Names;
 use super::sequence::{bound_default, generated};
 use super::{already_exists, skipping};
-use crate::catalog::{Catalog, Constraint, Object, ObjectData, Rule, Table};
+use crate::catalog::{Catalog, Constraint, Index, Object, ObjectData, Rule, Table};
 use crate::database::Published;
 use crate::parser::parse_expression;
 use crate::parser::table::{self, CreateTable};
@@ -30,7 +31,7 @@ const MAX_NAME: usize = 63;
 
 /// See the module.
 pub(crate) async fn run(session: &mut Session, create: &CreateTable) -> Result<Outcome> {
-    let schema = session.creation_schema(&create.name)?;
+    let schema = session.schema_for(&create.name, create.temporary)?;
     let name = create.name.name.clone();
     let database = session.database.clone();
     let _turn = database.0.ddl.lock().await;
@@ -42,6 +43,7 @@ pub(crate) async fn run(session: &mut Session, create: &CreateTable) -> Result<O
         session.notice(skipping(&name));
         return Ok(Outcome::Done(TAG.into()));
     }
+    let (create, indexes) = &expanded(session, &current.catalog, create)?;
     if create.columns.is_empty() {
         return Err(Error::unsupported("a table without columns"));
     }
@@ -53,10 +55,32 @@ pub(crate) async fn run(session: &mut Session, create: &CreateTable) -> Result<O
     let constraints = constraints(&create.constraints, Vec::new(), &mut object, &mut next.catalog)?;
     check_expressions(session, &object, &defaults, &constraints)?;
     object.data = ObjectData::Table(Table::new(defaults, constraints));
+    add_indexes(indexes, &mut object, &mut next.catalog);
     let mut made = generated(&create.generators, create, &mut object, &mut next.catalog)?;
     made.insert(0, object);
     install(session, next, made).await?;
+    if let Some(action) = create.on_commit {
+        session.on_commit(oid, action);
+    }
     Ok(Outcome::Done(TAG.into()))
+}
+
+/// The indexes that come with LIKE, under names of their own.
+fn add_indexes(indexes: &[NewIndex], object: &mut Object, catalog: &mut Catalog) {
+    for (unique, columns) in indexes {
+        let names: Vec<String> = columns.iter().map(|(name, _)| name.clone()).collect();
+        let own: Vec<String> = object.table().into_iter().flat_map(Table::index_names).cloned().collect();
+        let taken = |name: &str| {
+            object.name == name || own.iter().any(|own| own == name) || catalog.is_taken(&object.schema, name)
+        };
+        let name = chosen_name(&object.name, &names, "idx", &taken);
+        let oid = catalog.allocate();
+        let place = |name: &String| object.columns.iter().position(|column| column.name == *name);
+        let columns = columns.iter().filter_map(|(name, order)| Some((place(name)?, order.clone()))).collect();
+        if let ObjectData::Table(table) = &mut object.data {
+            table.indexes.push(Index { oid, name, unique: *unique, columns });
+        }
+    }
 }
 
 /// Puts new tables and sequences into the engine and the catalog.

@@ -50,7 +50,7 @@ pub(crate) async fn run(session: &mut Session, drop: &Drop) -> Result<Outcome> {
 
 /// Takes objects and schemas out of the catalog, with CASCADE also what depends on them; what the engine is to
 /// remove. In a block they are out of sight until it ends.
-pub(super) fn take(
+pub(crate) fn take(
     session: &mut Session,
     next: &mut Published,
     oids: &[u32],
@@ -100,6 +100,19 @@ pub(super) fn take(
         relations.extend(next.catalog.release_forms());
     }
     Ok(relations)
+}
+
+/// Takes away an object that was made a moment ago.
+pub(super) async fn undo(session: &Session, oid: u32) -> Result<()> {
+    let database = session.database.clone();
+    let _turn = database.0.ddl.lock().await;
+    let mut next = (*database.published()).clone();
+    let mut all = next.catalog.closure(&[oid]);
+    all.push(oid);
+    let gone: Vec<RelationId> =
+        all.iter().filter_map(|oid| next.catalog.remove(*oid)).flat_map(|object| object.relations()).collect();
+    database.publish(next).await?;
+    database.0.engine.remove(gone).await
 }
 
 /// The object of this kind and name.

@@ -8,6 +8,7 @@ mod comment;
 pub(crate) mod copy_out;
 pub(crate) mod create_source;
 pub(crate) mod create_table;
+mod create_table_as;
 pub(crate) mod create_view;
 pub(crate) mod cursor;
 pub(crate) mod definition;
@@ -16,6 +17,7 @@ pub(crate) mod explain;
 pub(crate) mod external_table;
 pub(crate) mod grant;
 pub(crate) mod index;
+mod like;
 mod membership;
 pub(crate) mod named_query;
 pub(crate) mod plan_cache;
@@ -93,6 +95,7 @@ pub(crate) async fn execute(
         Kind::CreateView(create) => create_view::run(session, create, prepared.statement.request(), guard).await,
         Kind::CreateNamedQuery(create) => named_query::run(session, create, prepared.statement.request()).await,
         Kind::CreateExternalTable(create) => external_table::run(session, create).await,
+        Kind::CreateTableAs(create) => create_table_as::run(session, create, prepared.statement.request(), guard).await,
         Kind::CreateTable(create) => create_table::run(session, create).await,
         Kind::CreateStoredSource(create) => stored_source::run(session, create, guard).await,
         Kind::CreateIndex(create) => index::create(session, create).await,
@@ -136,12 +139,16 @@ pub(crate) async fn execute(
             if ["DISCARD ALL", "DISCARD SEQUENCES"].contains(tag) {
                 session.used.clear();
             }
+            if *tag == "DISCARD TEMP" {
+                session.discard_temporary().await?;
+            }
             if *tag == "DISCARD ALL" {
                 refuse_in_block(session, "DISCARD ALL")?;
                 session.settings.reset_all();
                 session.set_role(None, false)?;
                 session.statements.clear();
                 session.cursors.clear();
+                session.discard_temporary().await?;
             }
             done(tag)
         }

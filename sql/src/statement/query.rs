@@ -27,7 +27,7 @@ pub(crate) fn planning(session: &Session, text: &str, view: bool) -> Settings {
         user: session.current_user(),
         session_user: session.user.clone(),
         database: crate::database::DATABASE.into(),
-        schema: session.path().into_iter().next(),
+        schema: session.named_path(&session.database.published().catalog).into_iter().next(),
         version: crate::settings::VERSION.into(),
         text: text.into(),
         view,

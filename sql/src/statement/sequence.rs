@@ -23,7 +23,7 @@ use crate::walk::{NodeMut, any_expr, walk_mut};
 /// CREATE SEQUENCE.
 pub(crate) async fn create(session: &mut Session, create: &CreateSequence) -> Result<Outcome> {
     const TAG: &str = "CREATE SEQUENCE";
-    let schema = session.creation_schema(&create.name)?;
+    let schema = session.schema_for(&create.name, create.temporary)?;
     let name = create.name.name.clone();
     let database = session.database.clone();
     let _turn = database.0.ddl.lock().await;

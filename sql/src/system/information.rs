@@ -13,7 +13,7 @@ use thalweg_dataflow::types::PgType::{Int4, Text};
 
 use super::queries::CatalogTables;
 use super::table::{Table, int4, maybe, text};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, is_temporary};
 use crate::database::DATABASE;
 use crate::session::path::no_schema;
 use crate::statement::definition::query_text;
@@ -117,7 +117,11 @@ fn information_tables(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> 
         ("is_typed", Text),
     ]);
     for relation in tables.relations().into_iter().filter(|relation| relation.kind != "S") {
-        let kind = if matches!(relation.kind, "m" | "v") { "VIEW" } else { "BASE TABLE" };
+        let kind = match relation.kind {
+            "m" | "v" => "VIEW",
+            _ if is_temporary(&relation.schema) => "LOCAL TEMPORARY",
+            _ => "BASE TABLE",
+        };
         let insertable = if is_table(tables, &relation) { "YES" } else { "NO" };
         table.row([
             text(DATABASE),

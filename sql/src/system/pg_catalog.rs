@@ -16,7 +16,7 @@ use super::information::Relation;
 use super::queries::CatalogTables;
 use super::table::{Table, array, bool, int2, int4, maybe, text};
 use super::{constraints, postgresql, roles, sequences};
-use crate::catalog::PUBLIC_OID;
+use crate::catalog::{PUBLIC_OID, is_temporary};
 use crate::statement::definition::query_text;
 
 /// The role that owns what nobody made.
@@ -119,7 +119,7 @@ fn pg_class(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
             zero(),
             bool(relation.indexed),
             bool(false),
-            text("p"),
+            text(if is_temporary(&relation.schema) { "t" } else { "p" }),
             text(relation.kind),
             int2(i16::try_from(relation.columns.len()).unwrap_or(i16::MAX)),
             int2(relation.checks),

@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Query};
 use super::information::{Relation, THALWEG_OID};
 use super::roles::number;
 use super::{constraints, functions};
-use crate::catalog::Rule;
+use crate::catalog::{Rule, is_temporary};
 use crate::database::Published;
 use crate::parser::ObjectKind;
 use crate::roles::SUPERUSER;
@@ -76,6 +76,14 @@ impl CatalogTables {
         }
         let is_found = |one: &&Relation| first.get(one.name.as_str()).is_some_and(|(_, oid)| *oid == one.oid);
         all.iter().filter(|one| !is_found(one)).map(|one| one.oid).collect()
+    }
+
+    /// The oid of the session's temporary schema, 0 if there is none, and those of other sessions.
+    pub(super) fn temporary(&self) -> (i32, BTreeSet<i32>) {
+        let all = self.published.catalog.schemas().filter(|(_, name)| is_temporary(name));
+        let (own, others): (Vec<_>, Vec<_>) = all.partition(|(_, name)| self.path.iter().any(|known| known == name));
+        let own = own.first().map_or(0, |(oid, _)| number(*oid));
+        (own, others.into_iter().map(|(oid, _)| number(oid)).collect())
     }
 
     /// The relations that a name without a schema means.

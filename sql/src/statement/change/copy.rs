@@ -204,7 +204,9 @@ pub(crate) async fn finish(session: &mut Session, mut copy: CopyIn) -> Result<St
         keep(session, view, &change).await?;
     } else if rows > 0 {
         let engine = &session.database.0.engine;
-        engine.commit(&[change]).await.map_err(|error| gone(error, &target.object.name))?;
+        if !session.loses_rows(change.table.id) {
+            engine.commit(&[change]).await.map_err(|error| gone(error, &target.object.name))?;
+        }
     }
     Ok(format!("COPY {rows}"))
 }
