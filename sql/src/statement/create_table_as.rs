@@ -12,6 +12,7 @@ use thalweg_dataflow::table::{OnConflict, TableChange};
 use super::change::{commit_rows, rows_of};
 use super::create_source::columns_of;
 use super::create_table::install;
+use super::create_view::stored;
 use super::query::{bind, planning};
 use super::{already_exists, skipping};
 use crate::catalog::{Object, ObjectData, Table};
@@ -36,7 +37,7 @@ pub(crate) async fn run(session: &mut Session, create: &CreateTableAs, text: &st
     if !bound.parameters.is_empty() {
         return Err(Error::new(SqlState::UndefinedParameter, "there is no parameter $1"));
     }
-    let mut columns = columns_of(&bound.schema);
+    let mut columns = stored(columns_of(&bound.schema))?;
     if create.columns.len() > columns.len() {
         return Err(Error::new(SqlState::SyntaxError, "too many column names were specified"));
     }
