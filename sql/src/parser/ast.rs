@@ -11,15 +11,18 @@ use datafusion::sql::sqlparser::ast;
 use thalweg_dataflow::source::{Column, FormatDefinition, Meta};
 use thalweg_dataflow::types::PgType;
 
+use super::alter_table::AlterTable;
 use super::change::{Delete, Insert, Update};
 use super::comment::Comment;
 use super::copy::Copy;
+use super::create_table_as::CreateTableAs;
 use super::grant::GrantStatement;
 use super::index::{CreateIndex, DropIndex};
+pub(crate) use super::object_kind::ObjectKind;
 use super::role::{RoleStatement, may_hold_password};
 use super::schema::SchemaStatement;
 use super::sequence::{AlterSequence, CreateSequence};
-use super::table::{AlterTable, CreateTable, CreateTableAs, Truncate};
+use super::table::{CreateTable, Truncate};
 
 /// A statement with its text. Cheap to clone.
 #[derive(Clone)]
@@ -410,45 +413,6 @@ pub(crate) struct CreateExternalTable {
     pub(crate) location: String,
     /// OPTIONS.
     pub(crate) options: Options,
-}
-
-/// What kind of object a statement names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ObjectKind {
-    /// SOURCE.
-    Source,
-    /// MATERIALIZED VIEW.
-    View,
-    /// VIEW.
-    NamedQuery,
-    /// TABLE, EXTERNAL TABLE.
-    Table,
-    /// SEQUENCE.
-    Sequence,
-}
-
-impl ObjectKind {
-    /// As in messages.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            ObjectKind::Source => "source",
-            ObjectKind::View => "materialized view",
-            ObjectKind::NamedQuery => "view",
-            ObjectKind::Table => "table",
-            ObjectKind::Sequence => "sequence",
-        }
-    }
-
-    /// As in command tags.
-    pub(crate) fn tag(self) -> &'static str {
-        match self {
-            ObjectKind::Source => "SOURCE",
-            ObjectKind::View => "MATERIALIZED VIEW",
-            ObjectKind::NamedQuery => "VIEW",
-            ObjectKind::Table => "TABLE",
-            ObjectKind::Sequence => "SEQUENCE",
-        }
-    }
 }
 
 /// DROP.

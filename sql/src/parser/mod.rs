@@ -6,16 +6,21 @@
 //! Thalweg does not is refused by its name (0A000); no depth of nesting crashes. Asks no catalog.
 
 mod ahead;
+pub(crate) mod alter_column;
+pub(crate) mod alter_table;
 mod ast;
 pub(crate) mod change;
 pub(crate) mod comment;
 pub(crate) mod copy;
+pub(crate) mod create_table_as;
 mod cursor;
 mod ddl;
 mod empty_select;
 pub(crate) mod exclude;
 pub(crate) mod grant;
 pub(crate) mod index;
+pub(crate) mod like;
+mod object_kind;
 pub(crate) mod phrases;
 mod prepared;
 mod reserved;
@@ -117,7 +122,7 @@ fn statement(text: &SourceText<'_>, request: &Arc<str>, mut piece: Piece) -> Res
     let mut cursor = Cursor::new(text, piece);
     let kind = match cursor.with_before_change() {
         Some(end) => change::with(&mut cursor, end)?,
-        None if cursor.starts_query() => table::into(cursor.query()?)?,
+        None if cursor.starts_query() => create_table_as::into(cursor.query()?)?,
         None => utility::statement(&mut cursor, request)?,
     };
     cursor.end()?;

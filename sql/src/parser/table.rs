@@ -1,17 +1,16 @@
-//! CREATE TABLE, ALTER TABLE and TRUNCATE.
+//! CREATE TABLE and TRUNCATE.
 //!
 //! Checks form only: names and types of what constraints say are looked at when the table is made.
 
-use std::collections::BTreeSet;
-
-use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::tokenizer::Token;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::source::Column;
 use thalweg_dataflow::types::PgType;
 
-use super::ast::{Kind, Name, ObjectKind};
+use super::ast::{Kind, Name};
+use super::create_table_as::{create_table_as, names_query, on_commit};
 use super::cursor::Cursor;
+use super::like::{Like, like};
 use super::sequence::{self, SequenceOptions};
 use crate::session::temporary::OnCommit;
 
@@ -36,47 +35,6 @@ pub(crate) struct CreateTable {
     pub(crate) generators: Vec<Generator>,
     /// LIKE.
     pub(crate) likes: Vec<Like>,
-}
-
-/// LIKE in a list of columns.
-#[derive(Debug, Clone)]
-pub(crate) struct Like {
-    /// How many columns stand before it.
-    pub(crate) at: usize,
-    /// Like what.
-    pub(crate) name: Name,
-    /// INCLUDING, and what EXCLUDING took away again.
-    included: BTreeSet<&'static str>,
-}
-
-/// What LIKE may include.
-const INCLUDABLE: [&str; 9] =
-    ["COMMENTS", "COMPRESSION", "CONSTRAINTS", "DEFAULTS", "GENERATED", "IDENTITY", "INDEXES", "STATISTICS", "STORAGE"];
-
-impl Like {
-    /// Whether INCLUDING names this.
-    pub(crate) fn includes(&self, what: &str) -> bool {
-        self.included.contains(what)
-    }
-}
-
-/// CREATE TABLE ... AS, SELECT INTO.
-#[derive(Debug)]
-pub(crate) struct CreateTableAs {
-    /// TEMPORARY.
-    pub(crate) temporary: bool,
-    /// ON COMMIT; `None`: PRESERVE ROWS.
-    pub(crate) on_commit: Option<OnCommit>,
-    /// IF NOT EXISTS.
-    pub(crate) if_not_exists: bool,
-    /// Its name.
-    pub(crate) name: Name,
-    /// Names for its columns, from the left.
-    pub(crate) columns: Vec<String>,
-    /// The query.
-    pub(crate) query: Box<ast::Query>,
-    /// WITH DATA.
-    pub(crate) with_data: bool,
 }
 
 /// A column whose values come from a sequence that is made with it.
@@ -104,7 +62,7 @@ pub(crate) enum GeneratorKind {
 
 impl CreateTable {
     /// Without columns.
-    fn new(if_not_exists: bool, name: Name) -> CreateTable {
+    pub(super) fn new(if_not_exists: bool, name: Name) -> CreateTable {
         let (columns, defaults, constraints) = (Vec::new(), Vec::new(), Vec::new());
         let (generators, likes) = (Vec::new(), Vec::new());
         let (temporary, on_commit) = (false, None);
@@ -141,46 +99,6 @@ pub(crate) struct Truncate {
     pub(crate) restart: bool,
 }
 
-/// ALTER TABLE.
-#[derive(Debug)]
-pub(crate) struct AlterTable {
-    /// What kind the statement names; `None`: ALTER TABLE, which takes any.
-    pub(crate) view: Option<ObjectKind>,
-    /// IF EXISTS.
-    pub(crate) if_exists: bool,
-    /// Which.
-    pub(crate) name: Name,
-    /// What happens to it.
-    pub(crate) action: AlterAction,
-}
-
-/// What ALTER TABLE does.
-#[derive(Debug)]
-pub(crate) enum AlterAction {
-    /// RENAME TO.
-    Rename(String),
-    /// SET SCHEMA.
-    SetSchema(String),
-    /// RENAME COLUMN a TO b.
-    RenameColumn(String, String),
-    /// ADD COLUMN: a table of this one column with its constraints.
-    AddColumn {
-        /// IF NOT EXISTS.
-        if_not_exists: bool,
-        /// The column.
-        column: CreateTable,
-    },
-    /// DROP COLUMN.
-    DropColumn {
-        /// IF EXISTS.
-        if_exists: bool,
-        /// Which.
-        name: String,
-        /// CASCADE.
-        cascade: bool,
-    },
-}
-
 /// Words that end a DEFAULT.
 const AFTER_DEFAULT: [&str; 9] =
     ["NOT", "NULL", "CHECK", "PRIMARY", "UNIQUE", "CONSTRAINT", "REFERENCES", "GENERATED", "DEFAULT"];
@@ -213,86 +131,14 @@ pub(crate) fn create_table(cursor: &mut Cursor<'_>, temporary: bool) -> Result<K
     Ok(Kind::CreateTable(table))
 }
 
-/// Whether AS and a query come behind the table's name, its columns and ON COMMIT.
-fn names_query(cursor: &Cursor<'_>) -> bool {
-    let mut depth = 0_usize;
-    for ahead in 0.. {
-        match cursor.token(ahead) {
-            None => return false,
-            Some(Token::LParen) => depth += 1,
-            Some(Token::RParen) => depth = depth.saturating_sub(1),
-            Some(_) if depth == 0 && cursor.is_word(ahead, "AS") => return true,
-            Some(_) => {}
-        }
-    }
-    false
-}
-
-/// ON COMMIT, if it comes next.
-fn on_commit(cursor: &mut Cursor<'_>, temporary: bool) -> Result<Option<OnCommit>> {
-    if !cursor.sees("ON COMMIT") {
-        return Ok(None);
-    }
-    if !temporary {
-        let message = "ON COMMIT can only be used on temporary tables";
-        return Err(Error::new(SqlState::InvalidTableDefinition, message));
-    }
-    cursor.expect("ON COMMIT")?;
-    if cursor.takes("DROP") {
-        Ok(Some(OnCommit::Drop))
-    } else if cursor.takes("DELETE ROWS") {
-        Ok(Some(OnCommit::DeleteRows))
-    } else {
-        cursor.expect("PRESERVE ROWS").map(|()| None)
-    }
-}
-
-/// The rest of CREATE TABLE ... AS, from the columns on.
-fn create_table_as(cursor: &mut Cursor<'_>, temporary: bool, if_not_exists: bool, name: Name) -> Result<CreateTableAs> {
-    let columns = if cursor.peek().token == Token::LParen { column_names(cursor)? } else { Vec::new() };
-    let on_commit = on_commit(cursor, temporary)?;
-    if cursor.sees("WITH") || cursor.sees("USING") || cursor.sees("TABLESPACE") {
-        return refuse(cursor, "CREATE TABLE ... _");
-    }
-    cursor.expect("AS")?;
-    if cursor.sees("EXECUTE") {
-        return refuse(cursor, "CREATE TABLE ... AS _");
-    }
-    let (query, _) = cursor.query_until(cursor.trailing_with())?;
-    let with_data = !cursor.takes("WITH NO DATA");
-    let _ = with_data && cursor.takes("WITH DATA");
-    Ok(CreateTableAs { temporary, on_commit, if_not_exists, name, columns, query, with_data })
-}
-
-/// A query, or the table that its INTO asks for.
-pub(crate) fn into(mut query: Box<ast::Query>) -> Result<Kind> {
-    let ast::SetExpr::Select(select) = query.body.as_mut() else { return Ok(Kind::Query(query)) };
-    let Some(into) = select.into.take() else { return Ok(Kind::Query(query)) };
-    if into.unlogged {
-        return Err(Error::unsupported("SELECT INTO UNLOGGED"));
-    }
-    let Some((schema, name)) = crate::statement::resolve::folded(&into.name) else {
-        return Err(Error::unsupported("this name behind INTO"));
-    };
-    Ok(Kind::CreateTableAs(CreateTableAs {
-        temporary: into.temporary,
-        on_commit: None,
-        if_not_exists: false,
-        name: Name { schema, name },
-        columns: Vec::new(),
-        query,
-        with_data: true,
-    }))
-}
-
 /// Refuses the next word by name; it takes the place of `_` in the phrase.
-fn refuse<T>(cursor: &Cursor<'_>, phrase: &str) -> Result<T> {
+pub(super) fn refuse<T>(cursor: &Cursor<'_>, phrase: &str) -> Result<T> {
     let word = cursor.word().unwrap_or_default();
     Err(cursor.error_here(Error::unsupported(phrase.replace('_', &word))))
 }
 
 /// A column or a constraint of the table.
-fn item(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
+pub(super) fn item(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
     if cursor.takes("LIKE") {
         let like = like(cursor, table.columns.len())?;
         table.likes.push(like);
@@ -317,30 +163,7 @@ fn item(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
     not_deferrable(cursor)
 }
 
-/// The word LIKE is taken already.
-fn like(cursor: &mut Cursor<'_>, at: usize) -> Result<Like> {
-    let mut like = Like { at, name: cursor.name()?, included: BTreeSet::new() };
-    loop {
-        let including = cursor.takes("INCLUDING");
-        if !including && !cursor.takes("EXCLUDING") {
-            return Ok(like);
-        }
-        let all = cursor.takes("ALL");
-        let named = INCLUDABLE.into_iter().find(|word| !all && cursor.takes(word));
-        if !all && named.is_none() {
-            return cursor.unexpected();
-        }
-        for word in INCLUDABLE.into_iter().filter(|word| all || named == Some(word)) {
-            if including {
-                like.included.insert(word);
-            } else {
-                like.included.remove(word);
-            }
-        }
-    }
-}
-
-fn column_names(cursor: &mut Cursor<'_>) -> Result<Vec<String>> {
+pub(super) fn column_names(cursor: &mut Cursor<'_>) -> Result<Vec<String>> {
     cursor.expect_token(&Token::LParen)?;
     let mut names = vec![cursor.identifier()?];
     while cursor.takes_token(&Token::Comma) {
@@ -370,7 +193,7 @@ fn not_deferrable(cursor: &mut Cursor<'_>) -> Result<()> {
     Ok(())
 }
 
-fn column(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
+pub(super) fn column(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
     let name = cursor.identifier()?;
     let serial = serial(cursor);
     let data_type = serial.clone().map_or_else(|| cursor.data_type(), Ok)?;
@@ -477,72 +300,4 @@ pub(crate) fn truncate(cursor: &mut Cursor<'_>) -> Result<Kind> {
     let _ = !restart && cursor.takes("CONTINUE IDENTITY");
     let _ = cursor.takes("CASCADE") || cursor.takes("RESTRICT");
     Ok(Kind::Truncate(Truncate { names, restart }))
-}
-
-/// ALTER; the word is taken already.
-pub(crate) fn alter(cursor: &mut Cursor<'_>) -> Result<Kind> {
-    let kinds = [
-        ("MATERIALIZED VIEW", ObjectKind::View),
-        ("VIEW", ObjectKind::NamedQuery),
-        ("SOURCE", ObjectKind::Source),
-        ("EXTERNAL TABLE", ObjectKind::Table),
-        ("SEQUENCE", ObjectKind::Sequence),
-    ];
-    let view = kinds.into_iter().find(|(words, _)| cursor.takes(words)).map(|(_, kind)| kind);
-    if view.is_none() && !cursor.takes("TABLE") {
-        return refuse(cursor, "ALTER _").map_err(|error: Error| {
-            error.hint("Drop the object and create it again; CREATE OR REPLACE MATERIALIZED VIEW serves the old view until the new one is complete.")
-        });
-    }
-    let if_exists = cursor.takes("IF EXISTS");
-    cursor.takes("ONLY");
-    let name = cursor.name()?;
-    let action = if cursor.takes("SET SCHEMA") {
-        AlterAction::SetSchema(cursor.identifier()?)
-    } else if matches!(view, Some(ObjectKind::Source | ObjectKind::Table)) {
-        return refuse(cursor, "ALTER SOURCE ... _");
-    } else if view.is_some() && !cursor.sees("RENAME TO") {
-        return refuse(cursor, "ALTER VIEW ... _");
-    } else if cursor.takes("ADD") {
-        add_column(cursor, &name)?
-    } else if cursor.takes("DROP") {
-        drop_column(cursor)?
-    } else if !cursor.takes("RENAME") {
-        return refuse(cursor, "ALTER TABLE ... _");
-    } else if cursor.takes("TO") {
-        AlterAction::Rename(cursor.identifier()?)
-    } else if cursor.sees("CONSTRAINT") {
-        return refuse(cursor, "ALTER TABLE ... RENAME _");
-    } else {
-        cursor.takes("COLUMN");
-        let old = cursor.identifier()?;
-        cursor.expect("TO")?;
-        AlterAction::RenameColumn(old, cursor.identifier()?)
-    };
-    Ok(Kind::AlterTable(AlterTable { view, if_exists, name, action }))
-}
-
-/// The word ADD is taken already.
-fn add_column(cursor: &mut Cursor<'_>, table: &Name) -> Result<AlterAction> {
-    if !cursor.takes("COLUMN")
-        && ["CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN"].iter().any(|word| cursor.sees(word))
-    {
-        return refuse(cursor, "ALTER TABLE ... ADD _");
-    }
-    let if_not_exists = cursor.takes("IF NOT EXISTS");
-    let mut one = CreateTable::new(if_not_exists, table.clone());
-    column(cursor, &mut one)?;
-    Ok(AlterAction::AddColumn { if_not_exists, column: one })
-}
-
-/// The word DROP is taken already.
-fn drop_column(cursor: &mut Cursor<'_>) -> Result<AlterAction> {
-    if !cursor.takes("COLUMN") && cursor.sees("CONSTRAINT") {
-        return refuse(cursor, "ALTER TABLE ... DROP _");
-    }
-    let if_exists = cursor.takes("IF EXISTS");
-    let name = cursor.identifier()?;
-    let cascade = cursor.takes("CASCADE");
-    let _ = !cascade && cursor.takes("RESTRICT");
-    Ok(AlterAction::DropColumn { if_exists, name, cascade })
 }

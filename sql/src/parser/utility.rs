@@ -12,7 +12,9 @@ use crate::statement::definition::quoted;
 
 use super::ast::{Explain, Kind, ObjectKind, Set, Show};
 use super::cursor::Cursor;
-use super::{change, comment, copy, ddl, grant, prepared, role, schema, sequence, sql_cursor, table, transaction};
+use super::{
+    alter_table, change, comment, copy, ddl, grant, prepared, role, schema, sequence, sql_cursor, table, transaction,
+};
 
 /// First words of PostgreSQL's other statements, with what to do instead.
 const REFUSED: &[(&str, &str)] = &[
@@ -86,7 +88,7 @@ pub(crate) fn statement(cursor: &mut Cursor<'_>, request: &Arc<str>) -> Result<K
         "ALTER" => {
             let other = role::alter(cursor).or_else(|| schema::alter(cursor)).or_else(|| sequence::alter(cursor));
             let other = other.or_else(|| grant::alter(cursor));
-            other.unwrap_or_else(|| table::alter(cursor))
+            other.unwrap_or_else(|| alter_table::alter(cursor))
         }
         "GRANT" => grant::grant(cursor),
         "REVOKE" => grant::revoke(cursor),

@@ -5,16 +5,18 @@
 
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast;
+use thalweg_dataflow::source::Column;
 use thalweg_dataflow::types::{CastContext, PgType, castable};
 use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::binder::{Binder, Env, at};
-use super::change::{Rows, Target, column_place, env};
+use super::change::{RowScope, Rows, Target, column_place, env};
 use super::expr::Cast;
 use super::functions;
 use super::scope::Scope;
 use super::typed::{Typed, base_name, metadata};
 use super::unnest::unnest;
+use super::{Planner, Resolver, Settings};
 use crate::parser::change::{Assignment, AssignmentSource, Overriding};
 use crate::parser::parse_expression;
 use crate::parser::phrases::is_default;
@@ -112,7 +114,7 @@ impl Binder<'_> {
     }
 
     /// A value as it is stored into a column.
-    fn assign(&self, typed: Typed, column: &str, target: &PgType) -> Result<Expr> {
+    pub(super) fn assign(&self, typed: Typed, column: &str, target: &PgType) -> Result<Expr> {
         self.store(typed, target, &|from| {
             format!("column \"{column}\" is of type {} but expression is of type {from}", base_name(target))
         })
@@ -196,6 +198,39 @@ impl Binder<'_> {
                 Ok(values.into_iter().map(Some).collect())
             }
         }
+    }
+}
+
+impl Planner {
+    /// A column's values in the type that it is to have: what USING says, or its own.
+    pub(crate) fn bind_conversion(
+        &self,
+        using: Option<&ast::Expr>,
+        (scope, place): (&RowScope, usize),
+        column: &Column,
+        resolver: &dyn Resolver,
+        settings: &Settings,
+    ) -> Result<Expr> {
+        let binder = Binder::new(resolver, settings, &[]);
+        let typed = match (using, scope.names().columns.get(place)) {
+            (Some(using), _) => binder.expr(&env(scope.names(), "transform expressions"), using)?,
+            (None, Some(own)) => Typed::new(own.expr.clone(), own.ty.clone()),
+            (None, None) => return Err(Error::internal("a column that is none")),
+        };
+        let (name, to) = (&column.name, column.data_type.base().name());
+        binder.assign(typed, name, &column.data_type).map_err(|error| match (error.state(), using) {
+            (SqlState::DatatypeMismatch, None) => {
+                let message = format!("column \"{name}\" cannot be cast automatically to type {to}");
+                let hint = format!("You might need to specify \"USING {name}::{to}\".");
+                Error::new(SqlState::DatatypeMismatch, message).hint(hint)
+            }
+            (SqlState::DatatypeMismatch, Some(_)) => {
+                let message =
+                    format!("result of USING clause for column \"{name}\" cannot be cast automatically to type {to}");
+                Error::new(SqlState::DatatypeMismatch, message).hint("You might need to add an explicit cast.")
+            }
+            _ => error,
+        })
     }
 }
 

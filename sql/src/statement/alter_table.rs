@@ -8,13 +8,14 @@ use std::sync::Arc;
 use datafusion::sql::sqlparser::ast;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
+use super::alter_column;
 use super::change::alter;
 use super::definition::quoted;
 use super::resolve::{Names, open_files};
 use super::{already_exists, drop};
 use crate::catalog::{Object, ObjectData, Rule, Stored, is_temporary};
 use crate::database::{Database, Published};
-use crate::parser::table::{AlterAction, AlterTable};
+use crate::parser::alter_table::{AlterAction, AlterTable};
 use crate::parser::{ObjectKind, parse_expression, parse_query};
 use crate::planner::{Planner, Settings};
 use crate::session::{Outcome, Session};
@@ -76,7 +77,7 @@ pub(crate) async fn run(session: &mut Session, alter: &AlterTable) -> Result<Out
             changed.name.clone_from(to);
         }
         AlterAction::RenameColumn(from, to) => rename_column(&mut changed, from, to)?,
-        AlterAction::AddColumn { .. } | AlterAction::DropColumn { .. } | AlterAction::SetSchema(_) => {
+        _ => {
             alter_columns(session, object, &alter.action).await?;
             return Ok(Outcome::Done(tag.into()));
         }
@@ -111,6 +112,18 @@ async fn alter_columns(session: &mut Session, object: &Object, action: &AlterAct
                 return Err(Error::new(SqlState::UndefinedColumn, message));
             }
             session.notice(Error::new(SqlState::SuccessfulCompletion, format!("{message}, skipping")));
+        }
+        AlterAction::AlterColumn(name, change) => {
+            alter_column::alter_column(session, object, name, change).await?;
+        }
+        AlterAction::AddConstraint(written) => {
+            alter_column::add_constraint(session, object, &written.constraints).await?;
+        }
+        AlterAction::DropConstraint { if_exists, name } => {
+            alter_column::drop_constraint(session, object, name, *if_exists).await?;
+        }
+        AlterAction::RenameConstraint(from, to) => {
+            alter_column::rename_constraint(session, object, from, to).await?;
         }
         AlterAction::Rename(_) | AlterAction::RenameColumn(..) | AlterAction::SetSchema(_) => {}
     }
@@ -173,6 +186,24 @@ pub(super) fn linked(message: String, sequence: &Object, table: &Object) -> Erro
 /// The views that go with a column: those that read it, and all that depends on these. Error 2BP01
 /// if there are any and they are not to go.
 async fn readers_of_column(session: &mut Session, table: &Object, place: usize, cascade: bool) -> Result<Vec<u32>> {
+    let current = session.database.published();
+    let readers = readers(session, table, place).await?;
+    let path = session.path_in(&current.catalog);
+    let of = current.catalog.full_name(table, &path);
+    let column = format!("column {} of table {of}", table.columns[place].name);
+    let falling = drop::falling(&current.catalog, &[(readers, column.clone())], &path);
+    if falling.is_empty() {
+        return Ok(Vec::new());
+    }
+    if !cascade {
+        return Err(drop::still_needed(format!("cannot drop {column} because other objects depend on it"), &falling));
+    }
+    session.notice(drop::cascades(&falling));
+    Ok(falling.into_iter().map(|falling| falling.oid).collect())
+}
+
+/// The views that read a column.
+pub(super) async fn readers(session: &Session, table: &Object, place: usize) -> Result<Vec<u32>> {
     let database = session.database.clone();
     let current = database.published();
     let number = table.numbers().get(place).copied();
@@ -190,18 +221,7 @@ async fn readers_of_column(session: &mut Session, table: &Object, place: usize, 
             format!("{} \"{}\" is being dropped by a transaction that is open", reader.kind().word(), reader.name);
         return Err(Error::new(SqlState::ObjectNotInPrerequisiteState, text));
     }
-    let path = session.path_in(&current.catalog);
-    let of = current.catalog.full_name(table, &path);
-    let column = format!("column {} of table {of}", table.columns[place].name);
-    let falling = drop::falling(&current.catalog, &[(readers, column.clone())], &path);
-    if falling.is_empty() {
-        return Ok(Vec::new());
-    }
-    if !cascade {
-        return Err(drop::still_needed(format!("cannot drop {column} because other objects depend on it"), &falling));
-    }
-    session.notice(drop::cascades(&falling));
-    Ok(falling.into_iter().map(|falling| falling.oid).collect())
+    Ok(readers)
 }
 
 /// The numbers of the columns of a table that a stored query names.

@@ -17,7 +17,7 @@ use super::query::{bind, planning};
 use super::{already_exists, skipping};
 use crate::catalog::{Object, ObjectData, Table};
 use crate::guard::Guard;
-use crate::parser::table::CreateTableAs;
+use crate::parser::create_table_as::CreateTableAs;
 use crate::session::{Outcome, Session};
 
 /// See the module.

@@ -87,7 +87,7 @@ fn indexable<'a>(session: &Session, published: &'a Published, name: &Name) -> Re
 }
 
 /// Puts the changed table into the catalog, with its keys in the engine if they changed.
-async fn install(database: &Database, mut next: Published, object: Object, keys: bool) -> Result<()> {
+pub(super) async fn install(database: &Database, mut next: Published, object: Object, keys: bool) -> Result<()> {
     let definition = object.table_definition().ok_or_else(|| Error::internal("a table without a definition"))?;
     next.catalog.put(object);
     if !keys {

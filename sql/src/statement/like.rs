@@ -5,8 +5,9 @@
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use crate::catalog::{Catalog, Object, Rule};
+use crate::parser::like::Like;
 use crate::parser::sequence::SequenceOptions;
-use crate::parser::table::{self, CreateTable, Generator, GeneratorKind, Like};
+use crate::parser::table::{self, CreateTable, Generator, GeneratorKind};
 use crate::roles::acl::SELECT;
 use crate::session::Session;
 

@@ -2,6 +2,7 @@
 //!
 //! [`describe`] says what a statement will give, [`execute`] gives it. Neither knows the wire.
 
+mod alter_column;
 pub(crate) mod alter_table;
 pub(crate) mod change;
 mod comment;

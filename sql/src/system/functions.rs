@@ -331,7 +331,7 @@ impl Answer {
         let scalar = |value: ScalarValue| Ok(value.to_array_of_size(call.rows)?);
         match self {
             Answer::Text(text) => scalar(ScalarValue::Utf8(text.clone())),
-            Answer::Bool(value) => scalar(ScalarValue::Boolean(Some(*value))),
+            Answer::Bool(is) => scalar(ScalarValue::Boolean(Some(*is))),
             Answer::Zero => Ok(Arc::new(Int64Array::from(vec![0; call.rows]))),
             Answer::Encoding => scalar(ScalarValue::Int32(Some(6))),
             Answer::TemporarySchema(oid) => scalar(ScalarValue::UInt32(u32::try_from(*oid).ok())),

@@ -11,6 +11,7 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::Schema;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::plan::RelationId;
+use thalweg_dataflow::source::Column;
 use thalweg_dataflow::table::{OnConflict, TableChange};
 use thalweg_dataflow::types::PgType;
 
@@ -18,6 +19,7 @@ use super::evaluate::Evaluation;
 use super::{MAX_TRIES, Target, check, concurrent_update};
 use crate::catalog::{Catalog, Constraint, Earlier, Object, ObjectData, Rule};
 use crate::database::Published;
+use crate::parser::parse_expression;
 use crate::parser::table::CreateTable;
 use crate::planner::Planner;
 use crate::planner::change::RowScope;
@@ -121,8 +123,73 @@ pub(crate) async fn drop_column(session: &mut Session, old: &Object, place: usiz
     replace(session, old, object, next, &Form::Dropped(place), &gone).await
 }
 
+/// The table as it is to be, in a form of its own that the rows are put into.
+fn in_new_form(next: &mut Published, old: &Object, object: &mut Object) -> Result<()> {
+    let relation = next.catalog.allocate();
+    next.catalog.keep_form(old);
+    let earlier = earlier(&next.catalog, old);
+    let ObjectData::Table(table) = &mut object.data else { return Err(Error::internal("a table that is none")) };
+    (table.relation, table.earlier) = (Some(relation), earlier);
+    (table.numbers, table.next_number) = (old.numbers(), next_number(old));
+    Ok(())
+}
+
+/// Puts NOT NULL or constraints on a table, whose rows are held against them; the catalog's turn is held.
+pub(crate) async fn hold_rows(
+    session: &mut Session,
+    old: &Object,
+    mut object: Object,
+    mut next: Published,
+    new: Vec<Constraint>,
+) -> Result<()> {
+    in_new_form(&mut next, old, &mut object)?;
+    replace(session, old, object, next, &Form::Held(new), &[]).await
+}
+
+/// Gives a column another type, for the views that do not read it another column; the catalog's turn is
+/// held.
+pub(crate) async fn retype(
+    session: &mut Session,
+    old: &Object,
+    mut object: Object,
+    place: usize,
+    using: Option<&str>,
+) -> Result<()> {
+    let mut next = (*session.database.published()).clone();
+    in_new_form(&mut next, old, &mut object)?;
+    let ObjectData::Table(table) = &mut object.data else { return Err(Error::internal("a table that is none")) };
+    let number = table.next_number;
+    table.next_number += 1;
+    let before = std::mem::replace(&mut table.numbers[place], number);
+    table.identities.iter_mut().filter(|one| one.column == before).for_each(|one| one.column = number);
+    let constraints = table.constraints.clone();
+    let owned: Vec<Object> = next.catalog.owned_by(old.oid, before).cloned().collect();
+    for mut sequence in owned {
+        if let ObjectData::Sequence(sequence) = &mut sequence.data {
+            sequence.owned_by = Some((old.oid, number));
+        }
+        next.catalog.put(sequence);
+    }
+    let using = using.map(str::to_string);
+    let form = Form::Typed { place, using, columns: old.columns.clone(), constraints };
+    replace(session, old, object, next, &form, &[]).await
+}
+
 /// What becomes of a row.
 enum Form {
+    /// It stays, and satisfies these constraints and every NOT NULL.
+    Held(Vec<Constraint>),
+    /// A column gets another type.
+    Typed {
+        /// Which.
+        place: usize,
+        /// USING.
+        using: Option<String>,
+        /// The columns before.
+        columns: Vec<Column>,
+        /// What the rows must satisfy then.
+        constraints: Vec<Constraint>,
+    },
     /// A column comes behind the others, with these constraints.
     Added(Vec<Constraint>),
     /// The column at this place goes.
@@ -195,13 +262,39 @@ async fn formed(
     match form {
         Form::Dropped(place) => drop(columns.remove(*place)),
         Form::Added(_) => columns.push(default_column(session, view, target, rows.num_rows()).await?),
+        Form::Held(_) => {}
+        Form::Typed { place, using, columns: before, .. } => {
+            columns[*place] = converted(session, view, target, (*place, using.as_deref(), before), rows).await?;
+        }
     }
     let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
     let changed = RecordBatch::try_new_with_options(target.definition.schema.clone(), columns, &options)?;
-    if let (Form::Added(constraints), true) = (form, rows.num_rows() > 0) {
-        hold(session, view, target, &changed, constraints).await?;
+    match form {
+        Form::Added(constraints) | Form::Held(constraints) | Form::Typed { constraints, .. } if rows.num_rows() > 0 => {
+            hold(session, view, target, &changed, constraints).await?;
+        }
+        _ => {}
     }
     Ok(changed)
+}
+
+/// A column's values in its new type.
+async fn converted(
+    session: &Session,
+    view: &View,
+    target: &Target,
+    (place, using, before): (usize, Option<&str>, &[Column]),
+    rows: &RecordBatch,
+) -> Result<ArrayRef> {
+    let scope = RowScope::new(&[(&target.object.name, before)])?;
+    let names = Names::of_defaults(session, view);
+    let settings = planning(session, "", false);
+    let using = using.map(parse_expression).transpose()?;
+    let column = &target.object.columns[place];
+    let expr = Planner.bind_conversion(using.as_ref(), (&scope, place), column, &names, &settings)?;
+    let evaluation = Evaluation { session, view, parameters: &[], types: &[] };
+    let values = evaluation.over(&[expr], std::slice::from_ref(&column.data_type), &scope.schema, rows).await?;
+    values.into_iter().next().ok_or_else(|| Error::internal("a column without values"))
 }
 
 /// The DEFAULT of the last column, for so many rows.
