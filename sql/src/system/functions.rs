@@ -1,9 +1,8 @@
 //! The functions of `pg_catalog` that ask the catalog.
 //!
-//! Each answers what is true of Thalweg: there are no
-//! triggers, rules, partitions. For queries: a view, whose answer would change without any of its
-//! inputs changing, is refused them. What only works on its arguments stands in
-//! `crate::planner::functions`.
+//! Each answers what is true of Thalweg: there are no triggers, rules, partitions. For queries: a view,
+//! whose answer would change without any of its inputs changing, is refused them. What only works on
+//! its arguments stands in `crate::planner::functions`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
