@@ -20,6 +20,7 @@ pub(crate) mod exclude;
 pub(crate) mod grant;
 pub(crate) mod index;
 pub(crate) mod like;
+mod locks;
 mod object_kind;
 pub(crate) mod phrases;
 mod prepared;
@@ -117,6 +118,7 @@ fn statement(text: &SourceText<'_>, request: &Arc<str>, mut piece: Piece) -> Res
     strings::join(text, &mut piece)?;
     table_query::rewrite(&mut piece);
     exclude::rewrite(&mut piece);
+    locks::rewrite(&mut piece);
     empty_select::mark(text, &mut piece)?;
     let written = &text.sql()[piece.start..piece.end];
     let mut cursor = Cursor::new(text, piece);

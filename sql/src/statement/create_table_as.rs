@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use thalweg_dataflow::error::{Error, Result, SqlState};
+use thalweg_dataflow::source::Column;
 use thalweg_dataflow::table::{OnConflict, TableChange};
 
 use super::change::{commit_rows, rows_of};
@@ -37,20 +38,7 @@ pub(crate) async fn run(session: &mut Session, create: &CreateTableAs, text: &st
     if !bound.parameters.is_empty() {
         return Err(Error::new(SqlState::UndefinedParameter, "there is no parameter $1"));
     }
-    let mut columns = stored(columns_of(&bound.schema))?;
-    if create.columns.len() > columns.len() {
-        return Err(Error::new(SqlState::SyntaxError, "too many column names were specified"));
-    }
-    columns.iter_mut().zip(&create.columns).for_each(|(column, name)| column.name.clone_from(name));
-    columns.iter_mut().for_each(|column| column.not_null = false);
-    let mut seen = HashSet::new();
-    if let Some(twice) = columns.iter().find(|column| !seen.insert(&column.name)) {
-        let message = format!("column \"{}\" specified more than once", twice.name);
-        return Err(Error::new(SqlState::DuplicateColumn, message));
-    }
-    if columns.is_empty() {
-        return Err(Error::unsupported("a table without columns"));
-    }
+    let columns = named(columns_of(&bound.schema), &create.columns)?;
     let defaults = vec![None; columns.len()];
     let data = ObjectData::Table(Table::new(defaults, Vec::new()));
     let mut object = Object { oid: 0, schema, name, columns, data };
@@ -92,4 +80,23 @@ pub(crate) async fn run(session: &mut Session, create: &CreateTableAs, text: &st
         return Err(error);
     }
     Ok(Outcome::Done(format!("SELECT {count}")))
+}
+
+/// The columns of the table: the query's, with the names that were given.
+fn named(columns: Vec<Column>, names: &[String]) -> Result<Vec<Column>> {
+    let mut columns = stored(columns)?;
+    if names.len() > columns.len() {
+        return Err(Error::new(SqlState::SyntaxError, "too many column names were specified"));
+    }
+    columns.iter_mut().zip(names).for_each(|(column, name)| column.name.clone_from(name));
+    columns.iter_mut().for_each(|column| column.not_null = false);
+    let mut seen = HashSet::new();
+    if let Some(twice) = columns.iter().find(|column| !seen.insert(&column.name)) {
+        let message = format!("column \"{}\" specified more than once", twice.name);
+        return Err(Error::new(SqlState::DuplicateColumn, message));
+    }
+    if columns.is_empty() {
+        return Err(Error::unsupported("a table without columns"));
+    }
+    Ok(columns)
 }

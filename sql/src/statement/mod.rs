@@ -19,6 +19,7 @@ pub(crate) mod external_table;
 pub(crate) mod grant;
 pub(crate) mod index;
 mod like;
+mod locking;
 mod membership;
 pub(crate) mod named_query;
 pub(crate) mod plan_cache;
@@ -136,23 +137,7 @@ pub(crate) async fn execute(
         Kind::Fetch(fetch) => cursor::fetch(session, fetch).await,
         Kind::Close(name) => cursor::close(session, name.as_deref()),
         Kind::CopyOut(copy) => copy_out::run(session, copy, prepared, &parameters).await,
-        Kind::Discard(tag) => {
-            if ["DISCARD ALL", "DISCARD SEQUENCES"].contains(tag) {
-                session.used.clear();
-            }
-            if *tag == "DISCARD TEMP" {
-                session.discard_temporary().await?;
-            }
-            if *tag == "DISCARD ALL" {
-                refuse_in_block(session, "DISCARD ALL")?;
-                session.settings.reset_all();
-                session.set_role(None, false)?;
-                session.statements.clear();
-                session.cursors.clear();
-                session.discard_temporary().await?;
-            }
-            done(tag)
-        }
+        Kind::Discard(tag) => discard(session, tag).await.and_then(|()| done(tag)),
         Kind::Deallocate(None) => {
             session.statements.clear();
             done("DEALLOCATE ALL")
@@ -163,6 +148,24 @@ pub(crate) async fn execute(
             done("DEALLOCATE")
         }
     }
+}
+
+/// DISCARD ALL and its kin.
+async fn discard(session: &mut Session, tag: &str) -> Result<()> {
+    if tag == "DISCARD ALL" {
+        refuse_in_block(session, "DISCARD ALL")?;
+        session.settings.reset_all();
+        session.set_role(None, false)?;
+        session.statements.clear();
+        session.cursors.clear();
+    }
+    if ["DISCARD ALL", "DISCARD SEQUENCES"].contains(&tag) {
+        session.used.clear();
+    }
+    if ["DISCARD ALL", "DISCARD TEMP"].contains(&tag) {
+        session.discard_temporary().await?;
+    }
+    Ok(())
 }
 
 fn reset(session: &mut Session, name: Option<&str>) -> Result<&'static str> {

@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::Query;
 use thalweg_dataflow::error::Result;
 use thalweg_dataflow::types::PgType;
 
+use super::locking;
 use super::plan_cache::PlanKey;
 use super::resolve::{Names, open_files, with_near_name};
 use crate::parser::Statement;
@@ -84,6 +85,11 @@ pub(crate) async fn describe(
     text: &str,
     types: &[Option<PgType>],
 ) -> Result<(Vec<PgType>, SchemaRef)> {
+    if !query.locks.is_empty() {
+        let settings = planning(session, statement.request(), false);
+        let (bound, _) = bind(session, view, &locking::plain(query)?, types, settings).await?;
+        return Ok((bound.parameters, bound.schema));
+    }
     let bound = planned(session, view, statement, (query, text), types).await?;
     Ok((bound.parameters.clone(), bound.schema.clone()))
 }
@@ -96,6 +102,9 @@ pub(crate) async fn run(
     prepared: &Prepared,
     parameters: &[ScalarValue],
 ) -> Result<Outcome> {
+    if !query.locks.is_empty() {
+        return locking::run(session, query, prepared, parameters).await;
+    }
     let view = session.view();
     let types: Vec<Option<PgType>> = prepared.parameters.iter().cloned().map(Some).collect();
     let bound = planned(session, &view, &prepared.statement, (query, text), &types).await?;

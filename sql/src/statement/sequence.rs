@@ -129,8 +129,8 @@ fn defined(options: &SequenceOptions, old: Option<&Sequence>) -> Result<Sequence
     }
     let ascending = increment > 0;
     // A limit that was the old type's becomes the new one's.
-    let kept_max = old.filter(|old| !old_range.as_ref().is_some_and(|range| old.max == *range.end()));
-    let kept_min = old.filter(|old| !old_range.as_ref().is_some_and(|range| old.min == *range.start()));
+    let kept_max = old.filter(|old| old_range.as_ref().is_none_or(|range| old.max != *range.end()));
+    let kept_min = old.filter(|old| old_range.as_ref().is_none_or(|range| old.min != *range.start()));
     let max = options.max.unwrap_or_else(|| kept_max.map(|old| old.max));
     let min = options.min.unwrap_or_else(|| kept_min.map(|old| old.min));
     let max = max.unwrap_or(if ascending { *range.end() } else { -1 });

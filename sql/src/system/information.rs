@@ -175,17 +175,8 @@ fn columns(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
             let identity = object.and_then(|object| object.identity(usize::try_from(place - 1).ok()?));
             let generation = identity.map(|identity| if identity.always { "ALWAYS" } else { "BY DEFAULT" });
             let (precision, scale) = precision(&column.data_type);
-            let length = match column.data_type {
-                PgType::Varchar(length) | PgType::Bpchar(length) => {
-                    length.and_then(|length| i32::try_from(length).ok())
-                }
-                _ => None,
-            };
-            let time = match column.data_type {
-                PgType::Timestamp | PgType::Timestamptz | PgType::Interval => Some(6),
-                PgType::Time(digits) => Some(i32::from(digits.unwrap_or(6))),
-                _ => None,
-            };
+            let length = length(&column.data_type);
+            let time = time_digits(&column.data_type);
             table.row([
                 text(DATABASE),
                 text(&relation.schema),
@@ -198,7 +189,7 @@ fn columns(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
                 datafusion::scalar::ScalarValue::Int32(length),
                 datafusion::scalar::ScalarValue::Int32(precision),
                 datafusion::scalar::ScalarValue::Int32(scale),
-                datafusion::scalar::ScalarValue::Int32(if column.data_type == PgType::Date { Some(0) } else { time }),
+                datafusion::scalar::ScalarValue::Int32(time),
                 text(DATABASE),
                 text("pg_catalog"),
                 text(column.data_type.short_name()),
@@ -214,6 +205,24 @@ fn columns(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         }
     }
     table.finish()
+}
+
+/// `character_maximum_length`.
+fn length(data_type: &PgType) -> Option<i32> {
+    match data_type {
+        PgType::Varchar(length) | PgType::Bpchar(length) => length.and_then(|length| i32::try_from(length).ok()),
+        _ => None,
+    }
+}
+
+/// `datetime_precision`.
+fn time_digits(data_type: &PgType) -> Option<i32> {
+    match data_type {
+        PgType::Date => Some(0),
+        PgType::Timestamp | PgType::Timestamptz | PgType::Interval => Some(6),
+        PgType::Time(digits) => Some(i32::from(digits.unwrap_or(6))),
+        _ => None,
+    }
 }
 
 fn schemata(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
