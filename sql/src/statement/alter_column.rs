@@ -115,6 +115,12 @@ pub(super) async fn add_constraint(session: &mut Session, old: &Object, written:
     let mut object = old.clone();
     let Some(table) = old.table() else { return Err(Error::internal("a constraint of no table")) };
     let known = table.constraints.clone();
+    let twice =
+        written.iter().filter_map(|one| one.name.as_ref()).find(|name| known.iter().any(|one| one.name == **name));
+    if let Some(name) = twice {
+        let message = format!("constraint \"{name}\" for relation \"{}\" already exists", old.name);
+        return Err(Error::new(SqlState::DuplicateObject, message));
+    }
     let count = known.len();
     let all = constraints(written, known, &mut object, &mut next.catalog)?;
     check_expressions(session, &object, &table.defaults, &all)?;

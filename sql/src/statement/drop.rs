@@ -85,12 +85,12 @@ pub(crate) fn take(
     for ((table, place), _) in defaults {
         next.catalog.drop_default(table, place);
     }
-    session.database.0.sequences.forget(&all);
     let mut relations = Vec::new();
     if session.drops_later(&all) {
         all.iter().for_each(|oid| next.catalog.hide(*oid));
         return Ok(relations);
     }
+    session.database.0.sequences.forget(&all);
     for oid in &all {
         relations.extend(next.catalog.remove(*oid).iter().flat_map(Object::relations));
         next.sources.remove(oid);

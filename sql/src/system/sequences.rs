@@ -146,7 +146,13 @@ impl SequenceFunction {
                 let message = format!("\"{}\" is not a sequence", object.name);
                 Err(Error::new(SqlState::WrongObjectType, message))
             }
-            None => Err(Error::new(SqlState::UndefinedTable, format!("could not open relation with OID {oid}"))),
+            None => {
+                let name = Named::Relation.name(&self.tables, number(oid));
+                Err(match name == oid.to_string() {
+                    true => Error::new(SqlState::UndefinedTable, format!("could not open relation with OID {oid}")),
+                    false => Error::new(SqlState::WrongObjectType, format!("\"{name}\" is not a sequence")),
+                })
+            }
         }
     }
 
@@ -179,10 +185,9 @@ impl SequenceFunction {
             };
             self.need(object, &[USAGE, UPDATE])?;
             self.need_to_write()?;
-            let mut end = row + 1;
-            while end < rows && self.sequence(argument, end)?.is_some_and(|other| other.oid == object.oid) {
-                end += 1;
-            }
+            let named = argument.slice(row, 1).to_data();
+            let same = (row + 1..rows).take_while(|other| argument.slice(*other, 1).to_data() == named).count();
+            let end = row + 1 + same;
             let next = self.tables.sequences.next(object, end - row)?;
             if let Some(last) = next.last() {
                 self.tables.used.had(object.oid, *last, true);
