@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use parking_lot::RwLock;
 use thalweg_dataflow::engine::{Definition, Engine, Status, ViewDefinition};
@@ -17,6 +18,7 @@ use crate::batch::{Batch, BatchOptions};
 use crate::catalog::{Catalog, Object, ObjectData, ViewBody};
 use crate::parser;
 use crate::planner::{Planner, Settings};
+use crate::sequence::Sequences;
 use crate::session::activity::Sessions;
 use crate::session::{Session, Startup};
 use crate::settings::SessionSettings;
@@ -52,6 +54,10 @@ pub(crate) struct Inner {
     published: RwLock<Arc<Published>>,
     /// Who is connected.
     pub(crate) sessions: Arc<Sessions>,
+    /// How many sessions there were.
+    pub(crate) session_count: AtomicU32,
+    /// Where sequences stand.
+    pub(crate) sequences: Arc<Sequences>,
     /// Bound queries.
     pub(crate) plans: PlanCache,
     /// Held by the one statement that changes the catalog.
@@ -91,7 +97,7 @@ impl Database {
                 published.sources.insert(object.oid, source);
             }
         }
-        let has_tables = published.catalog.objects().any(|object| object.table().is_some());
+        let has_tables = published.catalog.objects().any(|object| object.table_definition().is_some());
         let definitions = definitions(&published)?;
         let file_errors = Arc::new(FileErrors::new(options.file_errors_max_rows));
         let batch = Batch::new(options.batch.clone())?;
@@ -104,6 +110,8 @@ impl Database {
             engine.replayed().await?;
         }
         let inner = Inner {
+            session_count: AtomicU32::new(1),
+            sequences: Arc::new(Sequences::new(engine.clone())),
             engine,
             connectors,
             batch,
@@ -127,6 +135,9 @@ impl Database {
 
     /// Stops the engine with a last checkpoint.
     pub async fn stop(&self) -> Result<()> {
+        let sequences = self.0.sequences.clone();
+        let given = tokio::task::spawn_blocking(move || sequences.give_back()).await;
+        given.map_err(|error| Error::internal(format!("the sequences could not be stopped: {error}")))?;
         self.0.engine.stop().await
     }
 
@@ -211,7 +222,7 @@ fn definitions(published: &Published) -> Result<Vec<Definition>> {
                     }));
                 }
             }
-            ObjectData::Table(_) => {
+            ObjectData::Table(_) | ObjectData::Sequence(_) => {
                 let all = object.earlier_definitions().into_iter().chain(object.table_definition());
                 definitions.extend(all.map(Definition::Table));
             }

@@ -36,6 +36,7 @@ mod guard;
 pub mod parser;
 pub mod planner;
 pub mod roles;
+mod sequence;
 pub mod session;
 #[cfg(test)]
 mod session_tests;

@@ -13,6 +13,7 @@ mod outcome;
 pub(crate) mod path;
 mod role;
 mod statements;
+pub(crate) mod temporary;
 mod transaction;
 
 use std::collections::BTreeMap;
@@ -35,6 +36,7 @@ use crate::database::{DATABASE, Database, Published};
 use crate::guard::Guard;
 use crate::parser::{self, Kind, Statement};
 use crate::roles::SUPERUSER;
+use crate::sequence::Used;
 use crate::settings::SessionSettings;
 use crate::statement;
 pub use crate::statement::change::copy::CopyIn;
@@ -45,6 +47,7 @@ use activity::Presence;
 pub(crate) use block::Block;
 pub use outcome::{Notice, Outcome, RowsTag, Severity};
 pub use statements::Statements;
+use temporary::Temporary;
 
 /// The most notices that wait for a connection to send them; further ones are dropped.
 const NOTICE_QUEUE: usize = 1024;
@@ -160,12 +163,16 @@ pub struct Session {
     pub(crate) asked: asked::Asked,
     /// What others see of it.
     presence: Option<Presence>,
+    /// What it had of sequences.
+    pub(crate) used: Used,
+    temporary: Temporary,
 }
 
 impl Session {
     pub(crate) fn new(database: Database, startup: Startup) -> Session {
         let (notices, received) = mpsc::channel(NOTICE_QUEUE);
         let trusted = |user: &str| database.published().catalog.roles.find(user).map_or(SUPERUSER, |role| role.oid);
+        let temporary = Temporary::new(database.0.session_count.fetch_add(1, Ordering::Relaxed));
         let session_role = startup.role.unwrap_or_else(|| trusted(&startup.user));
         let mut session = Session {
             settings: SessionSettings::new(&startup.user),
@@ -183,6 +190,8 @@ impl Session {
             cursors: Cursors::default(),
             asked: asked::Asked::default(),
             presence: None,
+            used: Used::default(),
+            temporary,
         };
         session.presence = startup.client.map(|client| {
             let who = (session.session_role, session.user.as_str());
@@ -291,7 +300,7 @@ impl Session {
         *self.running.lock() = Some(switch);
         let guard = Guard::new(cancelled, self.settings.statement_timeout(), self.failed.clone());
         let mut stop = guard.clone();
-        let outcome = if matches!(kind, Kind::CreateView(_)) || kind.is_change() {
+        let outcome = if matches!(kind, Kind::CreateView(_) | Kind::CreateTableAs(_)) || kind.is_change() {
             // It watches the guard itself: to take away what it has begun, or to let a commit end.
             statement::execute(self, prepared, parameters, &guard).await
         } else {
@@ -303,6 +312,9 @@ impl Session {
         };
         if kind.is_ddl() {
             self.forget_view();
+            if outcome.is_ok() && !self.is_in_block() {
+                self.drop_on_commit().await.map_err(|error| self.fail(error))?;
+            }
         }
         match outcome {
             Ok(Outcome::Rows { schema, rows, tag }) => Ok(Outcome::Rows { schema, rows: guard.watch(rows), tag }),
@@ -382,6 +394,7 @@ impl Session {
     pub async fn finish_request(&mut self) -> Result<()> {
         if self.block.is_none() && self.request.is_some() {
             self.commit_writes().await.map_err(|error| self.fail(error))?;
+            self.drop_on_commit().await.map_err(|error| self.fail(error))?;
         }
         Ok(())
     }

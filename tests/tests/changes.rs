@@ -105,21 +105,30 @@ fn psql_describes_tables_as_over_postgresql() {
 async fn same_answers(file: &str) {
     let postgres = Postgres::start();
     let config = format!("host={} port=5432 user=tester dbname=postgres", postgres.socket().display());
-    let (theirs, connection) = tokio_postgres::connect(&config, NoTls).await.expect("PostgreSQL takes connections");
-    tokio::spawn(connection);
+    let theirs = || async {
+        let connected = tokio_postgres::connect(&config, NoTls).await;
+        let (client, connection) = connected.expect("PostgreSQL takes connections");
+        tokio::spawn(connection);
+        client.batch_execute("SET TimeZone = 'UTC'").await.expect("a setting");
+        client
+    };
+    let mut their_client = theirs().await;
     let mut server = Server::start(Options::default());
     let mut ours = server.connect().await;
-    theirs.batch_execute("SET TimeZone = 'UTC'").await.expect("a setting");
     let statements = statements(file);
     let mut different = Vec::new();
     for sql in &statements {
-        if sql == "RESTART" {
-            server.restart();
+        if sql == "RESTART" || sql == "RECONNECT" {
+            if sql == "RESTART" {
+                server.restart();
+            } else {
+                their_client = theirs().await;
+            }
             ours = server.connect().await;
             continue;
         }
         let plain = sql.replacen("MATERIALIZED VIEW", "VIEW", 1);
-        let (wanted, got) = (answer(&theirs, &plain).await, answer(&ours, sql).await);
+        let (wanted, got) = (answer(&their_client, &plain).await, answer(&ours, sql).await);
         if wanted != got.replace("materialized view", "view") {
             different.push(format!("{sql}\n--- PostgreSQL\n{wanted}--- thalweg\n{got}"));
         }
@@ -141,4 +150,19 @@ async fn tables_are_altered_under_views_as_in_postgresql() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn schemas_are_as_in_postgresql() {
     same_answers("schemas.sql").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sequences_are_as_in_postgresql() {
+    same_answers("sequences.sql").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn temporary_tables_are_as_in_postgresql() {
+    same_answers("temporary.sql").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn columns_and_constraints_are_altered_as_in_postgresql() {
+    same_answers("alter_column.sql").await;
 }

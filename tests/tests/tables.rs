@@ -383,3 +383,73 @@ async fn ddl_of_an_open_transaction_is_taken_back() {
         assert_eq!(value(&client, "SELECT n FROM kept_view").await, "2", "{ended}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sequences_give_no_value_twice_whatever_is_killed() {
+    let mut server = server();
+    let client = server.connect().await;
+    client.batch_execute("CREATE SEQUENCE s; CREATE TABLE t (id serial PRIMARY KEY, n int)").await.expect("a sequence");
+    let mut given: Vec<i64> = Vec::new();
+    for _ in 0..4 {
+        let mut tasks = Vec::new();
+        for _ in 0..4 {
+            let client = server.connect().await;
+            tasks.push(tokio::spawn(async move {
+                let mut own = Vec::new();
+                for _ in 0..20 {
+                    own.push(number(&client, "SELECT nextval('s')").await);
+                    client.batch_execute("INSERT INTO t (n) VALUES (1)").await.expect("a row");
+                }
+                own
+            }));
+        }
+        for task in tasks {
+            given.extend(task.await.expect("a client's work"));
+        }
+        server.kill9();
+        server.restart();
+    }
+    let count = given.len();
+    given.sort_unstable();
+    given.dedup();
+    assert_eq!(given.len(), count, "no value was given twice");
+    let client = server.connect().await;
+    assert_eq!(number(&client, "SELECT count(*) FROM t").await, count as i64);
+    assert!(number(&client, "SELECT nextval('s')").await > *given.last().expect("values"));
+    // A kind stop gives back what was taken ahead.
+    let last = number(&client, "SELECT last_value FROM s").await;
+    drop(client);
+    server.stop();
+    server.restart();
+    assert_eq!(number(&server.connect().await, "SELECT nextval('s')").await, last + 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_read_for_update_are_held_until_commit() {
+    let server = server();
+    let (one, other) = (server.connect().await, server.connect().await);
+    one.batch_execute("CREATE TABLE k (id int PRIMARY KEY, v int); INSERT INTO k VALUES (1, 1), (2, 2)")
+        .await
+        .expect("rows");
+    for (clause, change, lost) in [
+        ("FOR UPDATE", "UPDATE k SET v = v + 1 WHERE id = 1", true),
+        ("FOR SHARE", "DELETE FROM k WHERE id = 1; INSERT INTO k VALUES (1, 50)", true),
+        ("FOR UPDATE", "UPDATE k SET v = v + 1 WHERE id = 2", false),
+        ("", "UPDATE k SET v = v + 1 WHERE id = 1", false),
+    ] {
+        one.batch_execute("BEGIN").await.expect("a block");
+        assert_eq!(number(&one, &format!("SELECT id FROM k WHERE id = 1 {clause}")).await, 1);
+        one.batch_execute("INSERT INTO k VALUES (100, 0)").await.expect("a row");
+        other.batch_execute(change).await.expect("a change");
+        match one.batch_execute("COMMIT").await {
+            Ok(()) => assert!(!lost, "{clause} {change}"),
+            Err(error) => {
+                assert!(lost, "{clause} {change}: {}", message(&error));
+                assert_eq!(error.code(), Some(&SqlState::T_R_SERIALIZATION_FAILURE), "{}", message(&error));
+            }
+        }
+        let there = number(&other, "SELECT count(*) FROM k WHERE id = 100").await;
+        assert_eq!(there, i64::from(!lost), "{clause} {change}");
+        other.batch_execute("DELETE FROM k WHERE id = 100").await.expect("it goes");
+    }
+}

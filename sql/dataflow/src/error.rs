@@ -213,6 +213,10 @@ sql_states! {
     DuplicateTable = "42P07",
     /// There is such a schema already.
     DuplicateSchema = "42P06",
+    /// A value for a column whose values are generated always.
+    GeneratedAlways = "428C9",
+    /// A sequence has no more values.
+    SequenceLimitExceeded = "2200H",
     /// A column reference that is not valid where it stands.
     InvalidColumnReference = "42P10",
     /// A parameter's type cannot be inferred.

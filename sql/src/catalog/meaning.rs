@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use thalweg_dataflow::plan::RelationId;
 use thalweg_dataflow::source::Column;
 
-use super::{Catalog, NamedQuery, Object, ObjectData, ViewBody};
+use super::{Catalog, NamedQuery, Object, ObjectData, TEMPORARY, ViewBody, is_temporary};
 
 /// See the module.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -135,6 +135,7 @@ pub(crate) fn found<'a>(
         })
     };
     match schema {
+        Some(TEMPORARY) => path.iter().find(|schema| is_temporary(schema)).and_then(|schema| known(schema)),
         Some(schema) => known(schema),
         None => path.iter().find_map(|schema| known(schema)),
     }

@@ -10,6 +10,7 @@ mod names;
 mod object;
 mod owned;
 mod schemas;
+pub(crate) mod sequence;
 
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,8 @@ pub(crate) use meaning::{Earlier, Meaning, Stored, found};
 pub(crate) use names::{did_you_mean, nearest};
 pub(crate) use object::{Constraint, Index, NamedQuery, Object, ObjectData, Rule, StoredSource, Table, View, ViewBody};
 pub(crate) use owned::{DefaultAcl, DefaultKind};
-pub(crate) use schemas::{PUBLIC, PUBLIC_OID, SYSTEM_SCHEMAS};
+pub(crate) use schemas::{PUBLIC, PUBLIC_OID, SYSTEM_SCHEMAS, TEMPORARY, is_temporary};
+pub(crate) use sequence::{Identity, Sequence};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -110,9 +112,12 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// Transactions that were open when the server ended never were.
+    /// Transactions that were open when the server ended never were; sessions are gone, and what was
+    /// temporary with them.
     fn roll_back(&mut self) {
-        let made: Vec<u32> = std::mem::take(&mut self.unsettled).into_iter().collect();
+        let mut made: Vec<u32> = std::mem::take(&mut self.unsettled).into_iter().collect();
+        made.extend(self.schemas.iter().filter(|(_, name)| is_temporary(name)).map(|(oid, _)| *oid));
+        self.dropped.retain(|_, object| !is_temporary(&object.schema));
         for oid in self.closure(&made).into_iter().chain(made) {
             self.disown(oid);
             self.objects.remove(&oid);
@@ -233,6 +238,9 @@ impl Catalog {
     pub(crate) fn find(&self, schema: Option<&str>, name: &str, path: &[String]) -> Option<&Object> {
         let named = |schema: &str| self.objects.values().find(|object| object.name == name && object.schema == schema);
         match schema {
+            Some(TEMPORARY) => path.iter().find(|schema| is_temporary(schema)).and_then(|schema| named(schema)),
+            // Other sessions' are not there.
+            Some(schema) if is_temporary(schema) && !path.iter().any(|known| known == schema) => None,
             Some(schema) => named(schema),
             None => path.iter().find_map(|schema| named(schema)),
         }
@@ -240,7 +248,8 @@ impl Catalog {
 
     /// Whether an object or an index has this name.
     pub(crate) fn is_taken(&self, schema: &str, name: &str) -> bool {
-        self.find(Some(schema), name, &[]).is_some() || self.index(schema, name).is_some()
+        let named = |object: &Object| object.name == name && object.schema == schema;
+        self.objects.values().any(named) || self.index(schema, name).is_some()
     }
 
     /// The table that has the index of this name, a constraint's too.

@@ -14,7 +14,7 @@ use thalweg_dataflow::plan::RelationId;
 use thalweg_dataflow::source::{Column, FileDefinition, SourceDefinition};
 use thalweg_dataflow::table::{Follower, TableDefinition, UniqueKey};
 
-use super::{Earlier, Meaning};
+use super::{Earlier, Identity, Meaning, Sequence, sequence};
 use crate::parser::ObjectKind;
 
 /// See the module.
@@ -47,6 +47,8 @@ pub(crate) enum ObjectData {
     Table(Table),
     /// CREATE TABLE ... WITH (connector = ...).
     StoredSource(StoredSource),
+    /// CREATE SEQUENCE, and those of serial and identity columns.
+    Sequence(Sequence),
 }
 
 /// A table that keeps what a source reads: the engine has a source and a view of all its rows.
@@ -80,9 +82,18 @@ pub(crate) struct Table {
     /// What it was before ALTER TABLE, for the views that read it so.
     #[serde(default)]
     pub(crate) earlier: Vec<Earlier>,
+    /// GENERATED ... AS IDENTITY.
+    #[serde(default)]
+    pub(crate) identities: Vec<Identity>,
 }
 
 impl Table {
+    /// The names of its indexes, those of constraints too.
+    pub(crate) fn index_names(&self) -> impl Iterator<Item = &String> {
+        let keys = self.constraints.iter().filter(|one| matches!(one.rule, Rule::Unique { .. }));
+        keys.map(|one| &one.name).chain(self.indexes.iter().map(|index| &index.name))
+    }
+
     /// A table as CREATE TABLE makes it.
     pub(crate) fn new(defaults: Vec<Option<String>>, constraints: Vec<Constraint>) -> Table {
         Table {
@@ -93,6 +104,7 @@ impl Table {
             numbers: Vec::new(),
             next_number: 0,
             earlier: Vec::new(),
+            identities: Vec::new(),
         }
     }
 }
@@ -200,9 +212,11 @@ impl Object {
                 view.body.reads.iter().chain(replacement).copied().collect()
             }
             ObjectData::NamedQuery(query) => query.reads.clone(),
-            ObjectData::Source(_) | ObjectData::Files(_) | ObjectData::Table(_) | ObjectData::StoredSource(_) => {
-                Vec::new()
-            }
+            ObjectData::Source(_)
+            | ObjectData::Files(_)
+            | ObjectData::Table(_)
+            | ObjectData::StoredSource(_)
+            | ObjectData::Sequence(_) => Vec::new(),
         }
     }
 
@@ -212,6 +226,7 @@ impl Object {
             ObjectData::Source(_) => ObjectKind::Source,
             ObjectData::View(_) => ObjectKind::View,
             ObjectData::NamedQuery(_) => ObjectKind::NamedQuery,
+            ObjectData::Sequence(_) => ObjectKind::Sequence,
             ObjectData::Files(_) | ObjectData::Table(_) | ObjectData::StoredSource(_) => ObjectKind::Table,
         }
     }
@@ -221,9 +236,11 @@ impl Object {
         match &self.data {
             ObjectData::View(view) => RelationId(view.body.relation),
             ObjectData::Table(table) => RelationId(table.relation.unwrap_or(self.oid)),
-            ObjectData::Source(_) | ObjectData::NamedQuery(_) | ObjectData::Files(_) | ObjectData::StoredSource(_) => {
-                RelationId(self.oid)
-            }
+            ObjectData::Source(_)
+            | ObjectData::NamedQuery(_)
+            | ObjectData::Files(_)
+            | ObjectData::StoredSource(_)
+            | ObjectData::Sequence(_) => RelationId(self.oid),
         }
     }
 
@@ -234,7 +251,7 @@ impl Object {
                 let replacement = view.replacement.iter().map(|(body, _)| RelationId(body.relation));
                 std::iter::once(RelationId(view.body.relation)).chain(replacement).collect()
             }
-            ObjectData::Source(_) => vec![self.relation()],
+            ObjectData::Source(_) | ObjectData::Sequence(_) => vec![self.relation()],
             ObjectData::Table(table) => {
                 let earlier = table.earlier.iter().map(|form| RelationId(form.relation));
                 std::iter::once(self.relation()).chain(earlier).collect()
@@ -277,9 +294,12 @@ impl Object {
         }
     }
 
-    /// What the engine knows of it, if it is a table. In the engine every column may be null: what
-    /// may not be is checked before a row gets there.
+    /// What the engine knows of it, if it is a table or a sequence. In the engine every column may be
+    /// null: what may not be is checked before a row gets there.
     pub(crate) fn table_definition(&self) -> Option<TableDefinition> {
+        if self.sequence().is_some() {
+            return Some(sequence::kept(self.oid, &self.name));
+        }
         let table = self.table()?;
         let indexes = table.indexes.iter().filter(|index| index.unique);
         let indexes = indexes.map(|index| UniqueKey { name: index.name.clone(), columns: index.places() });

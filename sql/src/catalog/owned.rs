@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Catalog, PUBLIC, PUBLIC_OID};
+use super::{Catalog, Object, PUBLIC, PUBLIC_OID};
 use crate::roles::acl::{self, Acl, Rights, Thing};
 use crate::roles::{Roles, SUPERUSER};
 
@@ -132,6 +132,7 @@ impl Catalog {
     pub(crate) fn own(&mut self, oid: u32, owner: u32) {
         let schema = self.get(oid).map(|object| object.schema.clone());
         let kind = match self.get(oid) {
+            Some(object) if object.sequence().is_some() => DefaultKind::Sequences,
             Some(_) => DefaultKind::Tables,
             None => DefaultKind::Schemas,
         };
@@ -270,7 +271,7 @@ impl Catalog {
         let owner = self.owner(oid);
         match self.acl(oid) {
             Some(acl) => acl.held(|grantee| inherited.contains(&grantee)),
-            None if inherited.contains(&owner) => Thing::Relation.all(),
+            None if inherited.contains(&owner) => self.get(oid).map_or(Thing::Relation, Object::thing).all(),
             None => 0,
         }
     }

@@ -11,6 +11,14 @@ pub(crate) const PUBLIC: &str = "public";
 /// The oid of the schema `public` that every database begins with.
 pub(crate) const PUBLIC_OID: u32 = 2200;
 
+/// The schema of a session's temporary objects, in its own words; its real name has a number behind.
+pub(crate) const TEMPORARY: &str = "pg_temp";
+
+/// Whether a schema is some session's temporary one.
+pub(crate) fn is_temporary(schema: &str) -> bool {
+    schema.strip_prefix(TEMPORARY).is_some_and(|rest| rest.starts_with('_'))
+}
+
 /// Schemas that are there and read-only.
 pub(crate) const SYSTEM_SCHEMAS: [&str; 3] = ["pg_catalog", "information_schema", "thalweg"];
 

@@ -11,14 +11,18 @@ use datafusion::sql::sqlparser::ast;
 use thalweg_dataflow::source::{Column, FormatDefinition, Meta};
 use thalweg_dataflow::types::PgType;
 
+use super::alter_table::AlterTable;
 use super::change::{Delete, Insert, Update};
 use super::comment::Comment;
 use super::copy::Copy;
+use super::create_table_as::CreateTableAs;
 use super::grant::GrantStatement;
 use super::index::{CreateIndex, DropIndex};
+pub(crate) use super::object_kind::ObjectKind;
 use super::role::{RoleStatement, may_hold_password};
 use super::schema::SchemaStatement;
-use super::table::{AlterTable, CreateTable, Truncate};
+use super::sequence::{AlterSequence, CreateSequence};
+use super::table::{CreateTable, Truncate};
 
 /// A statement with its text. Cheap to clone.
 #[derive(Clone)]
@@ -87,6 +91,8 @@ pub(crate) enum Kind {
     CreateExternalTable(CreateExternalTable),
     /// CREATE TABLE.
     CreateTable(CreateTable),
+    /// CREATE TABLE ... AS, SELECT INTO.
+    CreateTableAs(CreateTableAs),
     /// CREATE TABLE ... WITH (connector = ...).
     CreateStoredSource(CreateSource),
     /// CREATE INDEX.
@@ -117,6 +123,10 @@ pub(crate) enum Kind {
     Role(RoleStatement),
     /// About rights and owners.
     Grant(GrantStatement),
+    /// CREATE SEQUENCE.
+    CreateSequence(CreateSequence),
+    /// ALTER SEQUENCE.
+    AlterSequence(AlterSequence),
     /// About schemas.
     Schema(SchemaStatement),
     /// SHOW.
@@ -177,6 +187,7 @@ impl Kind {
                 | Kind::CreateNamedQuery(_)
                 | Kind::CreateExternalTable(_)
                 | Kind::CreateTable(_)
+                | Kind::CreateTableAs(_)
                 | Kind::CreateStoredSource(_)
                 | Kind::CreateIndex(_)
                 | Kind::DropIndex(_)
@@ -186,6 +197,8 @@ impl Kind {
                 | Kind::Role(_)
                 | Kind::Grant(_)
                 | Kind::Schema(_)
+                | Kind::CreateSequence(_)
+                | Kind::AlterSequence(_)
         )
     }
 
@@ -215,11 +228,14 @@ impl Kind {
             Kind::CreateNamedQuery(_) => "CREATE VIEW",
             Kind::CreateExternalTable(_) => "CREATE EXTERNAL TABLE",
             Kind::CreateTable(_) | Kind::CreateStoredSource(_) => "CREATE TABLE",
+            Kind::CreateTableAs(_) => "CREATE TABLE AS",
             Kind::CreateIndex(_) => "CREATE INDEX",
             Kind::DropIndex(_) => "DROP INDEX",
             Kind::AlterTable(_) => "ALTER TABLE",
             Kind::Drop(_) => "DROP",
             Kind::Schema(schema) => schema.tag(),
+            Kind::CreateSequence(_) => "CREATE SEQUENCE",
+            Kind::AlterSequence(_) => "ALTER SEQUENCE",
             _ => return None,
         })
     }
@@ -372,6 +388,8 @@ pub(crate) struct CreateView {
 pub(crate) struct CreateNamedQuery {
     /// OR REPLACE.
     pub(crate) or_replace: bool,
+    /// TEMPORARY.
+    pub(crate) temporary: bool,
     /// Its name.
     pub(crate) name: Name,
     /// Names for its columns, from the left.
@@ -397,41 +415,6 @@ pub(crate) struct CreateExternalTable {
     pub(crate) location: String,
     /// OPTIONS.
     pub(crate) options: Options,
-}
-
-/// What kind of object a statement names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ObjectKind {
-    /// SOURCE.
-    Source,
-    /// MATERIALIZED VIEW.
-    View,
-    /// VIEW.
-    NamedQuery,
-    /// TABLE, EXTERNAL TABLE.
-    Table,
-}
-
-impl ObjectKind {
-    /// As in messages.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            ObjectKind::Source => "source",
-            ObjectKind::View => "materialized view",
-            ObjectKind::NamedQuery => "view",
-            ObjectKind::Table => "table",
-        }
-    }
-
-    /// As in command tags.
-    pub(crate) fn tag(self) -> &'static str {
-        match self {
-            ObjectKind::Source => "SOURCE",
-            ObjectKind::View => "MATERIALIZED VIEW",
-            ObjectKind::NamedQuery => "VIEW",
-            ObjectKind::Table => "TABLE",
-        }
-    }
 }
 
 /// DROP.

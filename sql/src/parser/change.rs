@@ -40,12 +40,23 @@ pub(crate) struct Insert {
     pub(crate) target: Target,
     /// The columns, if named.
     pub(crate) columns: Option<Vec<ColumnName>>,
+    /// OVERRIDING.
+    pub(crate) overriding: Option<Overriding>,
     /// The rows; `None`: DEFAULT VALUES.
     pub(crate) source: Option<Box<ast::Query>>,
     /// ON CONFLICT.
     pub(crate) conflict: Option<Conflict>,
     /// RETURNING.
     pub(crate) returning: Option<Vec<ast::SelectItem>>,
+}
+
+/// Which values of identity columns count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Overriding {
+    /// SYSTEM VALUE: those that are given.
+    System,
+    /// USER VALUE: those of the sequence.
+    User,
 }
 
 /// ON CONFLICT.
@@ -146,13 +157,17 @@ pub(crate) fn insert(cursor: &mut Cursor<'_>, with: Option<ast::With>) -> Result
         Token::LParen if !cursor.starts_parenthesised_query() => Some(column_list(cursor)?),
         _ => None,
     };
-    if cursor.sees("OVERRIDING") {
-        return Err(cursor.error_here(Error::unsupported("OVERRIDING")));
-    }
+    let overriding = if cursor.takes("OVERRIDING SYSTEM VALUE") {
+        Some(Overriding::System)
+    } else if cursor.takes("OVERRIDING USER VALUE") {
+        Some(Overriding::User)
+    } else {
+        None
+    };
     let source = if cursor.takes("DEFAULT VALUES") { None } else { Some(cursor.inserted_query()?) };
     let conflict = if cursor.takes("ON CONFLICT") { Some(conflict(cursor)?) } else { None };
     let returning = returning(cursor)?;
-    Ok(Kind::Insert(Insert { with, target, columns, source, conflict, returning }))
+    Ok(Kind::Insert(Insert { with, target, columns, overriding, source, conflict, returning }))
 }
 
 /// UPDATE; the word is taken already.

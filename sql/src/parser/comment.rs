@@ -34,6 +34,7 @@ pub(crate) fn comment(cursor: &mut Cursor<'_>) -> Result<Kind> {
         ("EXTERNAL TABLE", ObjectKind::Table),
         ("TABLE", ObjectKind::Table),
         ("SOURCE", ObjectKind::Source),
+        ("SEQUENCE", ObjectKind::Sequence),
     ];
     let kind = kinds.into_iter().find(|(words, _)| cursor.takes(words)).map(|(_, kind)| kind);
     let on = match kind {
@@ -43,7 +44,7 @@ pub(crate) fn comment(cursor: &mut Cursor<'_>) -> Result<Kind> {
         None => {
             let Some(word) = cursor.word() else { return cursor.unexpected() };
             let error = Error::unsupported(format!("COMMENT ON {word}"));
-            let hint = "Comments stand on tables, sources, views, their columns and on schemas.";
+            let hint = "Comments stand on tables, sources, sequences, views, their columns and on schemas.";
             return Err(cursor.error_here(error.hint(hint)));
         }
     };

@@ -12,19 +12,25 @@ use super::ast::{
 };
 use super::cursor::Cursor;
 use super::table::create_table;
-use super::{grant, index, role, schema};
+use super::{grant, index, role, schema, sequence};
 
 /// The rest of `CREATE [OR REPLACE]`.
 pub(crate) fn create(cursor: &mut Cursor<'_>) -> Result<Kind> {
     let or_replace = cursor.takes("OR REPLACE");
+    if takes_temporary(cursor) {
+        return create_temporary(cursor, or_replace);
+    }
     if cursor.takes("MATERIALIZED VIEW") {
         return create_view(cursor, or_replace).map(Kind::CreateView);
     }
     if cursor.takes("VIEW") {
-        return create_named_query(cursor, or_replace).map(Kind::CreateNamedQuery);
+        return create_named_query(cursor, or_replace, false).map(Kind::CreateNamedQuery);
     }
     if let Some(role) = (!or_replace).then(|| role::create(cursor)).flatten() {
         return role;
+    }
+    if !or_replace && cursor.takes("SEQUENCE") {
+        return sequence::create(cursor, false);
     }
     if !or_replace && cursor.takes("SCHEMA") {
         return schema::create(cursor);
@@ -42,17 +48,38 @@ pub(crate) fn create(cursor: &mut Cursor<'_>) -> Result<Kind> {
         if cursor.names_connector() {
             return create_source(cursor).map(Kind::CreateStoredSource);
         }
-        return create_table(cursor).map(Kind::CreateTable);
+        return create_table(cursor, false);
     }
     let hint = match cursor.word().as_deref() {
-        Some("UNLOGGED" | "TEMP" | "TEMPORARY") => "Use CREATE TABLE or CREATE VIEW.",
+        Some("UNLOGGED") => "Use CREATE TABLE.",
         Some("SOURCE" | "EXTERNAL") => "OR REPLACE works for views only.",
-        Some(_) => "CREATE knows SCHEMA, SOURCE, TABLE, INDEX, VIEW, MATERIALIZED VIEW, EXTERNAL TABLE and ROLE.",
+        Some(_) => {
+            "CREATE knows SCHEMA, SOURCE, TABLE, SEQUENCE, INDEX, VIEW, MATERIALIZED VIEW, EXTERNAL TABLE and ROLE."
+        }
         None => return cursor.unexpected(),
     };
     let what = cursor.word().unwrap_or_default();
     let replace = if or_replace { "OR REPLACE " } else { "" };
     Err(cursor.error_here(Error::unsupported(format!("CREATE {replace}{what}")).hint(hint)))
+}
+
+/// Takes the words for a temporary object.
+fn takes_temporary(cursor: &mut Cursor<'_>) -> bool {
+    let words = ["LOCAL TEMPORARY", "LOCAL TEMP", "GLOBAL TEMPORARY", "GLOBAL TEMP", "TEMPORARY", "TEMP"];
+    words.iter().any(|words| cursor.takes(words))
+}
+
+/// A temporary object; the words before its kind are taken already.
+fn create_temporary(cursor: &mut Cursor<'_>, or_replace: bool) -> Result<Kind> {
+    if cursor.takes("VIEW") {
+        create_named_query(cursor, or_replace, true).map(Kind::CreateNamedQuery)
+    } else if !or_replace && cursor.takes("SEQUENCE") {
+        sequence::create(cursor, true)
+    } else if !or_replace && cursor.takes("TABLE") {
+        create_table(cursor, true)
+    } else {
+        cursor.unexpected()
+    }
 }
 
 fn create_source(cursor: &mut Cursor<'_>) -> Result<CreateSource> {
@@ -204,7 +231,7 @@ fn output_names(cursor: &mut Cursor<'_>) -> Result<Vec<String>> {
     Ok(columns)
 }
 
-fn create_named_query(cursor: &mut Cursor<'_>, or_replace: bool) -> Result<CreateNamedQuery> {
+fn create_named_query(cursor: &mut Cursor<'_>, or_replace: bool, temporary: bool) -> Result<CreateNamedQuery> {
     let name = cursor.name()?;
     let columns = output_names(cursor)?;
     if cursor.sees("WITH") {
@@ -215,7 +242,7 @@ fn create_named_query(cursor: &mut Cursor<'_>, or_replace: bool) -> Result<Creat
     if cursor.sees("WITH") {
         return Err(cursor.error_here(Error::unsupported("CHECK OPTION")));
     }
-    Ok(CreateNamedQuery { or_replace, name, columns, query, text })
+    Ok(CreateNamedQuery { or_replace, temporary, name, columns, query, text })
 }
 
 fn create_external_table(cursor: &mut Cursor<'_>) -> Result<CreateExternalTable> {
@@ -274,12 +301,14 @@ pub(crate) fn drop(cursor: &mut Cursor<'_>) -> Result<Kind> {
         ObjectKind::View
     } else if cursor.takes("VIEW") {
         ObjectKind::NamedQuery
+    } else if cursor.takes("SEQUENCE") {
+        ObjectKind::Sequence
     } else if cursor.takes("EXTERNAL TABLE") || cursor.takes("TABLE") {
         ObjectKind::Table
     } else {
         let Some(word) = cursor.word() else { return cursor.unexpected() };
         let error = Error::unsupported(format!("DROP {word}"))
-            .hint("DROP knows SCHEMA, SOURCE, TABLE, INDEX, VIEW, MATERIALIZED VIEW and ROLE.");
+            .hint("DROP knows SCHEMA, SOURCE, TABLE, SEQUENCE, INDEX, VIEW, MATERIALIZED VIEW and ROLE.");
         return Err(cursor.error_here(error));
     };
     let if_exists = cursor.takes("IF EXISTS");

@@ -34,7 +34,11 @@ pub(crate) enum Objects {
     Relations(Vec<Name>),
     /// ALL TABLES IN SCHEMA.
     AllTables(Vec<String>),
-    /// ALL SEQUENCES, FUNCTIONS, ... IN SCHEMA: there are none.
+    /// SEQUENCE.
+    Sequences(Vec<Name>),
+    /// ALL SEQUENCES IN SCHEMA.
+    AllSequences(Vec<String>),
+    /// ALL FUNCTIONS, ... IN SCHEMA: there are none.
     AllOthers(Vec<String>),
     /// SCHEMA.
     Schemas(Vec<String>),
@@ -97,6 +101,7 @@ impl GrantStatement {
                 ObjectKind::View => "ALTER MATERIALIZED VIEW",
                 ObjectKind::NamedQuery => "ALTER VIEW",
                 ObjectKind::Table => "ALTER TABLE",
+                ObjectKind::Sequence => "ALTER SEQUENCE",
             },
             GrantStatement::Reassign { .. } => "REASSIGN OWNED",
             GrantStatement::DropOwned { .. } => "DROP OWNED",
@@ -219,7 +224,11 @@ fn objects(cursor: &mut Cursor<'_>) -> Result<Objects> {
     for what in ["TABLES", "SEQUENCES", "FUNCTIONS", "PROCEDURES", "ROUTINES"] {
         if cursor.takes(&format!("ALL {what} IN SCHEMA")) {
             let schemas = cursor.identifiers()?;
-            return Ok(if what == "TABLES" { Objects::AllTables(schemas) } else { Objects::AllOthers(schemas) });
+            return Ok(match what {
+                "TABLES" => Objects::AllTables(schemas),
+                "SEQUENCES" => Objects::AllSequences(schemas),
+                _ => Objects::AllOthers(schemas),
+            });
         }
     }
     if cursor.takes("SCHEMA") {
@@ -234,7 +243,7 @@ fn objects(cursor: &mut Cursor<'_>) -> Result<Objects> {
     if cursor.takes("MATERIALIZED VIEW") || cursor.takes("EXTERNAL TABLE") {
         return cursor.names().map(Objects::Relations);
     }
-    const OTHERS: [&str; 11] = [
+    const OTHERS: [&str; 10] = [
         "DOMAIN",
         "FOREIGN",
         "FUNCTION",
@@ -243,14 +252,16 @@ fn objects(cursor: &mut Cursor<'_>) -> Result<Objects> {
         "PARAMETER",
         "PROCEDURE",
         "ROUTINE",
-        "SEQUENCE",
         "TABLESPACE",
         "TYPE",
     ];
     // A relation may have such a name; then no other name follows it.
-    if let Some(word) = cursor.word().filter(|word| OTHERS.contains(&word.as_str()))
-        && matches!(cursor.token(1), Some(Token::Word(next)) if !["TO", "FROM"].contains(&next.value.to_ascii_uppercase().as_str()))
-    {
+    let followed = matches!(cursor.token(1), Some(Token::Word(next))
+        if !["TO", "FROM"].contains(&next.value.to_ascii_uppercase().as_str()));
+    if followed && cursor.takes("SEQUENCE") {
+        return cursor.names().map(Objects::Sequences);
+    }
+    if let Some(word) = cursor.word().filter(|word| followed && OTHERS.contains(&word.as_str())) {
         return Err(cursor.error_here(Error::unsupported(format!("a privilege on a {}", word.to_lowercase()))));
     }
     cursor.names().map(Objects::Relations)
@@ -308,6 +319,7 @@ fn owner(cursor: &mut Cursor<'_>) -> Option<Result<Kind>> {
         ("MATERIALIZED VIEW", ObjectKind::View),
         ("VIEW", ObjectKind::NamedQuery),
         ("SOURCE", ObjectKind::Source),
+        ("SEQUENCE", ObjectKind::Sequence),
     ];
     let (_, kind) = kinds.into_iter().find(|(words, _)| cursor.takes(words))?;
     let if_exists = cursor.takes("IF EXISTS");
@@ -356,7 +368,7 @@ mod tests {
             ),
             ("GRANT ALL PRIVILEGES ON a TO GROUP x GRANTED BY CURRENT_USER", "rights: None"),
             ("GRANT ALL ON ALL TABLES IN SCHEMA public TO x", "AllTables([\"public\"])"),
-            ("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO x", "AllOthers([\"public\"])"),
+            ("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO x", "AllSequences([\"public\"])"),
             ("GRANT USAGE ON SCHEMA public TO x", "Schemas([\"public\"])"),
             ("GRANT CONNECT ON DATABASE thalweg TO x", "Databases([\"thalweg\"])"),
             ("GRANT SELECT ON MATERIALIZED VIEW m TO x", "Relations([Name { schema: None, name: \"m\" }])"),

@@ -6,10 +6,13 @@
 //! Thalweg does not is refused by its name (0A000); no depth of nesting crashes. Asks no catalog.
 
 mod ahead;
+pub(crate) mod alter_column;
+pub(crate) mod alter_table;
 mod ast;
 pub(crate) mod change;
 pub(crate) mod comment;
 pub(crate) mod copy;
+pub(crate) mod create_table_as;
 mod cursor;
 mod ddl;
 mod dialect;
@@ -19,12 +22,16 @@ pub(crate) mod grammar_marks;
 pub(crate) mod grant;
 mod height;
 pub(crate) mod index;
+pub(crate) mod like;
+mod locks;
+mod object_kind;
 pub(crate) mod phrases;
 mod prepared;
 mod reserved;
 pub(crate) mod role;
 pub(crate) mod schema;
 pub(crate) mod search_cycle;
+pub(crate) mod sequence;
 mod source_text;
 mod sql_cursor;
 mod strings;
@@ -113,12 +120,13 @@ fn statement(text: &SourceText<'_>, request: &Arc<str>, mut piece: Piece) -> Res
     exclude::rewrite(&mut piece);
     search_cycle::rewrite(&mut piece);
     grammar_marks::rewrite(&mut piece);
+    locks::rewrite(&mut piece);
     empty_select::mark(text, &mut piece)?;
     let written = &text.sql()[piece.start..piece.end];
     let mut cursor = Cursor::new(text, piece);
     let kind = match cursor.with_before_change() {
         Some(end) => change::with(&mut cursor, end)?,
-        None if cursor.starts_query() => Kind::Query(cursor.query()?),
+        None if cursor.starts_query() => create_table_as::into(cursor.query()?)?,
         None => utility::statement(&mut cursor, request)?,
     };
     cursor.end()?;

@@ -1,17 +1,26 @@
-//! CREATE TABLE, ALTER TABLE and TRUNCATE.
+//! CREATE TABLE and TRUNCATE.
 //!
 //! Checks form only: names and types of what constraints say are looked at when the table is made.
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::source::Column;
+use thalweg_dataflow::types::PgType;
 
-use super::ast::{Kind, Name, ObjectKind};
+use super::ast::{Kind, Name};
+use super::create_table_as::{create_table_as, names_query, on_commit};
 use super::cursor::Cursor;
+use super::like::{Like, like};
+use super::sequence::{self, SequenceOptions};
+use crate::session::temporary::OnCommit;
 
 /// CREATE TABLE.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct CreateTable {
+    /// TEMPORARY.
+    pub(crate) temporary: bool,
+    /// ON COMMIT; `None`: PRESERVE ROWS.
+    pub(crate) on_commit: Option<OnCommit>,
     /// IF NOT EXISTS.
     pub(crate) if_not_exists: bool,
     /// Its name.
@@ -22,10 +31,47 @@ pub(crate) struct CreateTable {
     pub(crate) defaults: Vec<Option<String>>,
     /// The other constraints, in the order they were written.
     pub(crate) constraints: Vec<Constraint>,
+    /// The columns whose values come from sequences of their own.
+    pub(crate) generators: Vec<Generator>,
+    /// LIKE.
+    pub(crate) likes: Vec<Like>,
+}
+
+/// A column whose values come from a sequence that is made with it.
+#[derive(Debug, Clone)]
+pub(crate) struct Generator {
+    /// The column.
+    pub(crate) column: String,
+    /// How.
+    pub(crate) kind: GeneratorKind,
+    /// What is said of the sequence.
+    pub(crate) options: SequenceOptions,
+}
+
+/// How a column has its sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GeneratorKind {
+    /// serial: as its DEFAULT.
+    Serial,
+    /// GENERATED ... AS IDENTITY.
+    Identity {
+        /// ALWAYS; else BY DEFAULT.
+        always: bool,
+    },
+}
+
+impl CreateTable {
+    /// Without columns.
+    pub(super) fn new(if_not_exists: bool, name: Name) -> CreateTable {
+        let (columns, defaults, constraints) = (Vec::new(), Vec::new(), Vec::new());
+        let (generators, likes) = (Vec::new(), Vec::new());
+        let (temporary, on_commit) = (false, None);
+        CreateTable { temporary, on_commit, if_not_exists, name, columns, defaults, constraints, generators, likes }
+    }
 }
 
 /// A constraint of a table or of one of its columns.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Constraint {
     /// CONSTRAINT name.
     pub(crate) name: Option<String>,
@@ -34,7 +80,7 @@ pub(crate) struct Constraint {
 }
 
 /// What a constraint says.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Rule {
     /// PRIMARY KEY, and its columns.
     PrimaryKey(Vec<String>),
@@ -49,46 +95,8 @@ pub(crate) enum Rule {
 pub(crate) struct Truncate {
     /// Which.
     pub(crate) names: Vec<Name>,
-}
-
-/// ALTER TABLE.
-#[derive(Debug)]
-pub(crate) struct AlterTable {
-    /// What kind the statement names; `None`: ALTER TABLE, which takes any.
-    pub(crate) view: Option<ObjectKind>,
-    /// IF EXISTS.
-    pub(crate) if_exists: bool,
-    /// Which.
-    pub(crate) name: Name,
-    /// What happens to it.
-    pub(crate) action: AlterAction,
-}
-
-/// What ALTER TABLE does.
-#[derive(Debug)]
-pub(crate) enum AlterAction {
-    /// RENAME TO.
-    Rename(String),
-    /// SET SCHEMA.
-    SetSchema(String),
-    /// RENAME COLUMN a TO b.
-    RenameColumn(String, String),
-    /// ADD COLUMN: a table of this one column with its constraints.
-    AddColumn {
-        /// IF NOT EXISTS.
-        if_not_exists: bool,
-        /// The column.
-        column: CreateTable,
-    },
-    /// DROP COLUMN.
-    DropColumn {
-        /// IF EXISTS.
-        if_exists: bool,
-        /// Which.
-        name: String,
-        /// CASCADE.
-        cascade: bool,
-    },
+    /// RESTART IDENTITY.
+    pub(crate) restart: bool,
 }
 
 /// Words that end a DEFAULT.
@@ -96,12 +104,14 @@ const AFTER_DEFAULT: [&str; 9] =
     ["NOT", "NULL", "CHECK", "PRIMARY", "UNIQUE", "CONSTRAINT", "REFERENCES", "GENERATED", "DEFAULT"];
 
 /// CREATE TABLE; the words are taken already.
-pub(crate) fn create_table(cursor: &mut Cursor<'_>) -> Result<CreateTable> {
+pub(crate) fn create_table(cursor: &mut Cursor<'_>, temporary: bool) -> Result<Kind> {
     let if_not_exists = cursor.takes("IF NOT EXISTS");
     let name = cursor.name()?;
-    let mut table =
-        CreateTable { if_not_exists, name, columns: Vec::new(), defaults: Vec::new(), constraints: Vec::new() };
-    if cursor.sees("AS") || cursor.sees("OF") || cursor.sees("PARTITION") {
+    if names_query(cursor) {
+        return create_table_as(cursor, temporary, if_not_exists, name).map(Kind::CreateTableAs);
+    }
+    let mut table = CreateTable { temporary, ..CreateTable::new(if_not_exists, name) };
+    if cursor.sees("OF") || cursor.sees("PARTITION") {
         return refuse(cursor, "CREATE TABLE ... _");
     }
     cursor.expect_token(&Token::LParen)?;
@@ -114,24 +124,27 @@ pub(crate) fn create_table(cursor: &mut Cursor<'_>) -> Result<CreateTable> {
             cursor.expect_token(&Token::Comma)?;
         }
     }
-    if ["INHERITS", "PARTITION", "USING", "WITH", "WITHOUT", "ON", "TABLESPACE", "AS"]
-        .iter()
-        .any(|word| cursor.sees(word))
-    {
+    table.on_commit = on_commit(cursor, temporary)?;
+    if ["INHERITS", "PARTITION", "USING", "WITH", "WITHOUT", "ON", "TABLESPACE"].iter().any(|word| cursor.sees(word)) {
         return refuse(cursor, "CREATE TABLE ... _");
     }
-    Ok(table)
+    Ok(Kind::CreateTable(table))
 }
 
 /// Refuses the next word by name; it takes the place of `_` in the phrase.
-fn refuse<T>(cursor: &Cursor<'_>, phrase: &str) -> Result<T> {
+pub(super) fn refuse<T>(cursor: &Cursor<'_>, phrase: &str) -> Result<T> {
     let word = cursor.word().unwrap_or_default();
     Err(cursor.error_here(Error::unsupported(phrase.replace('_', &word))))
 }
 
 /// A column or a constraint of the table.
-fn item(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
-    if cursor.sees("LIKE") || cursor.sees("EXCLUDE") || cursor.sees("FOREIGN") {
+pub(super) fn item(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
+    if cursor.takes("LIKE") {
+        let like = like(cursor, table.columns.len())?;
+        table.likes.push(like);
+        return Ok(());
+    }
+    if cursor.sees("EXCLUDE") || cursor.sees("FOREIGN") {
         return refuse(cursor, "_ in a column list");
     }
     let name = if cursor.takes("CONSTRAINT") { Some(cursor.identifier()?) } else { None };
@@ -150,7 +163,7 @@ fn item(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
     not_deferrable(cursor)
 }
 
-fn column_names(cursor: &mut Cursor<'_>) -> Result<Vec<String>> {
+pub(super) fn column_names(cursor: &mut Cursor<'_>) -> Result<Vec<String>> {
     cursor.expect_token(&Token::LParen)?;
     let mut names = vec![cursor.identifier()?];
     while cursor.takes_token(&Token::Comma) {
@@ -180,10 +193,12 @@ fn not_deferrable(cursor: &mut Cursor<'_>) -> Result<()> {
     Ok(())
 }
 
-fn column(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
+pub(super) fn column(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
     let name = cursor.identifier()?;
-    let data_type = cursor.data_type()?;
-    let (mut null, mut not_null, mut default) = (false, false, None);
+    let serial = serial(cursor);
+    let data_type = serial.clone().map_or_else(|| cursor.data_type(), Ok)?;
+    let mut generator = serial.map(|_| (GeneratorKind::Serial, SequenceOptions::default()));
+    let (mut null, mut not_null, mut default) = (false, generator.is_some(), None);
     loop {
         let constraint = if cursor.takes("CONSTRAINT") { Some(cursor.identifier()?) } else { None };
         let rule = if cursor.takes("NOT NULL") {
@@ -193,11 +208,8 @@ fn column(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
             null = true;
             None
         } else if cursor.takes("DEFAULT") {
-            if default.is_some() {
-                return Err(Error::new(
-                    SqlState::SyntaxError,
-                    format!("multiple default values specified for column \"{name}\" of table \"{}\"", table.name.name),
-                ));
+            if default.is_some() || matches!(generator, Some((GeneratorKind::Serial, _))) {
+                return Err(twice("multiple default values", &name, table));
             }
             let end = cursor.before(&AFTER_DEFAULT);
             default = Some(cursor.until(end, |cursor| cursor.written_expression())?.1);
@@ -208,6 +220,12 @@ fn column(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
             Some(Rule::Unique(vec![name.clone()]))
         } else if cursor.takes("CHECK") {
             Some(check(cursor)?)
+        } else if let Some(identity) = identity(cursor)? {
+            if generator.is_some() {
+                return Err(twice("multiple identity specifications", &name, table));
+            }
+            (generator, not_null) = (Some(identity), true);
+            None
         } else if constraint.is_some()
             || ["GENERATED", "REFERENCES", "COLLATE", "COMPRESSION"].iter().any(|word| cursor.sees(word))
         {
@@ -232,9 +250,45 @@ fn column(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<()> {
     if table.columns.iter().any(|column| column.name == name) {
         return Err(Error::new(SqlState::DuplicateColumn, format!("column \"{name}\" specified more than once")));
     }
+    if let Some((kind, options)) = generator {
+        if kind != GeneratorKind::Serial && default.is_some() {
+            return Err(twice("both default and identity", &name, table));
+        }
+        table.generators.push(Generator { column: name.clone(), kind, options });
+    }
     table.columns.push(Column { name, data_type, not_null });
     table.defaults.push(default);
     Ok(())
+}
+
+/// The type of a serial column, if this is one.
+fn serial(cursor: &mut Cursor<'_>) -> Option<PgType> {
+    let types = [
+        (["SMALLSERIAL", "SERIAL2"], PgType::Int2),
+        (["SERIAL", "SERIAL4"], PgType::Int4),
+        (["BIGSERIAL", "SERIAL8"], PgType::Int8),
+    ];
+    types.into_iter().find(|(words, _)| words.iter().any(|word| cursor.takes(word))).map(|(_, data_type)| data_type)
+}
+
+/// GENERATED ... AS IDENTITY, if it comes next.
+fn identity(cursor: &mut Cursor<'_>) -> Result<Option<(GeneratorKind, SequenceOptions)>> {
+    let always = cursor.takes("GENERATED ALWAYS AS IDENTITY");
+    if !always && !cursor.takes("GENERATED BY DEFAULT AS IDENTITY") {
+        return Ok(None);
+    }
+    let mut options = SequenceOptions::default();
+    if cursor.takes_token(&Token::LParen) {
+        options = sequence::options(cursor)?;
+        cursor.expect_token(&Token::RParen)?;
+    }
+    Ok(Some((GeneratorKind::Identity { always }, options)))
+}
+
+/// Something was said of a column twice.
+fn twice(what: &str, column: &str, table: &CreateTable) -> Error {
+    let message = format!("{what} specified for column \"{column}\" of table \"{}\"", table.name.name);
+    Error::new(SqlState::SyntaxError, message)
 }
 
 /// TRUNCATE; the word is taken already.
@@ -242,80 +296,8 @@ pub(crate) fn truncate(cursor: &mut Cursor<'_>) -> Result<Kind> {
     cursor.takes("TABLE");
     cursor.takes("ONLY");
     let names = cursor.names()?;
-    let _ = cursor.takes("RESTART IDENTITY") || cursor.takes("CONTINUE IDENTITY");
+    let restart = cursor.takes("RESTART IDENTITY");
+    let _ = !restart && cursor.takes("CONTINUE IDENTITY");
     let _ = cursor.takes("CASCADE") || cursor.takes("RESTRICT");
-    Ok(Kind::Truncate(Truncate { names }))
-}
-
-/// ALTER; the word is taken already.
-pub(crate) fn alter(cursor: &mut Cursor<'_>) -> Result<Kind> {
-    let kinds = [
-        ("MATERIALIZED VIEW", ObjectKind::View),
-        ("VIEW", ObjectKind::NamedQuery),
-        ("SOURCE", ObjectKind::Source),
-        ("EXTERNAL TABLE", ObjectKind::Table),
-    ];
-    let view = kinds.into_iter().find(|(words, _)| cursor.takes(words)).map(|(_, kind)| kind);
-    if view.is_none() && !cursor.takes("TABLE") {
-        return refuse(cursor, "ALTER _").map_err(|error: Error| {
-            error.hint("Drop the object and create it again; CREATE OR REPLACE MATERIALIZED VIEW serves the old view until the new one is complete.")
-        });
-    }
-    let if_exists = cursor.takes("IF EXISTS");
-    cursor.takes("ONLY");
-    let name = cursor.name()?;
-    let action = if cursor.takes("SET SCHEMA") {
-        AlterAction::SetSchema(cursor.identifier()?)
-    } else if matches!(view, Some(ObjectKind::Source | ObjectKind::Table)) {
-        return refuse(cursor, "ALTER SOURCE ... _");
-    } else if view.is_some() && !cursor.sees("RENAME TO") {
-        return refuse(cursor, "ALTER VIEW ... _");
-    } else if cursor.takes("ADD") {
-        add_column(cursor, &name)?
-    } else if cursor.takes("DROP") {
-        drop_column(cursor)?
-    } else if !cursor.takes("RENAME") {
-        return refuse(cursor, "ALTER TABLE ... _");
-    } else if cursor.takes("TO") {
-        AlterAction::Rename(cursor.identifier()?)
-    } else if cursor.sees("CONSTRAINT") {
-        return refuse(cursor, "ALTER TABLE ... RENAME _");
-    } else {
-        cursor.takes("COLUMN");
-        let old = cursor.identifier()?;
-        cursor.expect("TO")?;
-        AlterAction::RenameColumn(old, cursor.identifier()?)
-    };
-    Ok(Kind::AlterTable(AlterTable { view, if_exists, name, action }))
-}
-
-/// The word ADD is taken already.
-fn add_column(cursor: &mut Cursor<'_>, table: &Name) -> Result<AlterAction> {
-    if !cursor.takes("COLUMN")
-        && ["CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN"].iter().any(|word| cursor.sees(word))
-    {
-        return refuse(cursor, "ALTER TABLE ... ADD _");
-    }
-    let if_not_exists = cursor.takes("IF NOT EXISTS");
-    let mut one = CreateTable {
-        if_not_exists,
-        name: table.clone(),
-        columns: Vec::new(),
-        defaults: Vec::new(),
-        constraints: Vec::new(),
-    };
-    column(cursor, &mut one)?;
-    Ok(AlterAction::AddColumn { if_not_exists, column: one })
-}
-
-/// The word DROP is taken already.
-fn drop_column(cursor: &mut Cursor<'_>) -> Result<AlterAction> {
-    if !cursor.takes("COLUMN") && cursor.sees("CONSTRAINT") {
-        return refuse(cursor, "ALTER TABLE ... DROP _");
-    }
-    let if_exists = cursor.takes("IF EXISTS");
-    let name = cursor.identifier()?;
-    let cascade = cursor.takes("CASCADE");
-    let _ = !cascade && cursor.takes("RESTRICT");
-    Ok(AlterAction::DropColumn { if_exists, name, cascade })
+    Ok(Kind::Truncate(Truncate { names, restart }))
 }

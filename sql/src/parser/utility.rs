@@ -12,7 +12,9 @@ use crate::statement::definition::quoted;
 
 use super::ast::{Explain, Kind, ObjectKind, Set, Show};
 use super::cursor::Cursor;
-use super::{change, comment, copy, ddl, grant, prepared, role, schema, sql_cursor, table, transaction};
+use super::{
+    alter_table, change, comment, copy, ddl, grant, prepared, role, schema, sequence, sql_cursor, table, transaction,
+};
 
 /// First words of PostgreSQL's other statements, with what to do instead.
 const REFUSED: &[(&str, &str)] = &[
@@ -84,8 +86,9 @@ pub(crate) fn statement(cursor: &mut Cursor<'_>, request: &Arc<str>) -> Result<K
         "UNLISTEN" => unlisten(cursor),
         "CREATE" => ddl::create(cursor),
         "ALTER" => {
-            let other = role::alter(cursor).or_else(|| schema::alter(cursor)).or_else(|| grant::alter(cursor));
-            other.unwrap_or_else(|| table::alter(cursor))
+            let other = role::alter(cursor).or_else(|| schema::alter(cursor)).or_else(|| sequence::alter(cursor));
+            let other = other.or_else(|| grant::alter(cursor));
+            other.unwrap_or_else(|| alter_table::alter(cursor))
         }
         "GRANT" => grant::grant(cursor),
         "REVOKE" => grant::revoke(cursor),
@@ -121,6 +124,9 @@ fn show(cursor: &mut Cursor<'_>) -> Result<Show> {
     if cursor.takes("VIEWS") {
         return Ok(Show::Objects(ObjectKind::NamedQuery));
     }
+    if cursor.takes("SEQUENCES") {
+        return Ok(Show::Objects(ObjectKind::Sequence));
+    }
     if cursor.takes("TABLES") || cursor.takes("EXTERNAL TABLES") {
         return Ok(Show::Objects(ObjectKind::Table));
     }
@@ -131,6 +137,8 @@ fn show(cursor: &mut Cursor<'_>) -> Result<Show> {
             ObjectKind::View
         } else if cursor.takes("VIEW") {
             ObjectKind::NamedQuery
+        } else if cursor.takes("SEQUENCE") {
+            ObjectKind::Sequence
         } else if cursor.takes("EXTERNAL TABLE") || cursor.takes("TABLE") {
             ObjectKind::Table
         } else {

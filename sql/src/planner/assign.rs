@@ -5,17 +5,19 @@
 
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast;
+use thalweg_dataflow::source::Column;
 use thalweg_dataflow::types::{CastContext, PgType, castable};
 use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::binder::{Binder, Env, at};
-use super::change::{Rows, Target, column_place, env};
+use super::change::{RowScope, Rows, Target, column_place, env};
 use super::expr::Cast;
 use super::functions;
 use super::scope::Scope;
 use super::typed::{Typed, base_name, metadata};
 use super::unnest::unnest;
-use crate::parser::change::{Assignment, AssignmentSource};
+use super::{Planner, Resolver, Settings};
+use crate::parser::change::{Assignment, AssignmentSource, Overriding};
 use crate::parser::parse_expression;
 use crate::parser::phrases::is_default;
 
@@ -25,8 +27,8 @@ impl Binder<'_> {
         &self,
         target: &Target<'_>,
         query: &ast::Query,
-        places: &[usize],
-        named: bool,
+        (places, named): (&[usize], bool),
+        overriding: Option<Overriding>,
     ) -> Result<Rows> {
         let width = |width: usize, place: Option<usize>| {
             let message = if width > places.len() {
@@ -47,7 +49,7 @@ impl Binder<'_> {
                 }
                 let extra = row.content.get(places.len()).or(row.content.last());
                 width(first, extra.and_then(|expr| self.position(ast::Spanned::span(expr))))?;
-                rows.push(self.row(target, places, &row.content)?);
+                rows.push(self.row(target, places, &row.content, overriding)?);
             }
             return Ok(Rows::Values(rows));
         }
@@ -56,7 +58,8 @@ impl Binder<'_> {
         let mut exprs = Vec::with_capacity(target.columns.len());
         for (place, column) in target.columns.iter().enumerate() {
             let given = places.iter().position(|known| *known == place).and_then(|given| bound.columns.get(given));
-            let expr = match given {
+            let counts = given.is_some() && is_taken(target, place, overriding)?;
+            let expr = match given.filter(|_| counts) {
                 Some(output) => {
                     let typed = Typed { expr: Expr::Column(output.column.clone()), ty: output.ty.clone(), at: None };
                     self.assign(typed, &column.name, &column.data_type)?
@@ -70,12 +73,18 @@ impl Binder<'_> {
     }
 
     /// One row of VALUES, in the table's order.
-    pub(super) fn row(&self, target: &Target<'_>, places: &[usize], values: &[ast::Expr]) -> Result<Vec<Expr>> {
+    pub(super) fn row(
+        &self,
+        target: &Target<'_>,
+        places: &[usize],
+        values: &[ast::Expr],
+        overriding: Option<Overriding>,
+    ) -> Result<Vec<Expr>> {
         let scope = Scope::default();
         let env = self.env(&scope, "VALUES");
         let mut row: Vec<Option<Expr>> = vec![None; target.columns.len()];
         for (place, value) in places.iter().zip(values) {
-            if !is_default(value) {
+            if !is_default(value) && is_taken(target, *place, overriding)? {
                 let column = &target.columns[*place];
                 row[*place] = Some(self.assign(self.expr(&env, value)?, &column.name, &column.data_type)?);
             }
@@ -105,7 +114,7 @@ impl Binder<'_> {
     }
 
     /// A value as it is stored into a column.
-    fn assign(&self, typed: Typed, column: &str, target: &PgType) -> Result<Expr> {
+    pub(super) fn assign(&self, typed: Typed, column: &str, target: &PgType) -> Result<Expr> {
         self.store(typed, target, &|from| {
             format!("column \"{column}\" is of type {} but expression is of type {from}", base_name(target))
         })
@@ -158,6 +167,10 @@ impl Binder<'_> {
                     return Err(Error::new(SqlState::SyntaxError, message));
                 }
                 let declared = &target.columns[place];
+                if value.is_some() && target.identity(place) == Some(true) {
+                    let message = format!("column \"{}\" can only be updated to DEFAULT", declared.name);
+                    return Err(at(generated_always(message, &declared.name), column.at));
+                }
                 values[place] = Some(match value {
                     Some(value) => self.assign(value, &declared.name, &declared.data_type)?,
                     None => self.default(target, place)?,
@@ -186,6 +199,57 @@ impl Binder<'_> {
             }
         }
     }
+}
+
+impl Planner {
+    /// A column's values in the type that it is to have: what USING says, or its own.
+    pub(crate) fn bind_conversion(
+        &self,
+        using: Option<&ast::Expr>,
+        (scope, place): (&RowScope, usize),
+        column: &Column,
+        resolver: &dyn Resolver,
+        settings: &Settings,
+    ) -> Result<Expr> {
+        let binder = Binder::new(resolver, settings, &[]);
+        let typed = match (using, scope.names().columns.get(place)) {
+            (Some(using), _) => binder.expr(&env(scope.names(), "transform expressions"), using)?,
+            (None, Some(own)) => Typed::new(own.expr.clone(), own.ty.clone()),
+            (None, None) => return Err(Error::internal("a column that is none")),
+        };
+        let (name, to) = (&column.name, column.data_type.base().name());
+        binder.assign(typed, name, &column.data_type).map_err(|error| match (error.state(), using) {
+            (SqlState::DatatypeMismatch, None) => {
+                let message = format!("column \"{name}\" cannot be cast automatically to type {to}");
+                let hint = format!("You might need to specify \"USING {name}::{to}\".");
+                Error::new(SqlState::DatatypeMismatch, message).hint(hint)
+            }
+            (SqlState::DatatypeMismatch, Some(_)) => {
+                let message =
+                    format!("result of USING clause for column \"{name}\" cannot be cast automatically to type {to}");
+                Error::new(SqlState::DatatypeMismatch, message).hint("You might need to add an explicit cast.")
+            }
+            _ => error,
+        })
+    }
+}
+
+/// Whether a value that is given for a column is the one it gets. Error 428C9 where it may not be given.
+fn is_taken(target: &Target<'_>, place: usize, overriding: Option<Overriding>) -> Result<bool> {
+    match (target.identity(place), overriding) {
+        (None, _) | (Some(_), Some(Overriding::System)) | (Some(false), None) => Ok(true),
+        (Some(_), Some(Overriding::User)) => Ok(false),
+        (Some(true), None) => {
+            let name = &target.columns[place].name;
+            let error = generated_always(format!("cannot insert a non-DEFAULT value into column \"{name}\""), name);
+            Err(error.hint("Use OVERRIDING SYSTEM VALUE to override."))
+        }
+    }
+}
+
+fn generated_always(message: String, column: &str) -> Error {
+    let detail = format!("Column \"{column}\" is an identity column defined as GENERATED ALWAYS.");
+    Error::new(SqlState::GeneratedAlways, message).detail(detail)
 }
 
 /// The rows of a query that is VALUES and nothing else.

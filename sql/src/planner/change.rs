@@ -40,6 +40,15 @@ pub(crate) struct Target<'a> {
     pub(crate) defaults: &'a [Option<String>],
     /// The columns of each unique key.
     pub(crate) keys: Vec<Vec<usize>>,
+    /// The places of its identity columns, and which of them are ALWAYS.
+    pub(crate) identities: Vec<(usize, bool)>,
+}
+
+impl Target<'_> {
+    /// Whether a column is an identity, and ALWAYS.
+    pub(super) fn identity(&self, place: usize) -> Option<bool> {
+        self.identities.iter().find(|(known, _)| *known == place).map(|(_, always)| *always)
+    }
 }
 
 /// Expressions over rows that are at hand: their columns by number, and what names mean them.
@@ -156,8 +165,8 @@ impl Planner {
         let binder = Binder::new(resolver, settings, parameters).behind(insert.with.as_ref())?;
         let places = places(target, insert.columns.as_deref())?;
         let rows = match insert.source.as_deref() {
-            None => Rows::Values(vec![binder.row(target, &[], &[])?]),
-            Some(query) => binder.inserted(target, query, &places, insert.columns.is_some())?,
+            None => Rows::Values(vec![binder.row(target, &[], &[], None)?]),
+            Some(query) => binder.inserted(target, query, (&places, insert.columns.is_some()), insert.overriding)?,
         };
         let update = match &insert.conflict {
             Some(Conflict { action: ConflictAction::Update(assignments, condition), .. }) => {

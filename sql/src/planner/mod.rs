@@ -86,6 +86,7 @@ pub(crate) use comparison::Comparison;
 pub(crate) use expand::Expand;
 pub use explain::{explain_query, explain_view};
 pub(crate) use from::RelationSource;
+pub(crate) use functions::aggregates::is_aggregate;
 pub(crate) use functions::identifiers::parts as identifier_parts;
 pub(crate) use guard::{can_fail, guard};
 pub use named_query::NamedQuery;

@@ -7,7 +7,7 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use super::acl::{self, Acl, Rights, Thing};
 use super::{READ_ALL_DATA, READ_SERVER_FILES, SUPERUSER, WRITE_ALL_DATA};
-use crate::catalog::{Catalog, Object};
+use crate::catalog::{Catalog, Object, is_temporary};
 
 /// Somebody, and the catalog that says what they may.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +61,10 @@ impl Asker<'_> {
     /// Whether it has this right on a schema. Those of the system are for everybody to read.
     pub(crate) fn has_on_schema(&self, schema: &str, right: Rights) -> bool {
         if self.all_powerful() {
+            return true;
+        }
+        // Nobody else finds a name in a temporary one.
+        if is_temporary(schema) {
             return true;
         }
         let Some(oid) = self.catalog.user_schema(schema) else { return right & !acl::USAGE == 0 };

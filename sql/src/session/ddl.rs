@@ -39,6 +39,7 @@ impl Session {
     /// Enters an object that this session makes, and owns from then on. Error 3F000 if its schema went
     /// meanwhile.
     pub(crate) fn create(&mut self, catalog: &mut Catalog, object: Object) -> Result<()> {
+        self.enter_temporary(catalog, &object);
         if catalog.user_schema(&object.schema).is_none() {
             return Err(super::path::no_schema(&object.schema));
         }
@@ -126,15 +127,26 @@ async fn settle(database: &Database, ddl: Ddl, committed: bool) -> Result<()> {
     database.0.engine.remove(relations).await
 }
 
-/// A client left inside a block.
+/// A client left, perhaps inside a block.
 impl Drop for Session {
     fn drop(&mut self) {
-        let Some(block) = self.block.take().filter(|block| !block.ddl.is_empty()) else { return };
+        let block = self.block.take().filter(|block| !block.ddl.is_empty());
+        let temporary = self.temporary.used_schema();
+        if block.is_none() && temporary.is_none() {
+            return;
+        }
         let database = self.database.clone();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
-            if let Err(error) = settle(&database, block.ddl, false).await {
+            if let Some(block) = block
+                && let Err(error) = settle(&database, block.ddl, false).await
+            {
                 tracing::error!(%error, "what an unfinished transaction created could not be taken away");
+            }
+            if let Some(schema) = temporary
+                && let Err(error) = super::temporary::drop_all(&database, &schema).await
+            {
+                tracing::error!(%error, "the temporary objects of a session could not be taken away");
             }
         });
     }

@@ -6,18 +6,23 @@
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use super::Session;
-use crate::catalog::{Catalog, Object, SYSTEM_SCHEMAS};
+use crate::catalog::{Catalog, Object, SYSTEM_SCHEMAS, TEMPORARY};
 use crate::parser::Name;
 use crate::roles::acl::USAGE;
 use crate::roles::rights::{Asker, denied};
 use crate::settings::SessionSettings;
 
 /// The path of a role under these settings.
-pub(crate) fn resolved(settings: &SessionSettings, asker: &Asker<'_>, user: &str) -> Vec<String> {
+pub(crate) fn resolved(
+    settings: &SessionSettings,
+    asker: &Asker<'_>,
+    (user, temporary): (&str, Option<&str>),
+) -> Vec<String> {
     let mut path: Vec<String> = Vec::new();
     for name in settings.search_path() {
         // A user may have the name of a schema of the system.
         let (name, exists) = match name.as_str() {
+            TEMPORARY => (temporary.unwrap_or(TEMPORARY).to_string(), temporary.is_some()),
             "$user" => (user.to_string(), asker.catalog.user_schema(user).is_some()),
             _ => {
                 let exists = asker.catalog.schema_oid(&name).is_some();
@@ -38,9 +43,20 @@ impl Session {
         self.path_in(&self.database.published().catalog)
     }
 
-    /// The path over a catalog.
+    /// The path over a catalog, with what is temporary before all else, unless it says where.
     pub(crate) fn path_in(&self, catalog: &Catalog) -> Vec<String> {
-        resolved(&self.settings, &self.asker(catalog), &self.current_user())
+        let mut path = self.named_path(catalog);
+        let temporary = self.temporary.used_schema().filter(|schema| catalog.user_schema(schema).is_some());
+        if let Some(temporary) = temporary.filter(|schema| !path.contains(schema)) {
+            path.insert(0, temporary);
+        }
+        path
+    }
+
+    /// The same as `search_path` names it.
+    pub(crate) fn named_path(&self, catalog: &Catalog) -> Vec<String> {
+        let temporary = self.temporary.used_schema().filter(|schema| catalog.user_schema(schema).is_some());
+        resolved(&self.settings, &self.asker(catalog), (&self.current_user(), temporary.as_deref()))
     }
 
     /// The object of a name that a statement about objects names; `None`: there is none. Errors: 3F000
@@ -60,6 +76,9 @@ impl Session {
 
     /// Refuses a schema that does not exist, or may not be used.
     pub(crate) fn known_schema(&self, catalog: &Catalog, schema: &str) -> Result<()> {
+        if schema == TEMPORARY {
+            return Ok(());
+        }
         if catalog.schema_oid(schema).is_none() {
             return Err(no_schema(schema));
         }
@@ -73,7 +92,7 @@ impl Session {
         let schema =
             match &name.schema {
                 Some(schema) => schema.clone(),
-                None => self.path_in(catalog).into_iter().next().ok_or_else(|| {
+                None => self.named_path(catalog).into_iter().next().ok_or_else(|| {
                     Error::new(SqlState::InvalidSchemaName, "no schema has been selected to create in")
                 })?,
             };

@@ -107,6 +107,9 @@ impl Session {
             self.request = Some(Block::new());
         }
         self.settle(block.ddl, committed).await?;
+        if committed {
+            self.drop_on_commit().await?;
+        }
         Ok(if committed { "COMMIT" } else { "ROLLBACK" })
     }
 

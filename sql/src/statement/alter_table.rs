@@ -8,13 +8,14 @@ use std::sync::Arc;
 use datafusion::sql::sqlparser::ast;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
+use super::alter_column;
 use super::change::alter;
 use super::definition::quoted;
 use super::resolve::{Names, open_files};
 use super::{already_exists, drop};
-use crate::catalog::{Object, ObjectData, Rule, Stored};
+use crate::catalog::{Object, ObjectData, Rule, Stored, is_temporary};
 use crate::database::{Database, Published};
-use crate::parser::table::{AlterAction, AlterTable};
+use crate::parser::alter_table::{AlterAction, AlterTable};
 use crate::parser::{ObjectKind, parse_expression, parse_query};
 use crate::planner::{Planner, Settings};
 use crate::session::{Outcome, Session};
@@ -27,6 +28,7 @@ fn tag(alter: &AlterTable) -> &'static str {
         Some(ObjectKind::View) => "ALTER MATERIALIZED VIEW",
         Some(ObjectKind::NamedQuery) => "ALTER VIEW",
         Some(ObjectKind::Source) => "ALTER SOURCE",
+        Some(ObjectKind::Sequence) => "ALTER SEQUENCE",
         Some(ObjectKind::Table) | None => "ALTER TABLE",
     }
 }
@@ -59,7 +61,7 @@ pub(crate) async fn run(session: &mut Session, alter: &AlterTable) -> Result<Out
         )));
     }
     let renamed = matches!(alter.action, AlterAction::Rename(_));
-    let is_view = matches!(object.data, ObjectData::View(_) | ObjectData::NamedQuery(_));
+    let is_view = matches!(object.data, ObjectData::View(_) | ObjectData::NamedQuery(_) | ObjectData::Sequence(_));
     check_kind(alter, object)?;
     if object.table().is_none() && !(renamed && is_view) {
         return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a table", object.name)));
@@ -75,7 +77,7 @@ pub(crate) async fn run(session: &mut Session, alter: &AlterTable) -> Result<Out
             changed.name.clone_from(to);
         }
         AlterAction::RenameColumn(from, to) => rename_column(&mut changed, from, to)?,
-        AlterAction::AddColumn { .. } | AlterAction::DropColumn { .. } | AlterAction::SetSchema(_) => {
+        _ => {
             alter_columns(session, object, &alter.action).await?;
             return Ok(Outcome::Done(tag.into()));
         }
@@ -111,6 +113,18 @@ async fn alter_columns(session: &mut Session, object: &Object, action: &AlterAct
             }
             session.notice(Error::new(SqlState::SuccessfulCompletion, format!("{message}, skipping")));
         }
+        AlterAction::AlterColumn(name, change) => {
+            alter_column::alter_column(session, object, name, change).await?;
+        }
+        AlterAction::AddConstraint(written) => {
+            alter_column::add_constraint(session, object, &written.constraints).await?;
+        }
+        AlterAction::DropConstraint { if_exists, name } => {
+            alter_column::drop_constraint(session, object, name, *if_exists).await?;
+        }
+        AlterAction::RenameConstraint(from, to) => {
+            alter_column::rename_constraint(session, object, from, to).await?;
+        }
         AlterAction::Rename(_) | AlterAction::RenameColumn(..) | AlterAction::SetSchema(_) => {}
     }
     Ok(())
@@ -143,19 +157,53 @@ async fn move_to(session: &mut Session, object: &Object, to: &str) -> Result<()>
     if object.schema == to {
         return Ok(());
     }
+    if is_temporary(to) || is_temporary(&object.schema) {
+        let message = "cannot move objects into or out of temporary schemas";
+        return Err(Error::new(SqlState::FeatureNotSupported, message));
+    }
+    if let Some((table, _)) = object.sequence().and_then(|sequence| next.catalog.owner_column(sequence)) {
+        return Err(linked("cannot move an owned sequence into another schema".into(), object, table));
+    }
     if let Some(taken) = names_of(object).into_iter().find(|name| next.catalog.is_taken(to, name)) {
         let message = format!("relation \"{taken}\" already exists in schema \"{to}\"");
         return Err(Error::new(SqlState::DuplicateTable, message));
     }
     session.changed_lastingly("ALTER ... SET SCHEMA");
     next.catalog.keep_names(object);
-    next.catalog.put(Object { schema: to.into(), ..object.clone() });
+    let owned = next.catalog.with_owned(&[object.oid]);
+    for object in owned.into_iter().filter_map(|oid| next.catalog.get(oid).cloned()).collect::<Vec<_>>() {
+        next.catalog.put(Object { schema: to.into(), ..object });
+    }
     database.publish(next).await
+}
+
+/// What is not done to a sequence that a table's column owns.
+pub(super) fn linked(message: String, sequence: &Object, table: &Object) -> Error {
+    let detail = format!("Sequence \"{}\" is linked to table \"{}\".", sequence.name, table.name);
+    Error::new(SqlState::FeatureNotSupported, message).detail(detail)
 }
 
 /// The views that go with a column: those that read it, and all that depends on these. Error 2BP01
 /// if there are any and they are not to go.
 async fn readers_of_column(session: &mut Session, table: &Object, place: usize, cascade: bool) -> Result<Vec<u32>> {
+    let current = session.database.published();
+    let readers = readers(session, table, place).await?;
+    let path = session.path_in(&current.catalog);
+    let of = current.catalog.full_name(table, &path);
+    let column = format!("column {} of table {of}", table.columns[place].name);
+    let falling = drop::falling(&current.catalog, &[(readers, column.clone())], &path);
+    if falling.is_empty() {
+        return Ok(Vec::new());
+    }
+    if !cascade {
+        return Err(drop::still_needed(format!("cannot drop {column} because other objects depend on it"), &falling));
+    }
+    session.notice(drop::cascades(&falling));
+    Ok(falling.into_iter().map(|falling| falling.oid).collect())
+}
+
+/// The views that read a column.
+pub(super) async fn readers(session: &Session, table: &Object, place: usize) -> Result<Vec<u32>> {
     let database = session.database.clone();
     let current = database.published();
     let number = table.numbers().get(place).copied();
@@ -173,18 +221,7 @@ async fn readers_of_column(session: &mut Session, table: &Object, place: usize, 
             format!("{} \"{}\" is being dropped by a transaction that is open", reader.kind().word(), reader.name);
         return Err(Error::new(SqlState::ObjectNotInPrerequisiteState, text));
     }
-    let path = session.path_in(&current.catalog);
-    let of = current.catalog.full_name(table, &path);
-    let column = format!("column {} of table {of}", table.columns[place].name);
-    let falling = drop::falling(&current.catalog, &[(readers, column.clone())], &path);
-    if falling.is_empty() {
-        return Ok(Vec::new());
-    }
-    if !cascade {
-        return Err(drop::still_needed(format!("cannot drop {column} because other objects depend on it"), &falling));
-    }
-    session.notice(drop::cascades(&current.catalog, &falling, &path));
-    Ok(falling.into_iter().map(|falling| falling.oid).collect())
+    Ok(readers)
 }
 
 /// The numbers of the columns of a table that a stored query names.

@@ -7,12 +7,16 @@ use std::collections::BTreeSet;
 
 use datafusion::sql::sqlparser::ast;
 use thalweg_dataflow::error::{Error, Result, SqlState};
+use thalweg_dataflow::plan::RelationId;
 use thalweg_dataflow::types::PgType;
 
+use super::like::{NewIndex, expanded};
 use super::query::planning;
 use super::resolve::Names;
+use super::sequence::{bound_default, generated};
 use super::{already_exists, skipping};
-use crate::catalog::{Catalog, Constraint, Object, ObjectData, Rule, Table};
+use crate::catalog::{Catalog, Constraint, Index, Object, ObjectData, Rule, Table};
+use crate::database::Published;
 use crate::parser::parse_expression;
 use crate::parser::table::{self, CreateTable};
 use crate::planner::Planner;
@@ -27,7 +31,7 @@ const MAX_NAME: usize = 63;
 
 /// See the module.
 pub(crate) async fn run(session: &mut Session, create: &CreateTable) -> Result<Outcome> {
-    let schema = session.creation_schema(&create.name)?;
+    let schema = session.schema_for(&create.name, create.temporary)?;
     let name = create.name.name.clone();
     let database = session.database.clone();
     let _turn = database.0.ddl.lock().await;
@@ -39,31 +43,71 @@ pub(crate) async fn run(session: &mut Session, create: &CreateTable) -> Result<O
         session.notice(skipping(&name));
         return Ok(Outcome::Done(TAG.into()));
     }
+    let (create, indexes) = &expanded(session, &current.catalog, create)?;
     if create.columns.is_empty() {
         return Err(Error::unsupported("a table without columns"));
     }
     let mut next = (*current).clone();
     let oid = next.catalog.allocate();
-    let mut object = Object {
-        oid,
-        schema,
-        name,
-        columns: create.columns.clone(),
-        data: ObjectData::Table(Table::new(create.defaults.clone(), Vec::new())),
-    };
+    let defaults = bound_defaults(session, &current.catalog, &create.defaults)?;
+    let data = ObjectData::Table(Table::new(defaults.clone(), Vec::new()));
+    let mut object = Object { oid, schema, name, columns: create.columns.clone(), data };
     let constraints = constraints(&create.constraints, Vec::new(), &mut object, &mut next.catalog)?;
-    check_expressions(session, &object, &create.defaults, &constraints)?;
-    object.data = ObjectData::Table(Table::new(create.defaults.clone(), constraints));
-    let definition = object.table_definition().ok_or_else(|| Error::internal("a table without a definition"))?;
-    let relation = object.relation();
-    session.create(&mut next.catalog, object)?;
-    // In the engine first: whoever finds it in the catalog can use it.
-    database.0.engine.add_table(definition).await?;
-    if let Err(error) = database.publish(next).await {
-        database.0.engine.remove(vec![relation]).await?;
-        return Err(error);
+    check_expressions(session, &object, &defaults, &constraints)?;
+    object.data = ObjectData::Table(Table::new(defaults, constraints));
+    add_indexes(indexes, &mut object, &mut next.catalog);
+    let mut made = generated(&create.generators, create, &mut object, &mut next.catalog)?;
+    made.insert(0, object);
+    install(session, next, made).await?;
+    if let Some(action) = create.on_commit {
+        session.on_commit(oid, action);
     }
     Ok(Outcome::Done(TAG.into()))
+}
+
+/// The indexes that come with LIKE, under names of their own.
+fn add_indexes(indexes: &[NewIndex], object: &mut Object, catalog: &mut Catalog) {
+    for (unique, columns) in indexes {
+        let names: Vec<String> = columns.iter().map(|(name, _)| name.clone()).collect();
+        let own: Vec<String> = object.table().into_iter().flat_map(Table::index_names).cloned().collect();
+        let taken = |name: &str| {
+            object.name == name || own.iter().any(|own| own == name) || catalog.is_taken(&object.schema, name)
+        };
+        let name = chosen_name(&object.name, &names, "idx", &taken);
+        let oid = catalog.allocate();
+        let place = |name: &String| object.columns.iter().position(|column| column.name == *name);
+        let columns = columns.iter().filter_map(|(name, order)| Some((place(name)?, order.clone()))).collect();
+        if let ObjectData::Table(table) = &mut object.data {
+            table.indexes.push(Index { oid, name, unique: *unique, columns });
+        }
+    }
+}
+
+/// Puts new tables and sequences into the engine and the catalog.
+pub(super) async fn install(session: &mut Session, mut next: Published, made: Vec<Object>) -> Result<()> {
+    let database = session.database.clone();
+    let relations: Vec<RelationId> = made.iter().map(Object::relation).collect();
+    // In the engine first: whoever finds it in the catalog can use it.
+    for object in made {
+        let definition = object.table_definition().ok_or_else(|| Error::internal("a table without a definition"))?;
+        session.create(&mut next.catalog, object)?;
+        database.0.engine.add_table(definition).await?;
+    }
+    if let Err(error) = database.publish(next).await {
+        database.0.engine.remove(relations).await?;
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// DEFAULTs with the sequences in them named by oid.
+pub(super) fn bound_defaults(
+    session: &Session,
+    catalog: &Catalog,
+    defaults: &[Option<String>],
+) -> Result<Vec<Option<String>>> {
+    let bound = |text: &Option<String>| text.as_ref().map(|text| bound_default(session, catalog, text)).transpose();
+    defaults.iter().map(bound).collect()
 }
 
 /// The constraints as the catalog holds them, behind those that are there; columns of a primary key
@@ -198,8 +242,8 @@ pub(super) fn check_expressions(
     defaults: &[Option<String>],
     constraints: &[Constraint],
 ) -> Result<()> {
-    let published = session.database.published();
-    let names = Names::of_catalog(&published, session.path_in(&published.catalog));
+    let view = session.peek_view();
+    let names = Names::of_defaults(session, &view);
     let settings = planning(session, "", false);
     let target = Target {
         id: object.relation(),
@@ -208,6 +252,7 @@ pub(super) fn check_expressions(
         columns: &object.columns,
         defaults,
         keys: Vec::new(),
+        identities: Vec::new(),
     };
     for text in defaults.iter().flatten() {
         let expr = parse_expression(text)?;

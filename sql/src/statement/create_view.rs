@@ -19,7 +19,7 @@ use super::definition::quoted;
 use super::query::{bind, planning};
 use super::resolve::schema_of;
 use super::{already_exists, skipping};
-use crate::catalog::{Meaning, Object, ObjectData, View, ViewBody};
+use crate::catalog::{Meaning, Object, ObjectData, View, ViewBody, is_temporary};
 use crate::database::{Database, Published};
 use crate::guard::Guard;
 use crate::parser::{CreateView, ObjectKind};
@@ -51,6 +51,11 @@ pub(crate) async fn run(session: &mut Session, create: &CreateView, text: &str, 
     let (bound, reads) = bind(session, &view, &create.query, &[], planning(session, text, true)).await?;
     if !bound.parameters.is_empty() {
         return Err(Error::unsupported("a parameter in a materialized view"));
+    }
+    let read = reads.iter().filter_map(|oid| view.published.catalog.get(*oid));
+    if read.map(|object| &object.schema).any(|schema| is_temporary(schema)) {
+        let message = "materialized views must not use temporary tables or views";
+        return Err(Error::new(SqlState::FeatureNotSupported, message));
     }
     let columns = stored(named(columns_of(&bound.schema), &create.columns)?)?;
     let mut plan = Planner.lower(&bound)?;

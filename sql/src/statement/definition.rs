@@ -8,6 +8,7 @@ use std::fmt::Write;
 use thalweg_dataflow::source::{Column, Connectors, Meta, SourceDefinition};
 
 use super::qualified::qualified;
+use crate::catalog::sequence::with_references;
 use crate::catalog::{Catalog, Object, ObjectData, Rule, Table};
 
 /// See the module.
@@ -34,7 +35,19 @@ pub(crate) fn create_statement(
             let names = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
             format!("CREATE VIEW {name}{names} AS\n{query}")
         }
-        ObjectData::Table(definition) => table(&name, &object.columns, definition),
+        ObjectData::Table(definition) => table(catalog, path, &name, (object, definition)),
+        ObjectData::Sequence(sequence) => {
+            let cycle = if sequence.cycle { " CYCLE" } else { "" };
+            format!(
+                "CREATE SEQUENCE {name} AS {} INCREMENT BY {} MINVALUE {} MAXVALUE {} START WITH {} CACHE {}{cycle}",
+                sequence.data_type.name(),
+                sequence.increment,
+                sequence.min,
+                sequence.max,
+                sequence.start,
+                sequence.cache
+            )
+        }
         ObjectData::Files(definition) => {
             let mut text =
                 format!("CREATE EXTERNAL TABLE {name} (\n{}\n)", column_lines(&definition.columns).join(",\n"));
@@ -108,11 +121,22 @@ fn source(what: &str, name: &str, definition: &SourceDefinition, connectors: &dy
     text
 }
 
-fn table(name: &str, columns: &[Column], table: &Table) -> String {
+fn table(catalog: &Catalog, path: &[String], name: &str, (object, table): (&Object, &Table)) -> String {
+    let columns = &object.columns;
     let mut lines = column_lines(columns);
-    for (line, default) in lines.iter_mut().zip(&table.defaults) {
+    for (place, (line, default)) in lines.iter_mut().zip(&table.defaults).enumerate() {
         if let Some(default) = default {
-            let _ = write!(line, " DEFAULT {default}");
+            let named = |oid| {
+                let sequence = catalog.get(oid)?;
+                let (schema, own) = (quoted(&sequence.schema), quoted(&sequence.name));
+                let name = if catalog.is_visible(sequence, path) { own } else { format!("{schema}.{own}") };
+                Some(format!("{}::regclass", literal(&name)))
+            };
+            let _ = write!(line, " DEFAULT {}", with_references(default, named));
+        }
+        if let Some(identity) = object.identity(place) {
+            let when = if identity.always { "ALWAYS" } else { "BY DEFAULT" };
+            let _ = write!(line, " GENERATED {when} AS IDENTITY");
         }
     }
     for constraint in &table.constraints {

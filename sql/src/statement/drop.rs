@@ -50,32 +50,47 @@ pub(crate) async fn run(session: &mut Session, drop: &Drop) -> Result<Outcome> {
 
 /// Takes objects and schemas out of the catalog, with CASCADE also what depends on them; what the engine is to
 /// remove. In a block they are out of sight until it ends.
-pub(super) fn take(
+pub(crate) fn take(
     session: &mut Session,
     next: &mut Published,
     oids: &[u32],
     cascade: bool,
 ) -> Result<Vec<RelationId>> {
-    let dependants = next.catalog.closure(oids);
+    let asked = oids;
+    let oids = &next.catalog.with_owned(oids)[..];
+    let dependants: Vec<u32> = next.catalog.closure(oids);
+    let dependants = next.catalog.with_owned(&[oids, &dependants].concat()).split_off(oids.len());
     let path = session.path_in(&next.catalog);
+    let all: Vec<u32> = oids.iter().chain(&dependants).copied().collect();
+    refuse_identities(&next.catalog, asked, &all, &path)?;
     let near = |oid: &u32| {
         let all = next.catalog.dependants(*oid);
         let others = all.iter().map(|object| object.oid).filter(|oid| dependants.contains(oid));
         (others.collect(), spoken(&next.catalog, *oid, &path))
     };
-    let falling = falling(&next.catalog, &oids.iter().map(near).collect::<Vec<_>>(), &path);
+    let mut falling = falling(&next.catalog, &oids.iter().map(near).collect::<Vec<_>>(), &path);
+    // Sequences go with the tables that own them, and are not told of.
+    falling.retain(|one| !oids.contains(&one.oid) && !goes_with_table(&next.catalog, one.oid, &all));
+    let defaults = defaults_of(&next.catalog, &all, &path);
+    falling.extend(defaults.iter().map(|(_, falling)| falling.clone()));
     if !falling.is_empty() && !cascade {
-        return Err(restricted(&next.catalog, oids, &falling, &path));
+        return Err(restricted(&next.catalog, asked, &falling, &path));
     }
     if !falling.is_empty() {
-        session.notice(cascades(&next.catalog, &falling, &path));
+        session.notice(cascades(&falling));
     }
-    let all: Vec<u32> = oids.iter().chain(&dependants).copied().collect();
+    if !defaults.is_empty() {
+        session.changed_lastingly("DROP SEQUENCE");
+    }
+    for ((table, place), _) in defaults {
+        next.catalog.drop_default(table, place);
+    }
     let mut relations = Vec::new();
     if session.drops_later(&all) {
         all.iter().for_each(|oid| next.catalog.hide(*oid));
         return Ok(relations);
     }
+    session.database.0.sequences.forget(&all);
     for oid in &all {
         relations.extend(next.catalog.remove(*oid).iter().flat_map(Object::relations));
         next.sources.remove(oid);
@@ -85,6 +100,19 @@ pub(super) fn take(
         relations.extend(next.catalog.release_forms());
     }
     Ok(relations)
+}
+
+/// Takes away an object that was made a moment ago.
+pub(super) async fn undo(session: &Session, oid: u32) -> Result<()> {
+    let database = session.database.clone();
+    let _turn = database.0.ddl.lock().await;
+    let mut next = (*database.published()).clone();
+    let mut all = next.catalog.closure(&[oid]);
+    all.push(oid);
+    let gone: Vec<RelationId> =
+        all.iter().filter_map(|oid| next.catalog.remove(*oid)).flat_map(|object| object.relations()).collect();
+    database.publish(next).await?;
+    database.0.engine.remove(gone).await
 }
 
 /// The object of this kind and name.
@@ -114,10 +142,51 @@ fn spoken(catalog: &Catalog, oid: u32, path: &[String]) -> String {
     }
 }
 
+/// Whether a sequence is owned by a table that goes.
+fn goes_with_table(catalog: &Catalog, oid: u32, all: &[u32]) -> bool {
+    let owner = catalog.get(oid).and_then(Object::sequence).and_then(|sequence| sequence.owned_by);
+    owner.is_some_and(|(table, _)| all.contains(&table))
+}
+
+/// Refuses to drop an identity's sequence by itself.
+fn refuse_identities(catalog: &Catalog, asked: &[u32], all: &[u32], path: &[String]) -> Result<()> {
+    for object in asked.iter().filter_map(|oid| catalog.get(*oid)).filter(|object| catalog.is_identity(object.oid)) {
+        let Some((table, place)) = object.sequence().and_then(|sequence| catalog.owner_column(sequence)) else {
+            continue;
+        };
+        if !all.contains(&table.oid) {
+            let column = format!("column {} of {}", table.columns[place].name, catalog.spoken(table, path));
+            let own = catalog.spoken(object, path);
+            let message = format!("cannot drop {own} because {column} requires it");
+            return Err(Error::new(SqlState::DependentObjectsStillExist, message)
+                .hint(format!("You can drop {column} instead.")));
+        }
+    }
+    Ok(())
+}
+
+/// The DEFAULTs, by table and place, that name a sequence that goes.
+fn defaults_of(catalog: &Catalog, all: &[u32], path: &[String]) -> Vec<((u32, usize), Falling)> {
+    let mut found = Vec::new();
+    for sequence in all.iter().filter_map(|oid| catalog.get(*oid)).filter(|object| object.sequence().is_some()) {
+        for (oid, place) in catalog.defaults_of(sequence.oid) {
+            let Some(table) = catalog.get(oid).filter(|_| !all.contains(&oid)) else { continue };
+            let column = &table.columns[place].name;
+            let what = format!("default value for column {column} of {}", catalog.spoken(table, path));
+            let line = format!("{what} depends on {}", catalog.spoken(sequence, path));
+            found.push(((oid, place), Falling { oid: 0, what, line }));
+        }
+    }
+    found
+}
+
 /// Something that falls with what is dropped, and a line that says why.
+#[derive(Clone)]
 pub(super) struct Falling {
     pub(super) oid: u32,
-    pub(super) line: String,
+    /// As messages name it.
+    what: String,
+    line: String,
 }
 
 /// All that depends on these, each once: `near` depends on what is called `spoken` there. In
@@ -134,7 +203,7 @@ pub(super) fn falling(catalog: &Catalog, near: &[(Vec<u32>, String)], path: &[St
                     let own = spoken(catalog, oid, path);
                     let line = format!("{own} depends on {name}");
                     let next = catalog.dependants(oid).iter().map(|object| object.oid).collect();
-                    way.push((Some(Falling { oid, line }), own, next));
+                    way.push((Some(Falling { oid, what: own.clone(), line }), own, next));
                 }
                 Some(_) => {}
                 None => all.extend(way.pop().and_then(|(falling, ..)| falling)),
@@ -162,9 +231,8 @@ pub(super) fn still_needed(message: String, falling: &[Falling]) -> Error {
 }
 
 /// What goes with what is dropped.
-pub(super) fn cascades(catalog: &Catalog, falling: &[Falling], path: &[String]) -> Error {
-    let lines: Vec<String> =
-        falling.iter().map(|falling| format!("drop cascades to {}", spoken(catalog, falling.oid, path))).collect();
+pub(super) fn cascades(falling: &[Falling]) -> Error {
+    let lines: Vec<String> = falling.iter().map(|falling| format!("drop cascades to {}", falling.what)).collect();
     match lines.as_slice() {
         [only] => Error::new(SqlState::SuccessfulCompletion, only),
         _ => Error::new(SqlState::SuccessfulCompletion, format!("drop cascades to {} other objects", lines.len()))

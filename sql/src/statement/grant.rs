@@ -5,6 +5,7 @@
 
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
+use super::alter_table::linked;
 use super::drop;
 use super::schema::need_to_become;
 use crate::catalog::{Catalog, DefaultAcl, DefaultKind, Object, SYSTEM_SCHEMAS};
@@ -58,8 +59,26 @@ fn on_objects(session: &Session, catalog: &mut Catalog, objects: &Objects, chang
         }
         Objects::AllTables(schemas) => {
             schemas.iter().try_for_each(|schema| session.known_schema(catalog, schema))?;
-            let all = catalog.objects().filter(|object| schemas.contains(&object.schema));
+            let in_them = |object: &&Object| schemas.contains(&object.schema) && object.sequence().is_none();
+            let all = catalog.objects().filter(in_them);
             for oid in all.map(|object| object.oid).collect::<Vec<u32>>() {
+                on_relation(session, catalog, oid, change)?;
+            }
+        }
+        Objects::Sequences(names) => {
+            for name in names {
+                let object = relation(session, catalog, name)?;
+                if object.sequence().is_none() {
+                    let message = format!("\"{}\" is not a sequence", object.name);
+                    return Err(Error::new(SqlState::WrongObjectType, message));
+                }
+                on_relation(session, catalog, object.oid, change)?;
+            }
+        }
+        Objects::AllSequences(schemas) => {
+            schemas.iter().try_for_each(|schema| session.known_schema(catalog, schema))?;
+            let in_them = |object: &&Object| schemas.contains(&object.schema) && object.sequence().is_some();
+            for oid in catalog.objects().filter(in_them).map(|object| object.oid).collect::<Vec<u32>>() {
                 on_relation(session, catalog, oid, change)?;
             }
         }
@@ -105,8 +124,9 @@ fn relation<'a>(session: &Session, catalog: &'a Catalog, name: &Name) -> Result<
 fn on_relation(session: &Session, catalog: &mut Catalog, oid: u32, change: &Change) -> Result<()> {
     let Some(object) = catalog.get(oid) else { return Ok(()) };
     let (name, word, owner) = (object.name.clone(), object.kind().word(), catalog.owner(oid));
-    let acl = Catalog::acl_in_force(catalog.acl(oid), Thing::Relation, owner);
-    let acl = changed(session, catalog, (Thing::Relation, owner, acl), (word, &name), change)?;
+    let thing = object.thing();
+    let acl = Catalog::acl_in_force(catalog.acl(oid), thing, owner);
+    let acl = changed(session, catalog, (thing, owner, acl), (word, &name), change)?;
     catalog.set_acl(oid, Some(acl));
     Ok(())
 }
@@ -245,8 +265,12 @@ fn change_owner(
     if !catalog.roles.is_superuser(asker.role) {
         crate::roles::rights::Asker { catalog, role: to }.need_to_create_in(&object.schema)?;
     }
-    let oid = object.oid;
-    catalog.set_owner(oid, to);
+    if let Some((table, _)) = object.sequence().and_then(|sequence| catalog.owner_column(sequence)) {
+        let message = format!("cannot change owner of sequence \"{}\"", object.name);
+        return Err(linked(message, object, table));
+    }
+    let all = catalog.with_owned(&[object.oid]);
+    all.into_iter().for_each(|oid| catalog.set_owner(oid, to));
     Ok(())
 }
 

@@ -73,6 +73,10 @@ fn indexable<'a>(session: &Session, published: &'a Published, name: &Name) -> Re
             let message = format!("cannot create index on relation \"{}\"", object.name);
             Err(Error::new(SqlState::WrongObjectType, message).detail("This operation is not supported for views."))
         }
+        ObjectData::Sequence(_) => {
+            let message = format!("cannot create index on relation \"{}\"", object.name);
+            Err(Error::new(SqlState::WrongObjectType, message).detail("This operation is not supported for sequences."))
+        }
         ObjectData::Source(_) => Err(Error::unsupported("an index on a source")),
         ObjectData::StoredSource(_) => {
             Err(Error::unsupported("an index on a table that stores what a connector reads"))
@@ -83,7 +87,7 @@ fn indexable<'a>(session: &Session, published: &'a Published, name: &Name) -> Re
 }
 
 /// Puts the changed table into the catalog, with its keys in the engine if they changed.
-async fn install(database: &Database, mut next: Published, object: Object, keys: bool) -> Result<()> {
+pub(super) async fn install(database: &Database, mut next: Published, object: Object, keys: bool) -> Result<()> {
     let definition = object.table_definition().ok_or_else(|| Error::internal("a table without a definition"))?;
     next.catalog.put(object);
     if !keys {

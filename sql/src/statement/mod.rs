@@ -2,12 +2,14 @@
 //!
 //! [`describe`] says what a statement will give, [`execute`] gives it. Neither knows the wire.
 
+mod alter_column;
 pub(crate) mod alter_table;
 pub(crate) mod change;
 mod comment;
 pub(crate) mod copy_out;
 pub(crate) mod create_source;
 pub(crate) mod create_table;
+mod create_table_as;
 pub(crate) mod create_view;
 pub(crate) mod cursor;
 pub(crate) mod definition;
@@ -16,6 +18,8 @@ pub(crate) mod explain;
 pub(crate) mod external_table;
 pub(crate) mod grant;
 pub(crate) mod index;
+mod like;
+mod locking;
 mod membership;
 pub(crate) mod named_query;
 pub(crate) mod plan_cache;
@@ -25,6 +29,7 @@ pub(crate) mod query;
 pub(crate) mod resolve;
 pub(crate) mod role;
 mod schema;
+pub(crate) mod sequence;
 pub(crate) mod show;
 pub(crate) mod stored_source;
 
@@ -92,6 +97,7 @@ pub(crate) async fn execute(
         Kind::CreateView(create) => create_view::run(session, create, prepared.statement.request(), guard).await,
         Kind::CreateNamedQuery(create) => named_query::run(session, create, prepared.statement.request()).await,
         Kind::CreateExternalTable(create) => external_table::run(session, create).await,
+        Kind::CreateTableAs(create) => create_table_as::run(session, create, prepared.statement.request(), guard).await,
         Kind::CreateTable(create) => create_table::run(session, create).await,
         Kind::CreateStoredSource(create) => stored_source::run(session, create, guard).await,
         Kind::CreateIndex(create) => index::create(session, create).await,
@@ -106,6 +112,8 @@ pub(crate) async fn execute(
         Kind::Drop(drop) => drop::run(session, drop).await,
         Kind::Role(role) => role::run(session, role).await,
         Kind::Grant(grant) => grant::run(session, grant).await,
+        Kind::CreateSequence(create) => sequence::create(session, create).await,
+        Kind::AlterSequence(alter) => sequence::alter(session, alter).await,
         Kind::Schema(schema) => schema::run(session, schema).await,
         Kind::Show(show) => show::run(session, show),
         Kind::Explain(explain) => explain::run(session, explain, prepared.statement.request()).await,
@@ -129,16 +137,7 @@ pub(crate) async fn execute(
         Kind::Fetch(fetch) => cursor::fetch(session, fetch).await,
         Kind::Close(name) => cursor::close(session, name.as_deref()),
         Kind::CopyOut(copy) => copy_out::run(session, copy, prepared, &parameters).await,
-        Kind::Discard(tag) => {
-            if *tag == "DISCARD ALL" {
-                refuse_in_block(session, "DISCARD ALL")?;
-                session.settings.reset_all();
-                session.set_role(None, false)?;
-                session.statements.clear();
-                session.cursors.clear();
-            }
-            done(tag)
-        }
+        Kind::Discard(tag) => discard(session, tag).await.and_then(|()| done(tag)),
         Kind::Deallocate(None) => {
             session.statements.clear();
             done("DEALLOCATE ALL")
@@ -149,6 +148,24 @@ pub(crate) async fn execute(
             done("DEALLOCATE")
         }
     }
+}
+
+/// DISCARD ALL and its kin.
+async fn discard(session: &mut Session, tag: &str) -> Result<()> {
+    if tag == "DISCARD ALL" {
+        refuse_in_block(session, "DISCARD ALL")?;
+        session.settings.reset_all();
+        session.set_role(None, false)?;
+        session.statements.clear();
+        session.cursors.clear();
+    }
+    if ["DISCARD ALL", "DISCARD SEQUENCES"].contains(&tag) {
+        session.used.clear();
+    }
+    if ["DISCARD ALL", "DISCARD TEMP"].contains(&tag) {
+        session.discard_temporary().await?;
+    }
+    Ok(())
 }
 
 fn reset(session: &mut Session, name: Option<&str>) -> Result<&'static str> {

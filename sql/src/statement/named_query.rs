@@ -13,7 +13,8 @@ use super::already_exists;
 use super::create_source::columns_of;
 use super::create_view::{meaning, still_there, stored};
 use super::query::{bind, planning};
-use crate::catalog::{Catalog, Meaning, NamedQuery, Object, ObjectData};
+use super::sequence::calls_sequences;
+use crate::catalog::{Catalog, Meaning, NamedQuery, Object, ObjectData, is_temporary};
 use crate::parser::{CreateNamedQuery, ObjectKind};
 use crate::session::{Outcome, Session};
 use crate::system;
@@ -22,14 +23,23 @@ const TAG: &str = "CREATE VIEW";
 
 /// See the module.
 pub(crate) async fn run(session: &mut Session, create: &CreateNamedQuery, text: &str) -> Result<Outcome> {
-    let schema = session.creation_schema(&create.name)?;
+    let mut schema = session.schema_for(&create.name, create.temporary)?;
     let view = session.peek_view();
     if system::asks_catalog(&create.query, &view.published, &session.path_in(&view.published.catalog)) {
         return Err(Error::unsupported("a view of the system catalogs"));
     }
+    if calls_sequences(&*create.query) {
+        return Err(Error::unsupported("a view that calls a function of sequences"));
+    }
     let (bound, reads) = bind(session, &view, &create.query, &[], planning(session, text, false)).await?;
     if !bound.parameters.is_empty() {
         return Err(Error::new(SqlState::UndefinedParameter, "there is no parameter $1"));
+    }
+    let read = reads.iter().filter_map(|oid| view.published.catalog.get(*oid));
+    if !is_temporary(&schema) && read.map(|object| &object.schema).any(|schema| is_temporary(schema)) {
+        schema = session.schema_for(&create.name, create.name.schema.is_none())?;
+        let text = format!("view \"{}\" will be a temporary view", create.name.name);
+        session.notice(Error::new(SqlState::SuccessfulCompletion, text));
     }
     let columns = stored(named(columns_of(&bound.schema), &create.columns)?)?;
     let database = session.database.clone();
@@ -38,7 +48,7 @@ pub(crate) async fn run(session: &mut Session, create: &CreateNamedQuery, text: 
     still_there(&current, &view.published, &reads)?;
     let mut next = (*current).clone();
     let mut is_new = false;
-    let oid = match current.catalog.find(Some(&schema), &create.name.name, &[]) {
+    let oid = match current.catalog.find(Some(&schema), &create.name.name, std::slice::from_ref(&schema)) {
         Some(existing) if !create.or_replace => return Err(already_exists(&existing.name)),
         Some(existing) => {
             session.asker(&current.catalog).need_to_own(existing)?;

@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::Query;
 use thalweg_dataflow::error::Result;
 use thalweg_dataflow::types::PgType;
 
+use super::locking;
 use super::plan_cache::PlanKey;
 use super::resolve::{Names, open_files, with_near_name};
 use crate::aside::aside;
@@ -28,7 +29,7 @@ pub(crate) fn planning(session: &Session, text: &str, view: bool) -> Settings {
         user: session.current_user(),
         session_user: session.user.clone(),
         database: crate::database::DATABASE.into(),
-        schema: session.path().into_iter().next(),
+        schema: session.named_path(&session.database.published().catalog).into_iter().next(),
         version: crate::settings::VERSION.into(),
         text: text.into(),
         view,
@@ -86,6 +87,11 @@ pub(crate) async fn describe(
     text: &str,
     types: &[Option<PgType>],
 ) -> Result<(Vec<PgType>, SchemaRef)> {
+    if !query.locks.is_empty() {
+        let settings = planning(session, statement.request(), false);
+        let (bound, _) = bind(session, view, &locking::plain(query)?, types, settings).await?;
+        return Ok((bound.parameters, bound.schema));
+    }
     let bound = planned(session, view, statement, (query, text), types).await?;
     Ok((bound.parameters.clone(), bound.schema.clone()))
 }
@@ -98,6 +104,9 @@ pub(crate) async fn run(
     prepared: &Prepared,
     parameters: &[ScalarValue],
 ) -> Result<Outcome> {
+    if !query.locks.is_empty() {
+        return locking::run(session, query, prepared, parameters).await;
+    }
     let view = session.view();
     let types: Vec<Option<PgType>> = prepared.parameters.iter().cloned().map(Some).collect();
     let bound = planned(session, &view, &prepared.statement, (query, text), &types).await?;

@@ -5,7 +5,7 @@
 //! tables are opened before binding, see [`open_files`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::{Fields, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart, Query};
@@ -18,6 +18,7 @@ use crate::catalog::{Meaning, Object, ObjectData, SYSTEM_SCHEMAS, did_you_mean, 
 use crate::database::{Database, Published};
 use crate::parser::{ObjectKind, parse_query};
 use crate::planner::{NamedQuery, Relation, Resolver, SystemFunction};
+use crate::session::{Session, View};
 use crate::settings::SessionSettings;
 use crate::system::SystemTables;
 use crate::walk::relations;
@@ -28,10 +29,35 @@ pub(crate) struct Names<'a> {
     path: Vec<String>,
     /// Says how far views are built; `None`: whatever their state.
     engine: Option<Engine>,
-    system: Option<&'a SystemTables>,
+    system: System<'a>,
     seen: Mutex<BTreeSet<u32>>,
     /// A stored query's names mean what they meant when it was made.
     stored: Option<Meant<'a>>,
+}
+
+/// The system's tables and functions.
+enum System<'a> {
+    /// There are none.
+    None,
+    Made(&'a SystemTables),
+    /// Made when they are first asked for.
+    Later {
+        session: &'a Session,
+        view: &'a View,
+        made: Box<OnceLock<SystemTables>>,
+    },
+}
+
+impl System<'_> {
+    fn get(&self) -> Option<&SystemTables> {
+        match self {
+            System::None => None,
+            System::Made(tables) => Some(tables),
+            System::Later { session, view, made } => {
+                Some(made.get_or_init(|| SystemTables::new(session, &view.snapshot, &view.published)))
+            }
+        }
+    }
 }
 
 /// What the names of a stored query mean.
@@ -48,7 +74,13 @@ struct Meant<'a> {
 impl<'a> Names<'a> {
     /// The names of users' objects alone, whatever their state: to lower stored views.
     pub(crate) fn of_catalog(published: &'a Published, path: Vec<String>) -> Names<'a> {
-        Names { published, path, engine: None, system: None, seen: Mutex::default(), stored: None }
+        Names { published, path, engine: None, system: System::None, seen: Mutex::default(), stored: None }
+    }
+
+    /// The same and the system's functions: for the DEFAULTs of tables.
+    pub(crate) fn of_defaults(session: &'a Session, view: &'a View) -> Names<'a> {
+        let system = System::Later { session, view, made: Box::default() };
+        Names { system, ..Names::of_catalog(&view.published, session.path_in(&view.published.catalog)) }
     }
 
     /// The names of users' objects as a stored query sees them.
@@ -72,7 +104,7 @@ impl<'a> Names<'a> {
             published,
             path,
             engine: Some(engine.clone()),
-            system: Some(system),
+            system: System::Made(system),
             seen: Mutex::default(),
             stored: None,
         }
@@ -130,6 +162,10 @@ impl<'a> Names<'a> {
             }
             ObjectData::Table(_) => Some(self.table(object)),
             ObjectData::NamedQuery(_) => None,
+            ObjectData::Sequence(_) => match self.system.get() {
+                Some(system) => Some(Relation::Virtual(system.sequence(object)?)),
+                None => return Err(Error::unsupported("reading a sequence here")),
+            },
             ObjectData::Files(_) => match self.published.files.get(&object.oid) {
                 Some(scan) => Some(Relation::Files { name, scan: scan.clone() }),
                 None => return Err(Error::internal(format!("external table \"{name}\" was not opened"))),
@@ -172,7 +208,7 @@ impl Resolver for Names<'_> {
     }
 
     fn system_function(&self, name: &str) -> Option<SystemFunction> {
-        self.system?.function(name)
+        self.system.get()?.function(name)
     }
 
     fn within(&self, named: &NamedQuery) -> Option<Box<dyn Resolver + '_>> {
@@ -183,15 +219,16 @@ impl Resolver for Names<'_> {
             published: self.published,
             path: named.path.clone(),
             engine: self.engine.clone(),
-            system: self.system,
+            system: self.system.get().map_or(System::None, System::Made),
             seen: Mutex::default(),
             stored: Some(Meant { reads: &query.reads, meaning: &query.meaning, versions }),
         }))
     }
 
     fn relation(&self, schema: Option<&str>, name: &str) -> Result<Option<Relation>> {
-        let system = |schema: &str| self.system.and_then(|system| system.table(schema, name)).map(Relation::Virtual);
-        if let Some(of) = self.system {
+        let of_system = || self.system.get();
+        let system = |schema: &str| of_system().and_then(|system| system.table(schema, name)).map(Relation::Virtual);
+        if let Some(of) = of_system() {
             of.need_to_read(schema.unwrap_or("pg_catalog"), name)?;
             schema.map_or(Ok(()), |schema| of.need_to_use(schema))?;
         }

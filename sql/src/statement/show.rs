@@ -20,7 +20,7 @@ pub(crate) fn columns(show: &Show) -> Result<SchemaRef> {
         Show::Setting(name) => text_columns(&[&spelled(name)]),
         Show::Create(..) => text_columns(&["name", "create_sql"]),
         Show::Objects(ObjectKind::Source) => text_columns(&["name", "connector", "status"]),
-        Show::Objects(ObjectKind::NamedQuery) => text_columns(&["name"]),
+        Show::Objects(ObjectKind::NamedQuery | ObjectKind::Sequence) => text_columns(&["name"]),
         Show::Objects(ObjectKind::View) => text_columns(&["name", "status"]),
         Show::Objects(ObjectKind::Table) => text_columns(&["name", "stored_as", "location"]),
     })
@@ -73,7 +73,7 @@ fn objects(session: &Session, kind: ObjectKind) -> Vec<Vec<String>> {
         ObjectData::View(_) => {
             vec![name(object), view_state(status.views.get(&object.relation()).map(|view| &view.state))]
         }
-        ObjectData::NamedQuery(_) => vec![name(object)],
+        ObjectData::NamedQuery(_) | ObjectData::Sequence(_) => vec![name(object)],
         ObjectData::StoredSource(stored) => {
             let connector = stored.definition.options.get("connector").cloned().unwrap_or_default();
             vec![name(object), "TABLE".into(), connector]

@@ -13,11 +13,13 @@ use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::types::PgType::{Array, Bool, Int2, Int4, Oid, Text};
 
 use super::information::Relation;
+use super::names::Named;
 use super::queries::CatalogTables;
 use super::table::{Table, array, bool, int2, int4, maybe, text};
+use crate::catalog::sequence::with_references;
 use crate::catalog::{Constraint, Object, Rule};
 use crate::database::DATABASE;
-use crate::statement::definition::{quoted, rule};
+use crate::statement::definition::{literal, quoted, rule};
 
 fn number(oid: u32) -> i32 {
     i32::try_from(oid).unwrap_or(i32::MAX)
@@ -282,16 +284,16 @@ fn constrained(object: &Object, rule: &Rule) -> ScalarValue {
     array(&Int2, numbers.into_iter().map(number).collect())
 }
 
+/// The oid of a column's DEFAULT.
+pub(super) fn default_oid(relation: i32, place: i32) -> i32 {
+    relation.wrapping_mul(2000).wrapping_add(place)
+}
+
 /// `pg_attrdef`. The oids of defaults are made up from those of their columns.
 pub(super) fn pg_attrdef(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
     let mut table = Table::new(&[("oid", Oid), ("adrelid", Oid), ("adnum", Int2), ("adbin", Text)]);
     for ((relation, place), shown) in defaults(tables) {
-        table.row([
-            int4(relation.wrapping_mul(2000).wrapping_add(place)),
-            int4(relation),
-            int2(place as i16),
-            text(shown),
-        ]);
+        table.row([int4(default_oid(relation, place)), int4(relation), int2(place as i16), text(shown)]);
     }
     table.finish()
 }
@@ -303,7 +305,11 @@ pub(super) fn defaults(tables: &CatalogTables) -> BTreeMap<(i32, i32), String> {
         let Some(table) = object.table() else { continue };
         for (place, (column, default)) in (1..).zip(object.columns.iter().zip(&table.defaults)) {
             if let Some(default) = default {
-                found.insert((number(object.oid), place), shown_default(default, &column.data_type));
+                let default = with_references(default, |oid| {
+                    let name = Named::Relation.name(tables, number(oid));
+                    Some(format!("{}::regclass", literal(&name)))
+                });
+                found.insert((number(object.oid), place), shown_default(&default, &column.data_type));
             }
         }
     }

@@ -1,9 +1,8 @@
 //! The functions of `pg_catalog` that ask the catalog.
 //!
-//! Each answers what is true of Thalweg: there are no
-//! triggers, rules, partitions. For queries: a view, whose answer would change without any of its
-//! inputs changing, is refused them. What only works on its arguments stands in
-//! `crate::planner::functions`.
+//! Each answers what is true of Thalweg: there are no triggers, rules, partitions. For queries: a view,
+//! whose answer would change without any of its inputs changing, is refused them. What only works on
+//! its arguments stands in `crate::planner::functions`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,8 +23,8 @@ use super::names::{self, Named};
 use super::queries::CatalogTables;
 use super::roles::number;
 use super::table::array;
-use super::{activity, config, constraints, privileges, routines};
-use crate::catalog::Object;
+use super::{activity, config, constraints, privileges, routines, sequences};
+use crate::catalog::{Object, is_temporary};
 use crate::planner::SystemFunction;
 use crate::roles::acl::Thing;
 use crate::session::asked::Asked;
@@ -45,6 +44,8 @@ const OTHERS: &[&str] = &[
     "pg_char_to_encoding",
     "pg_client_encoding",
     "pg_encoding_to_char",
+    "pg_is_other_temp_schema",
+    "pg_my_temp_schema",
     "pg_get_constraintdef",
     "pg_get_expr",
     "pg_get_function_arguments",
@@ -77,7 +78,6 @@ const NULLS: &[&str] = &[
     "pg_get_function_sqlbody",
     "pg_get_partkeydef",
     "pg_get_ruledef",
-    "pg_get_serial_sequence",
     "pg_get_statisticsobjdef_columns",
     "pg_get_triggerdef",
     "pg_get_partition_constraintdef",
@@ -95,7 +95,6 @@ const TRUES: &[&str] = &[
     "has_server_privilege",
     "has_tablespace_privilege",
     "has_function_privilege",
-    "has_sequence_privilege",
     "has_type_privilege",
     "pg_function_is_visible",
     "pg_operator_is_visible",
@@ -121,20 +120,16 @@ const SIZES: &[&str] = &[
 ];
 
 /// Functions whose answer is false.
-const FALSES: &[&str] =
-    &["pg_is_in_recovery", "pg_is_other_temp_schema", "pg_relation_is_publishable", "row_security_active"];
-
-/// Functions whose answer is the oid 0: there is nothing of the kind.
-const NO_OIDS: &[&str] = &["pg_my_temp_schema"];
+const FALSES: &[&str] = &["pg_is_in_recovery", "pg_relation_is_publishable", "row_security_active"];
 
 /// Whether a function asks the catalog.
 pub(crate) fn is_known(name: &str) -> bool {
-    [OTHERS, NULLS, TRUES, FALSES, SIZES, NO_OIDS].iter().any(|list| list.contains(&name)) || privileges::is_one(name)
+    [OTHERS, NULLS, TRUES, FALSES, SIZES].iter().any(|list| list.contains(&name)) || privileges::is_one(name)
 }
 
 /// The function of this name.
 pub(crate) fn find(tables: &CatalogTables, name: &str) -> Option<SystemFunction> {
-    if let Some(function) = privileges::find(tables, name) {
+    if let Some(function) = privileges::find(tables, name).or_else(|| sequences::function(tables, name)) {
         return Some(function);
     }
     let answer = answer(tables, name)?;
@@ -151,6 +146,8 @@ fn answer(tables: &CatalogTables, name: &str) -> Option<Answer> {
     let text = |value: &str| Answer::Text(Some(value.to_string()));
     Some(match name {
         "acldefault" => Answer::DefaultAcl(numbers(tables)),
+        "pg_my_temp_schema" => Answer::TemporarySchema(tables.temporary().0),
+        "pg_is_other_temp_schema" => Answer::OneOf(tables.temporary().1),
         "pg_get_userbyid" => Answer::Role(role_names(tables)),
         "pg_encoding_to_char" | "getdatabaseencoding" | "pg_client_encoding" => text("UTF8"),
         "pg_char_to_encoding" => Answer::Encoding,
@@ -178,7 +175,6 @@ fn answer(tables: &CatalogTables, name: &str) -> Option<Answer> {
         name if TRUES.contains(&name) => Answer::Bool(true),
         name if FALSES.contains(&name) => Answer::Bool(false),
         name if SIZES.contains(&name) => Answer::Zero,
-        name if NO_OIDS.contains(&name) => Answer::NoOid,
         name => {
             let (own, number) = match (name.strip_suffix(" in"), name.strip_suffix(" out")) {
                 (Some(own), _) => (own, true),
@@ -275,16 +271,21 @@ enum Answer {
     Name(Named, Looked),
     /// What is granted on a kind of thing of this owner before anything is said.
     DefaultAcl(Looked),
-    NoOid,
+    /// The oid of the session's temporary schema.
+    TemporarySchema(i32),
+    /// Whether an oid is one of these: other sessions' temporary schemas.
+    OneOf(BTreeSet<i32>),
 }
 
 impl Answer {
     fn result(&self) -> PgType {
         match self {
-            Answer::Bool(_) | Answer::Visible(_) | Answer::TypeVisible | Answer::Signal(..) => PgType::Bool,
+            Answer::Bool(_) | Answer::Visible(_) | Answer::TypeVisible | Answer::Signal(..) | Answer::OneOf(_) => {
+                PgType::Bool
+            }
             Answer::Zero => PgType::Int8,
             Answer::Encoding | Answer::Pid(_) => PgType::Int4,
-            Answer::Number(..) | Answer::NoOid => PgType::Oid,
+            Answer::Number(..) | Answer::TemporarySchema(_) => PgType::Oid,
             Answer::Schemas(_) | Answer::DefaultAcl(_) => PgType::Array(&PgType::Text),
             _ => PgType::Text,
         }
@@ -338,10 +339,10 @@ impl Answer {
         let scalar = |value: ScalarValue| Ok(value.to_array_of_size(call.rows)?);
         match self {
             Answer::Text(text) => scalar(ScalarValue::Utf8(text.clone())),
-            Answer::Bool(value) => scalar(ScalarValue::Boolean(Some(*value))),
+            Answer::Bool(is) => scalar(ScalarValue::Boolean(Some(*is))),
             Answer::Zero => Ok(Arc::new(Int64Array::from(vec![0; call.rows]))),
             Answer::Encoding => scalar(ScalarValue::Int32(Some(6))),
-            Answer::NoOid => scalar(ScalarValue::UInt32(Some(0))),
+            Answer::TemporarySchema(oid) => scalar(ScalarValue::UInt32(u32::try_from(*oid).ok())),
             Answer::DefaultAcl(tables) => default_acl(call, &tables.0),
             Answer::First => call.argument(0, &DataType::Utf8),
             Answer::Pid(pid) => scalar(ScalarValue::Int32(Some(*pid))),
@@ -362,6 +363,9 @@ impl Answer {
         };
         let oids = oids.into_iter();
         Ok(match self {
+            Answer::OneOf(known) => {
+                Arc::new(oids.map(|oid| oid.map(|oid| known.contains(&oid))).collect::<BooleanArray>())
+            }
             Answer::Visible(hidden) => {
                 Arc::new(oids.map(|oid| oid.map(|oid| !hidden.contains(&oid))).collect::<BooleanArray>())
             }
@@ -427,8 +431,11 @@ fn schemas(call: &Call<'_>, path: &[String]) -> Result<ArrayRef> {
     let all = call.argument(0, &DataType::Boolean)?;
     let list = |all: Option<bool>| {
         // What every path begins with, unless it says where.
-        let implied = all? && !path.iter().any(|name| name == "pg_catalog");
-        let names = implied.then(|| "pg_catalog".to_string()).into_iter().chain(path.iter().cloned());
+        let (own, named): (Vec<&String>, Vec<&String>) = path.iter().partition(|name| is_temporary(name));
+        let all = all?;
+        let implied = (all && !named.iter().any(|name| *name == "pg_catalog")).then(|| "pg_catalog".to_string());
+        let own = own.into_iter().filter(|_| all).cloned();
+        let names = own.chain(implied).chain(named.into_iter().cloned());
         match array(&PgType::Text, names.map(|name| ScalarValue::Utf8(Some(name))).collect()) {
             ScalarValue::Binary(bytes) => bytes,
             _ => None,

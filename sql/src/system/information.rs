@@ -13,7 +13,7 @@ use thalweg_dataflow::types::PgType::{Int4, Text};
 
 use super::queries::CatalogTables;
 use super::table::{Table, int4, maybe, text};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, is_temporary};
 use crate::database::DATABASE;
 use crate::session::path::no_schema;
 use crate::statement::definition::query_text;
@@ -65,6 +65,7 @@ pub(crate) fn table(tables: &CatalogTables, name: &str) -> Option<Result<Arc<dyn
         "table_privileges" | "role_table_grants" => super::roles::table_privileges(tables),
         "enabled_roles" => super::roles::enabled_roles(tables),
         "table_constraints" => super::constraints::information(tables, false),
+        "sequences" => super::sequences::information(tables),
         "key_column_usage" => super::constraints::information(tables, true),
         "referential_constraints" => Table::new(&[
             ("constraint_catalog", Text),
@@ -115,8 +116,12 @@ fn information_tables(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> 
         ("is_insertable_into", Text),
         ("is_typed", Text),
     ]);
-    for relation in tables.relations() {
-        let kind = if matches!(relation.kind, "m" | "v") { "VIEW" } else { "BASE TABLE" };
+    for relation in tables.relations().into_iter().filter(|relation| relation.kind != "S") {
+        let kind = match relation.kind {
+            "m" | "v" => "VIEW",
+            _ if is_temporary(&relation.schema) => "LOCAL TEMPORARY",
+            _ => "BASE TABLE",
+        };
         let insertable = if is_table(tables, &relation) { "YES" } else { "NO" };
         table.row([
             text(DATABASE),
@@ -163,21 +168,15 @@ fn columns(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         ("is_updatable", Text),
     ]);
     let defaults = super::constraints::defaults(tables);
-    for relation in tables.relations() {
+    for relation in tables.relations().into_iter().filter(|relation| relation.kind != "S") {
+        let object = u32::try_from(relation.oid).ok().and_then(|oid| tables.published.catalog.get(oid));
         let updatable = if is_table(tables, &relation) { "YES" } else { "NO" };
         for (place, column) in (1..).zip(&relation.columns) {
+            let identity = object.and_then(|object| object.identity(usize::try_from(place - 1).ok()?));
+            let generation = identity.map(|identity| if identity.always { "ALWAYS" } else { "BY DEFAULT" });
             let (precision, scale) = precision(&column.data_type);
-            let length = match column.data_type {
-                PgType::Varchar(length) | PgType::Bpchar(length) => {
-                    length.and_then(|length| i32::try_from(length).ok())
-                }
-                _ => None,
-            };
-            let time = match column.data_type {
-                PgType::Timestamp | PgType::Timestamptz | PgType::Interval => Some(6),
-                PgType::Time(digits) => Some(i32::from(digits.unwrap_or(6))),
-                _ => None,
-            };
+            let length = length(&column.data_type);
+            let time = time_digits(&column.data_type);
             table.row([
                 text(DATABASE),
                 text(&relation.schema),
@@ -190,12 +189,12 @@ fn columns(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
                 datafusion::scalar::ScalarValue::Int32(length),
                 datafusion::scalar::ScalarValue::Int32(precision),
                 datafusion::scalar::ScalarValue::Int32(scale),
-                datafusion::scalar::ScalarValue::Int32(if column.data_type == PgType::Date { Some(0) } else { time }),
+                datafusion::scalar::ScalarValue::Int32(time),
                 text(DATABASE),
                 text("pg_catalog"),
                 text(column.data_type.short_name()),
-                text("NO"),
-                maybe(None::<String>),
+                text(if identity.is_some() { "YES" } else { "NO" }),
+                maybe(generation),
                 text("NEVER"),
                 maybe(None::<String>),
                 text("NO"),
@@ -206,6 +205,24 @@ fn columns(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         }
     }
     table.finish()
+}
+
+/// `character_maximum_length`.
+fn length(data_type: &PgType) -> Option<i32> {
+    match data_type {
+        PgType::Varchar(length) | PgType::Bpchar(length) => length.and_then(|length| i32::try_from(length).ok()),
+        _ => None,
+    }
+}
+
+/// `datetime_precision`.
+fn time_digits(data_type: &PgType) -> Option<i32> {
+    match data_type {
+        PgType::Date => Some(0),
+        PgType::Timestamp | PgType::Timestamptz | PgType::Interval => Some(6),
+        PgType::Time(digits) => Some(i32::from(digits.unwrap_or(6))),
+        _ => None,
+    }
 }
 
 fn schemata(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {

@@ -17,6 +17,7 @@ mod privileges;
 mod queries;
 mod roles;
 mod routines;
+mod sequences;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -31,10 +32,12 @@ use datafusion::catalog::TableProvider;
 use thalweg_dataflow::engine::{Engine, Snapshot, Status};
 use thalweg_dataflow::error::Result;
 
+use crate::catalog::Object;
 use crate::database::Published;
 use crate::planner::SystemFunction;
 use crate::roles::acl::USAGE;
 use crate::roles::rights::{Asker, denied};
+use crate::sequence::{Sequences, Used};
 use crate::session::Session;
 use crate::session::activity::Sessions;
 use crate::session::asked::Asked;
@@ -52,6 +55,8 @@ pub(crate) struct SystemTables {
     server_settings: Vec<(String, String, String)>,
     role: u32,
     path: Vec<String>,
+    sequences: Arc<Sequences>,
+    used: Used,
     settings: SessionSettings,
     asked: Asked,
     sessions: Arc<Sessions>,
@@ -72,6 +77,8 @@ impl SystemTables {
             server_settings: inner.options.settings.clone(),
             role: session.role_in(&published.catalog),
             path: session.path_in(&published.catalog),
+            sequences: inner.sequences.clone(),
+            used: session.used.clone(),
             settings: session.settings.clone(),
             asked: session.asked.clone(),
             sessions: inner.sessions.clone(),
@@ -106,6 +113,11 @@ impl SystemTables {
         if barred { Err(denied("schema", schema)) } else { Ok(()) }
     }
 
+    /// The one row of a sequence.
+    pub(crate) fn sequence(&self, object: &Object) -> Result<Arc<dyn TableProvider>> {
+        sequences::row(&self.sequences, object)
+    }
+
     /// The table of this name.
     pub(crate) fn table(&self, schema: &str, name: &str) -> Option<Arc<dyn TableProvider>> {
         let made: Result<Arc<dyn TableProvider>> = match schema {
@@ -133,6 +145,8 @@ impl SystemTables {
             published: self.published.clone(),
             role: self.role,
             path: self.path.clone(),
+            sequences: self.sequences.clone(),
+            used: self.used.clone(),
             settings: self.settings.all(),
             current: self.settings.clone(),
             asked: self.asked.clone(),

@@ -15,8 +15,8 @@ use thalweg_dataflow::types::PgType::{Array as ArrayOf, Bool, Float4, Int2, Int4
 use super::information::Relation;
 use super::queries::CatalogTables;
 use super::table::{Table, array, bool, int2, int4, maybe, text};
-use super::{activity, constraints, postgresql, roles};
-use crate::catalog::PUBLIC_OID;
+use super::{activity, constraints, postgresql, roles, sequences};
+use crate::catalog::{PUBLIC_OID, is_temporary};
 use crate::statement::definition::query_text;
 
 /// The role that owns what nobody made.
@@ -40,6 +40,8 @@ pub(crate) fn table(tables: &CatalogTables, name: &str) -> Option<Result<Arc<dyn
         "pg_index" => constraints::pg_index(tables),
         "pg_indexes" => constraints::pg_indexes(tables),
         "pg_settings" => pg_settings(tables),
+        "pg_sequence" => sequences::pg_sequence(tables),
+        "pg_sequences" => sequences::pg_sequences(tables),
         "pg_depend" => pg_depend(tables),
         "pg_description" => pg_description(tables),
         "pg_get_keywords" => pg_get_keywords(),
@@ -115,7 +117,7 @@ fn pg_class(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
             zero(),
             bool(relation.indexed),
             bool(false),
-            text("p"),
+            text(if is_temporary(&relation.schema) { "t" } else { "p" }),
             text(relation.kind),
             int2(i16::try_from(relation.columns.len()).unwrap_or(i16::MAX)),
             int2(relation.checks),
@@ -125,7 +127,7 @@ fn pg_class(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
             bool(false),
             bool(false),
             bool(true),
-            text("n"),
+            text(if matches!(relation.kind, "r" | "m") { "d" } else { "n" }),
             bool(false),
             zero(),
             zero(),
@@ -183,7 +185,7 @@ fn pg_attribute(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
                 bool(column.not_null && relation.kind != "i"),
                 bool(defaults.contains_key(&(relation.oid, i32::from(place)))),
                 bool(false),
-                text(""),
+                text(identity(tables, &relation, place)),
                 text(""),
                 bool(false),
                 bool(true),
@@ -193,6 +195,13 @@ fn pg_attribute(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         }
     }
     table.finish()
+}
+
+/// `attidentity`: `a` for ALWAYS, `d` for BY DEFAULT.
+fn identity(tables: &CatalogTables, relation: &Relation, place: i16) -> &'static str {
+    let object = u32::try_from(relation.oid).ok().and_then(|oid| tables.published.catalog.get(oid));
+    let identity = object.and_then(|object| object.identity(usize::try_from(place - 1).ok()?));
+    identity.map_or("", |identity| if identity.always { "a" } else { "d" })
 }
 
 /// The oid of a type as the catalogs hold it.
@@ -235,10 +244,27 @@ fn pg_depend(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         ("deptype", Text),
     ]);
     let class = || int4(super::names::class_oid("pg_class").unwrap_or(0));
+    let defaults = || int4(super::names::class_oid("pg_attrdef").unwrap_or(0));
     let number = |oid: u32| int4(i32::try_from(oid).unwrap_or(i32::MAX));
     for object in tables.published.catalog.objects() {
         for read in object.reads() {
             table.row([class(), number(object.oid), int4(0), class(), number(read), int4(0), text("n")]);
+        }
+        let catalog = &tables.published.catalog;
+        if let Some((owner, place)) = object.sequence().and_then(|sequence| catalog.owner_column(sequence)) {
+            let column = int4(i32::try_from(place + 1).unwrap_or(0));
+            let kind = if catalog.is_identity(object.oid) { "i" } else { "a" };
+            table.row([class(), number(object.oid), int4(0), class(), number(owner.oid), column, text(kind)]);
+        }
+        for (place, of) in object
+            .table()
+            .into_iter()
+            .flat_map(|table| (0..table.defaults.len()).map(move |place| (place, table.sequences_of_default(place))))
+        {
+            let own = constraints::default_oid(roles::number(object.oid), i32::try_from(place + 1).unwrap_or(0));
+            for sequence in of {
+                table.row([defaults(), int4(own), int4(0), class(), number(sequence), int4(0), text("n")]);
+            }
         }
     }
     table.finish()

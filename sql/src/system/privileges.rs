@@ -30,17 +30,19 @@ use crate::roles::rights::Asker;
 enum About {
     Table,
     Column,
+    Sequence,
     Schema,
     Database,
     Role,
 }
 
 /// The functions by name.
-const FUNCTIONS: [(&str, About); 6] = [
+const FUNCTIONS: [(&str, About); 7] = [
     ("has_any_column_privilege", About::Table),
     ("has_column_privilege", About::Column),
     ("has_database_privilege", About::Database),
     ("has_schema_privilege", About::Schema),
+    ("has_sequence_privilege", About::Sequence),
     ("has_table_privilege", About::Table),
     ("pg_has_role", About::Role),
 ];
@@ -153,6 +155,17 @@ impl Privilege {
                 let acl = Catalog::acl_in_force(catalog.acl(object.oid), Thing::Relation, owner);
                 let has = |right| asker.has(object.oid, right);
                 any(privilege.value, Thing::Relation, has, |right| grantable(asker, owner, &acl, right)).map(Some)
+            }
+            About::Sequence => {
+                let Some(object) = self.relation(thing)? else { return Ok(None) };
+                if object.sequence().is_none() {
+                    let message = format!("\"{}\" is not a sequence", object.name);
+                    return Err(Error::new(SqlState::WrongObjectType, message));
+                }
+                let owner = catalog.owner(object.oid);
+                let acl = Catalog::acl_in_force(catalog.acl(object.oid), Thing::Sequence, owner);
+                let has = |right| asker.has(object.oid, right);
+                any(privilege.value, Thing::Sequence, has, |right| grantable(asker, owner, &acl, right)).map(Some)
             }
             About::Schema => {
                 let found = schema_named(catalog, thing.value, thing.is_oid)?;

@@ -11,10 +11,11 @@ use thalweg_dataflow::engine::Engine;
 use super::information::{Relation, THALWEG_OID};
 use super::roles::number;
 use super::{constraints, functions};
-use crate::catalog::Rule;
+use crate::catalog::{Rule, is_temporary};
 use crate::database::Published;
 use crate::parser::ObjectKind;
 use crate::roles::SUPERUSER;
+use crate::sequence::{Sequences, Used};
 use crate::session::activity::Sessions;
 use crate::session::asked::Asked;
 use crate::settings::{SessionSettings, Setting};
@@ -31,6 +32,10 @@ pub(crate) struct CatalogTables {
     pub(crate) role: u32,
     /// The schemas of `search_path`.
     pub(crate) path: Vec<String>,
+    /// Where sequences stand.
+    pub(crate) sequences: Arc<Sequences>,
+    /// What the session had of them.
+    pub(crate) used: Used,
     /// All settings: name, value, what it does.
     pub(crate) settings: Vec<(String, String, &'static str)>,
     /// PostgreSQL's among them, each with its value and what RESET goes back to.
@@ -82,6 +87,14 @@ impl CatalogTables {
         all.iter().filter(|one| !is_found(one)).map(|one| one.oid).collect()
     }
 
+    /// The oid of the session's temporary schema, 0 if there is none, and those of other sessions.
+    pub(super) fn temporary(&self) -> (i32, BTreeSet<i32>) {
+        let all = self.published.catalog.schemas().filter(|(_, name)| is_temporary(name));
+        let (own, others): (Vec<_>, Vec<_>) = all.partition(|(_, name)| self.path.iter().any(|known| known == name));
+        let own = own.first().map_or(0, |(oid, _)| number(*oid));
+        (own, others.into_iter().map(|(oid, _)| number(oid)).collect())
+    }
+
     /// The relations that a name without a schema means.
     pub(super) fn visible(&self) -> BTreeMap<String, i32> {
         let hidden = self.hidden();
@@ -100,6 +113,7 @@ impl CatalogTables {
             kind: match object.kind() {
                 ObjectKind::View => "m",
                 ObjectKind::NamedQuery => "v",
+                ObjectKind::Sequence => "S",
                 ObjectKind::Source | ObjectKind::Table => "r",
             },
             checks: object.table().map_or(0, |table| {

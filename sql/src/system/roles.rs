@@ -212,7 +212,7 @@ pub(super) fn table_privileges(tables: &CatalogTables) -> Result<Arc<dyn TablePr
     let catalog = &tables.published.catalog;
     let mine = |role: u32| catalog.roles.has_rights_of(tables.role, role);
     let yes = |is: bool| text(if is { "YES" } else { "NO" });
-    for object in catalog.objects() {
+    for object in catalog.objects().filter(|object| object.sequence().is_none()) {
         let owner = catalog.owner(object.oid);
         let acl = Catalog::acl_in_force(catalog.acl(object.oid), Thing::Relation, owner);
         for item in acl.items().iter().filter(|item| item.grantee == PUBLIC || mine(item.grantee) || mine(item.grantor))

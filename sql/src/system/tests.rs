@@ -75,6 +75,8 @@ fn tables() -> CatalogTables {
         sessions: Arc::default(),
         pid: 0,
         engine: Engine::open(options, Storage::memory()).unwrap(),
+        sequences: Default::default(),
+        used: Default::default(),
         thalweg: Vec::new(),
     }
 }

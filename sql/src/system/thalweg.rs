@@ -116,7 +116,11 @@ fn sources_below(system: &SystemTables, oid: u32) -> BTreeSet<RelationId> {
         match &object.data {
             ObjectData::View(view) => todo.extend(&view.body.reads),
             ObjectData::NamedQuery(query) => todo.extend(&query.reads),
-            ObjectData::Source(_) | ObjectData::StoredSource(_) | ObjectData::Files(_) | ObjectData::Table(_) => {}
+            ObjectData::Source(_)
+            | ObjectData::StoredSource(_)
+            | ObjectData::Files(_)
+            | ObjectData::Table(_)
+            | ObjectData::Sequence(_) => {}
         }
     }
     found

@@ -17,3 +17,7 @@ FETCH 10000 IN "SQL_CUR0x7f8a1c0";
 FETCH 10000 IN "SQL_CUR0x7f8a1c0";
 CLOSE "SQL_CUR0x7f8a1c0";
 COMMIT;
+CREATE LOCAL TEMPORARY TABLE "#Tableau_5_1_Connect" ("name" TEXT, "n" INTEGER) ON COMMIT PRESERVE ROWS;
+INSERT INTO "#Tableau_5_1_Connect" SELECT "customers"."name" AS "name", 1 AS "n" FROM "public"."customers" "customers";
+SELECT SUM("t0"."n") AS "sum" FROM "#Tableau_5_1_Connect" "t0" INNER JOIN "public"."customers" "customers" ON ("t0"."name" = "customers"."name");
+DROP TABLE "#Tableau_5_1_Connect";

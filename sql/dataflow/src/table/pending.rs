@@ -3,7 +3,7 @@
 //! Changes add up: a row that came and went leaves nothing. Knows no conflicts: whoever adds has
 //! looked for them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
@@ -11,7 +11,7 @@ use arrow::compute::filter_record_batch;
 
 use super::{Found, OnConflict, Rows, TableChange, TableDefinition};
 use crate::arrangement::codec::EncodedRows;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Rows by the values of a key, both as bytes.
 type ByKey = HashMap<Box<[u8]>, Box<[u8]>>;
@@ -26,6 +26,8 @@ pub struct Pending {
     keys: Vec<ByKey>,
     /// The keys of the rows that go.
     freed: Vec<HashSet<Box<[u8]>>>,
+    /// Rows of the table that must be there when this is committed.
+    held: BTreeSet<Box<[u8]>>,
     on_conflict: OnConflict,
 }
 
@@ -34,7 +36,8 @@ impl Pending {
     pub fn new(table: Arc<TableDefinition>) -> Pending {
         let keys = table.keys.iter().map(|_| ByKey::new()).collect();
         let freed = table.keys.iter().map(|_| HashSet::new()).collect();
-        Pending { table, net: BTreeMap::new(), keys, freed, on_conflict: OnConflict::Fail }
+        let (net, held) = (BTreeMap::new(), BTreeSet::new());
+        Pending { table, net, keys, freed, held, on_conflict: OnConflict::Fail }
     }
 
     /// Rows go, which [`Pending::over`] shows.
@@ -48,6 +51,18 @@ impl Pending {
             self.on_conflict = OnConflict::Retry(None);
         }
         self.add(rows, 1)
+    }
+
+    /// Rows that [`Pending::over`] shows are held: the commit fails with 40001 if others changed them.
+    pub fn hold(&mut self, rows: &RecordBatch) -> Result<()> {
+        let bytes = self.table.codec().encode(rows.columns(), rows.num_rows())?;
+        for row in (0..bytes.len()).map(|row| bytes.row(row)) {
+            // What this itself brings is nobody else's to change.
+            if self.net.get(row).is_none_or(|count| *count <= 0) {
+                self.held.insert(row.into());
+            }
+        }
+        Ok(())
     }
 
     fn add(&mut self, rows: &RecordBatch, diff: i64) -> Result<()> {
@@ -98,15 +113,20 @@ impl Pending {
 
     /// All of it as one change.
     pub fn change(&self) -> Result<TableChange> {
-        let rows = |sign: i64| {
-            let mut bytes = EncodedRows::default();
-            for (row, count) in self.net.iter().filter(|(_, count)| count.signum() == sign) {
-                (0..count.abs()).for_each(|_| bytes.push(row));
-            }
-            Ok::<_, Error>(Rows::decode(&self.table, bytes)?.batch)
-        };
-        let (deletes, inserts) = (rows(-1)?, rows(1)?);
+        let (deletes, inserts) = (self.rows(-1, true)?, self.rows(1, true)?);
         Ok(TableChange { table: self.table.clone(), deletes, inserts, on_conflict: self.on_conflict })
+    }
+
+    /// The rows that come (1) or go (-1); with those that are held, which go and come again.
+    fn rows(&self, sign: i64, held: bool) -> Result<RecordBatch> {
+        let mut bytes = EncodedRows::default();
+        for (row, count) in self.net.iter().filter(|(_, count)| count.signum() == sign) {
+            (0..count.abs()).for_each(|_| bytes.push(row));
+        }
+        // One that goes for good is looked for anyway.
+        let held = self.held.iter().filter(|row| held && self.net.get(*row).is_none_or(|count| *count >= 0));
+        held.for_each(|row| bytes.push(row));
+        Ok(Rows::decode(&self.table, bytes)?.batch)
     }
 
     /// These rows of the table, all columns, with the changes made.
@@ -114,7 +134,7 @@ impl Pending {
         let codec = self.table.codec();
         let mut gone: HashMap<Box<[u8]>, i64> =
             self.net.iter().filter(|(_, count)| **count < 0).map(|(row, count)| (row.clone(), -count)).collect();
-        let come = self.change()?.inserts;
+        let come = self.rows(1, false)?;
         let left = rows.map(move |batch| {
             let batch = batch?;
             let bytes = codec.encode(batch.columns(), batch.num_rows())?;

@@ -11,6 +11,7 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::Schema;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::plan::RelationId;
+use thalweg_dataflow::source::Column;
 use thalweg_dataflow::table::{OnConflict, TableChange};
 use thalweg_dataflow::types::PgType;
 
@@ -18,13 +19,15 @@ use super::evaluate::Evaluation;
 use super::{MAX_TRIES, Target, check, concurrent_update};
 use crate::catalog::{Catalog, Constraint, Earlier, Object, ObjectData, Rule};
 use crate::database::Published;
+use crate::parser::parse_expression;
 use crate::parser::table::CreateTable;
 use crate::planner::Planner;
 use crate::planner::change::RowScope;
 use crate::session::{Session, View};
-use crate::statement::create_table::{check_expressions, columns_in, constraints};
+use crate::statement::create_table::{bound_defaults, check_expressions, columns_in, constraints};
 use crate::statement::query::planning;
 use crate::statement::resolve::Names;
+use crate::statement::sequence::generated;
 
 /// Adds a column; the catalog's turn is held.
 pub(crate) async fn add_column(session: &mut Session, old: &Object, one: &CreateTable) -> Result<()> {
@@ -37,7 +40,7 @@ pub(crate) async fn add_column(session: &mut Session, old: &Object, one: &Create
     let count = known.len();
     let all = constraints(&one.constraints, known, &mut object, &mut next.catalog)?;
     let mut defaults = table.defaults.clone();
-    defaults.extend(one.defaults.iter().cloned());
+    defaults.extend(bound_defaults(session, &current.catalog, &one.defaults)?);
     check_expressions(session, &object, &defaults, &all)?;
     let new = all[count..].to_vec();
     let mut table = table.clone();
@@ -49,7 +52,18 @@ pub(crate) async fn add_column(session: &mut Session, old: &Object, one: &Create
     next.catalog.keep_form(old);
     table.earlier = earlier(&next.catalog, old);
     object.data = ObjectData::Table(table);
-    replace(session, old, object, next, &Form::Added(new), &[]).await
+    let sequences = generated(&one.generators, one, &mut object, &mut next.catalog)?;
+    let relations: Vec<RelationId> = sequences.iter().map(Object::relation).collect();
+    for sequence in sequences {
+        let kept = sequence.table_definition().ok_or_else(|| Error::internal("a sequence without a table"))?;
+        session.create(&mut next.catalog, sequence)?;
+        session.database.0.engine.add_table(kept).await?;
+    }
+    let replaced = replace(session, old, object, next, &Form::Added(new), &[]).await;
+    if replaced.is_err() && !relations.is_empty() {
+        session.database.0.engine.remove(relations).await?;
+    }
+    replaced
 }
 
 /// The number of the next column.
@@ -98,8 +112,10 @@ pub(crate) async fn drop_column(session: &mut Session, old: &Object, place: usiz
     places.filter(|(known, _)| *known > place).for_each(|(known, _)| *known -= 1);
     table.relation = Some(next.catalog.allocate());
     (table.numbers, table.next_number) = (old.numbers(), next_number(old));
-    table.numbers.remove(place);
-    let gone = views.iter().filter_map(|oid| next.catalog.remove(*oid));
+    let number = table.numbers.remove(place);
+    table.identities.retain(|identity| identity.column != number);
+    let sequences: Vec<u32> = next.catalog.owned_by(old.oid, number).map(|sequence| sequence.oid).collect();
+    let gone = views.iter().chain(&sequences).filter_map(|oid| next.catalog.remove(*oid));
     let gone: Vec<RelationId> = gone.flat_map(|view| view.relations()).collect();
     next.catalog.keep_form(old);
     table.earlier = earlier(&next.catalog, old);
@@ -107,8 +123,73 @@ pub(crate) async fn drop_column(session: &mut Session, old: &Object, place: usiz
     replace(session, old, object, next, &Form::Dropped(place), &gone).await
 }
 
+/// The table as it is to be, in a form of its own that the rows are put into.
+fn in_new_form(next: &mut Published, old: &Object, object: &mut Object) -> Result<()> {
+    let relation = next.catalog.allocate();
+    next.catalog.keep_form(old);
+    let earlier = earlier(&next.catalog, old);
+    let ObjectData::Table(table) = &mut object.data else { return Err(Error::internal("a table that is none")) };
+    (table.relation, table.earlier) = (Some(relation), earlier);
+    (table.numbers, table.next_number) = (old.numbers(), next_number(old));
+    Ok(())
+}
+
+/// Puts NOT NULL or constraints on a table, whose rows are held against them; the catalog's turn is held.
+pub(crate) async fn hold_rows(
+    session: &mut Session,
+    old: &Object,
+    mut object: Object,
+    mut next: Published,
+    new: Vec<Constraint>,
+) -> Result<()> {
+    in_new_form(&mut next, old, &mut object)?;
+    replace(session, old, object, next, &Form::Held(new), &[]).await
+}
+
+/// Gives a column another type, for the views that do not read it another column; the catalog's turn is
+/// held.
+pub(crate) async fn retype(
+    session: &mut Session,
+    old: &Object,
+    mut object: Object,
+    place: usize,
+    using: Option<&str>,
+) -> Result<()> {
+    let mut next = (*session.database.published()).clone();
+    in_new_form(&mut next, old, &mut object)?;
+    let ObjectData::Table(table) = &mut object.data else { return Err(Error::internal("a table that is none")) };
+    let number = table.next_number;
+    table.next_number += 1;
+    let before = std::mem::replace(&mut table.numbers[place], number);
+    table.identities.iter_mut().filter(|one| one.column == before).for_each(|one| one.column = number);
+    let constraints = table.constraints.clone();
+    let owned: Vec<Object> = next.catalog.owned_by(old.oid, before).cloned().collect();
+    for mut sequence in owned {
+        if let ObjectData::Sequence(sequence) = &mut sequence.data {
+            sequence.owned_by = Some((old.oid, number));
+        }
+        next.catalog.put(sequence);
+    }
+    let using = using.map(str::to_string);
+    let form = Form::Typed { place, using, columns: old.columns.clone(), constraints };
+    replace(session, old, object, next, &form, &[]).await
+}
+
 /// What becomes of a row.
 enum Form {
+    /// It stays, and satisfies these constraints and every NOT NULL.
+    Held(Vec<Constraint>),
+    /// A column gets another type.
+    Typed {
+        /// Which.
+        place: usize,
+        /// USING.
+        using: Option<String>,
+        /// The columns before.
+        columns: Vec<Column>,
+        /// What the rows must satisfy then.
+        constraints: Vec<Constraint>,
+    },
     /// A column comes behind the others, with these constraints.
     Added(Vec<Constraint>),
     /// The column at this place goes.
@@ -136,7 +217,8 @@ async fn replace(
     gone.extend(next.catalog.release_forms());
     let database = session.database.clone();
     for _ in 0..MAX_TRIES {
-        let view = session.peek_view();
+        // What is new in the catalog is in sight of the new column's DEFAULT.
+        let view = View { published: Arc::new(next.clone()), ..session.peek_view() };
         let (reading, relation, schema) = (view.clone(), from.id, from.schema.clone());
         let read = tokio::task::spawn_blocking(move || {
             let rows = reading.rows(relation)?.collect::<Result<Vec<_>>>()?;
@@ -180,18 +262,44 @@ async fn formed(
     match form {
         Form::Dropped(place) => drop(columns.remove(*place)),
         Form::Added(_) => columns.push(default_column(session, view, target, rows.num_rows()).await?),
+        Form::Held(_) => {}
+        Form::Typed { place, using, columns: before, .. } => {
+            columns[*place] = converted(session, view, target, (*place, using.as_deref(), before), rows).await?;
+        }
     }
     let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
     let changed = RecordBatch::try_new_with_options(target.definition.schema.clone(), columns, &options)?;
-    if let (Form::Added(constraints), true) = (form, rows.num_rows() > 0) {
-        hold(session, view, target, &changed, constraints).await?;
+    match form {
+        Form::Added(constraints) | Form::Held(constraints) | Form::Typed { constraints, .. } if rows.num_rows() > 0 => {
+            hold(session, view, target, &changed, constraints).await?;
+        }
+        _ => {}
     }
     Ok(changed)
 }
 
+/// A column's values in its new type.
+async fn converted(
+    session: &Session,
+    view: &View,
+    target: &Target,
+    (place, using, before): (usize, Option<&str>, &[Column]),
+    rows: &RecordBatch,
+) -> Result<ArrayRef> {
+    let scope = RowScope::new(&[(&target.object.name, before)])?;
+    let names = Names::of_defaults(session, view);
+    let settings = planning(session, "", false);
+    let using = using.map(parse_expression).transpose()?;
+    let column = &target.object.columns[place];
+    let expr = Planner.bind_conversion(using.as_ref(), (&scope, place), column, &names, &settings)?;
+    let evaluation = Evaluation { session, view, parameters: &[], types: &[] };
+    let values = evaluation.over(&[expr], std::slice::from_ref(&column.data_type), &scope.schema, rows).await?;
+    values.into_iter().next().ok_or_else(|| Error::internal("a column without values"))
+}
+
 /// The DEFAULT of the last column, for so many rows.
 async fn default_column(session: &Session, view: &View, target: &Target, rows: usize) -> Result<ArrayRef> {
-    let names = Names::of_catalog(&view.published, session.path_in(&view.published.catalog));
+    let names = Names::of_defaults(session, view);
     let mut defaults = Planner.bind_defaults(&target.planned()?, &names, &planning(session, "", false))?;
     let last = defaults.pop().ok_or_else(|| Error::internal("a table without columns"))?;
     let ty = target.object.columns.last().map_or(PgType::Text, |column| column.data_type.clone());

@@ -179,7 +179,7 @@ impl CopyIn {
             columns[*place] = Some(column);
         }
         if columns.iter().any(Option::is_none) {
-            let names = Names::of_catalog(&self.view.published, session.path_in(&self.view.published.catalog));
+            let names = Names::of_defaults(session, &self.view);
             let defaults = Planner.bind_defaults(&self.target.planned()?, &names, &planning(session, "", false))?;
             let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
             let rows = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?;
@@ -204,7 +204,9 @@ pub(crate) async fn finish(session: &mut Session, mut copy: CopyIn) -> Result<St
         keep(session, view, &change).await?;
     } else if rows > 0 {
         let engine = &session.database.0.engine;
-        engine.commit(&[change]).await.map_err(|error| gone(error, &target.object.name))?;
+        if !session.loses_rows(change.table.id) {
+            engine.commit(&[change]).await.map_err(|error| gone(error, &target.object.name))?;
+        }
     }
     Ok(format!("COPY {rows}"))
 }

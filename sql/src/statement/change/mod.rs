@@ -23,6 +23,7 @@ use std::sync::Arc;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::table::{OnConflict, TableChange};
@@ -32,6 +33,7 @@ use super::one_batch;
 use crate::guard::Guard;
 use crate::parser::{Kind, Statement};
 use crate::session::{Outcome, Prepared, RowsTag, Session, View};
+use evaluate::Evaluation;
 pub(crate) use target::Target;
 
 /// How often a statement is computed again because others changed its rows. With their turns taken
@@ -96,7 +98,8 @@ pub(crate) async fn run(
             keep(session, view, &effect.change).await?;
             return done(effect);
         }
-        if effect.change.deletes.num_rows() + effect.change.inserts.num_rows() == 0 {
+        let rows = effect.change.deletes.num_rows() + effect.change.inserts.num_rows();
+        if rows == 0 || session.loses_rows(effect.change.table.id) {
             return done(effect);
         }
         match database.0.engine.commit(std::slice::from_ref(&effect.change)).await {
@@ -192,12 +195,35 @@ fn concurrent_update() -> Error {
     Error::new(SqlState::SerializationFailure, "could not serialize access due to concurrent update")
 }
 
+/// The rows of a query, whole.
+pub(super) async fn rows_of(
+    session: &Session,
+    view: &View,
+    plan: LogicalPlan,
+    schema: SchemaRef,
+) -> Result<RecordBatch> {
+    Evaluation { session, view, parameters: &[], types: &[] }.query(plan, schema).await
+}
+
+/// Makes a change part of the block, or durable.
+pub(super) async fn commit_rows(session: &mut Session, change: &TableChange) -> Result<()> {
+    if session.is_in_block() {
+        let view = session.view();
+        return keep(session, view, change).await;
+    }
+    if session.loses_rows(change.table.id) {
+        return Ok(());
+    }
+    session.database.0.engine.commit(std::slice::from_ref(change)).await.map(drop)
+}
+
 /// Commits what a block changed.
 pub(crate) async fn commit(session: &Session, view: &View) -> Result<()> {
     let Some(writes) = &view.writes else { return Ok(()) };
     let changes = writes.values().map(|pending| pending.change()).collect::<Result<Vec<_>>>()?;
-    let changes: Vec<TableChange> =
-        changes.into_iter().filter(|change| change.deletes.num_rows() + change.inserts.num_rows() > 0).collect();
+    let changes = changes.into_iter().filter(|change| change.deletes.num_rows() + change.inserts.num_rows() > 0);
+    // ON COMMIT DELETE ROWS: they never were.
+    let changes: Vec<TableChange> = changes.filter(|change| !session.loses_rows(change.table.id)).collect();
     if changes.is_empty() {
         return Ok(());
     }

@@ -22,6 +22,8 @@ pub(crate) struct Target {
     pub(crate) definition: Arc<TableDefinition>,
     /// What its columns are qualified by.
     visible: String,
+    /// The DEFAULT of each column, that of identities too.
+    defaults: Vec<Option<String>>,
 }
 
 impl Target {
@@ -34,13 +36,14 @@ impl Target {
         })?;
         let definition = object.table_definition().ok_or_else(|| Error::internal("a table without a definition"))?;
         let visible = target.alias.clone().unwrap_or_else(|| object.name.clone());
-        Ok(Target { object, definition: Arc::new(definition), visible })
+        let defaults = object.defaults();
+        Ok(Target { object, definition: Arc::new(definition), visible, defaults })
     }
 
     /// A table as it is to be.
     pub(crate) fn of(object: Object, definition: Arc<TableDefinition>) -> Target {
-        let visible = object.name.clone();
-        Target { object, definition, visible }
+        let (visible, defaults) = (object.name.clone(), object.defaults());
+        Target { object, definition, visible, defaults }
     }
 
     fn object(session: &Session, view: &View, name: &Name) -> Result<Object> {
@@ -60,6 +63,7 @@ impl Target {
             ObjectData::View(_) => "materialized view",
             ObjectData::Source(_) => "source",
             ObjectData::Files(_) => "external table",
+            ObjectData::Sequence(_) => "sequence",
             ObjectData::StoredSource(_) => {
                 let what = format!("changing table \"{}\", which stores what a connector reads,", object.name);
                 return Err(Error::unsupported(what).hint("Read it with INSERT ... SELECT into another table."));
@@ -77,6 +81,12 @@ impl Target {
         self.object.table().ok_or_else(|| Error::internal("a target that is no table"))
     }
 
+    /// The places of its identity columns, and which of them are ALWAYS.
+    fn identities(&self) -> Vec<(usize, bool)> {
+        let identity = |place: usize| Some((place, self.object.identity(place)?.always));
+        (0..self.object.columns.len()).filter_map(identity).collect()
+    }
+
     /// The same for the planner.
     pub(crate) fn planned(&self) -> Result<planner::Target<'_>> {
         Ok(planner::Target {
@@ -84,7 +94,8 @@ impl Target {
             name: &self.object.name,
             visible: &self.visible,
             columns: &self.object.columns,
-            defaults: &self.table()?.defaults,
+            defaults: &self.defaults,
+            identities: self.identities(),
             keys: self.definition.keys.iter().map(|key| key.columns.clone()).collect(),
         })
     }
@@ -100,7 +111,7 @@ pub(crate) async fn with_names<T>(
     let path = session.path_in(&view.published.catalog);
     let read: Vec<ObjectName> = relations_read(kind);
     if read.is_empty() {
-        return work(&Names::of_catalog(&view.published, path));
+        return work(&Names::of_defaults(session, view));
     }
     let read = read.iter().filter_map(folded).collect();
     let published = open_named_files(&session.database, &view.published, read, &path).await?;

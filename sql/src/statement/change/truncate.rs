@@ -7,11 +7,14 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::table::{OnConflict, TableChange};
 
 use super::{MAX_TRIES, Target, concurrent_update, gone, keep};
+use crate::catalog::Object;
 use crate::guard::Guard;
 use crate::parser::change;
 use crate::parser::table::Truncate;
 use crate::roles::acl;
+use crate::sequence::Place;
 use crate::session::{Outcome, Session, View};
+use crate::statement::sequence;
 
 /// See the module.
 pub(crate) async fn run(session: &mut Session, truncate: &Truncate, guard: &Guard) -> Result<Outcome> {
@@ -31,10 +34,14 @@ pub(crate) async fn run(session: &mut Session, truncate: &Truncate, guard: &Guar
                 let view = session.view();
                 keep(session, view, change).await?;
             }
+            restart(session, &changes, truncate).await?;
             return Ok(Outcome::Done("TRUNCATE TABLE".into()));
         }
         match database.0.engine.commit(&changes).await {
-            Ok(_) => return Ok(Outcome::Done("TRUNCATE TABLE".into())),
+            Ok(_) => {
+                restart(session, &changes, truncate).await?;
+                return Ok(Outcome::Done("TRUNCATE TABLE".into()));
+            }
             Err(error) if error.state() == SqlState::SerializationFailure => {
                 last = error;
                 if _turn.is_none() {
@@ -45,6 +52,23 @@ pub(crate) async fn run(session: &mut Session, truncate: &Truncate, guard: &Guar
         }
     }
     Err(last)
+}
+
+/// RESTART IDENTITY: the sequences that the tables own begin again.
+async fn restart(session: &Session, changes: &[TableChange], truncate: &Truncate) -> Result<()> {
+    if !truncate.restart {
+        return Ok(());
+    }
+    let catalog = &session.database.published().catalog;
+    let is_one = |object: &&Object| changes.iter().any(|change| change.table.id == object.relation());
+    let tables: Vec<u32> = catalog.objects().filter(is_one).map(|object| object.oid).collect();
+    for object in catalog.with_owned(&tables).into_iter().filter_map(|oid| catalog.get(oid)) {
+        if let Some(definition) = object.sequence() {
+            let place = Place { last: definition.start, called: false };
+            sequence::set(session, object.clone(), place).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn changes(session: &Session, view: &View, truncate: &Truncate) -> Result<Vec<TableChange>> {
