@@ -72,13 +72,17 @@ async fn sent(bytes: &[u8]) -> tokio::io::DuplexStream {
 pub struct Server {
     runtime: Runtime,
     shared: Arc<Shared>,
+    /// Where queries spill to.
+    _folder: tempfile::TempDir,
 }
 
 impl Server {
     /// Starts one. The errors are of the machine: no threads, no temporary folder.
     pub fn start() -> Result<Server, String> {
         let runtime = crate::runtime().map_err(|failure| format!("{failure:?}"))?;
-        let flags = Layer::from([("workers", "1".to_string())]);
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let data_dir = folder.path().display().to_string();
+        let flags = Layer::from([("workers", "1".to_string()), ("data_dir", data_dir)]);
         let config = Config::load(&flags, |_| None, None).map_err(|error| error.to_string())?;
         let security =
             Security::load(&config, std::net::Ipv4Addr::LOCALHOST.into()).map_err(|error| error.to_string())?;
@@ -93,7 +97,7 @@ impl Server {
             security: Arc::new(security),
             shutdown: Shutdown::default(),
         };
-        Ok(Server { runtime, shared: Arc::new(shared) })
+        Ok(Server { runtime, shared: Arc::new(shared), _folder: folder })
     }
 
     /// A client sends these bytes, reads whatever comes and leaves; what came.

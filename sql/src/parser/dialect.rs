@@ -121,7 +121,8 @@ mod tests {
             for middle in ["1 1", ")", "select", "abs(", "1 in (", "(select 1 from"] {
                 for count in [30, 100] {
                     let error = read(&nested(open, middle, close, count));
-                    assert!(error.is_err() || middle == ")", "{open}{middle}");
+                    // A query without columns is one.
+                    assert!(error.is_err() || matches!(middle, ")" | "select"), "{open}{middle}");
                 }
             }
         }

@@ -90,7 +90,7 @@ mod tests {
         for (list, wanted) in [
             ("", Some(vec![])),
             ("\"$user\", Public", Some(vec!["$user", "public"])),
-            ("\"A \"\"b\"\", c ,d", Some(vec!["A \"b\"", "c", "d"])),
+            ("\"A \"\"b\"\"\", c ,d", Some(vec!["A \"b\"", "c", "d"])),
             ("\"\"", Some(vec![])),
             ("a b", None),
             ("a,", None),
