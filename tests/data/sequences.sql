@@ -214,7 +214,7 @@ REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM seq_user;
 SELECT has_sequence_privilege('seq_user', 'priv', 'usage'), has_sequence_privilege('priv', 'usage, select');
 ALTER DEFAULT PRIVILEGES GRANT USAGE ON SEQUENCES TO seq_user;
 CREATE SEQUENCE granted;
-SELECT has_sequence_privilege('seq_user', 'granted', 'usage'), replace(relacl::text, current_user, 'me') FROM pg_class WHERE relname = 'granted';
+SELECT has_sequence_privilege('seq_user', 'granted', 'usage');
 ALTER DEFAULT PRIVILEGES REVOKE USAGE ON SEQUENCES FROM seq_user;
 ALTER SEQUENCE granted OWNER TO seq_user;
 SELECT sequenceowner FROM pg_sequences WHERE sequencename = 'granted';

@@ -8,11 +8,12 @@
 use std::any::TypeId;
 use std::cell::Cell;
 
+use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 
-/// How often each token may be looked at as an operator, on average.
+/// How often each token may be looked at as an operand or operator, on average.
 const LOOKS: usize = 64;
 
 /// The same for a short text, all tokens together.
@@ -21,7 +22,7 @@ const LOOKS_AT_LEAST: usize = 10_000;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Bounded {
-    /// How often it may still be asked for an operator.
+    /// How often it may still be asked for an operand or operator.
     left: Cell<usize>,
 }
 
@@ -29,6 +30,15 @@ impl Bounded {
     /// To read so many tokens once.
     pub(super) fn new(tokens: usize) -> Bounded {
         Bounded { left: Cell::new(LOOKS_AT_LEAST.max(tokens.saturating_mul(LOOKS))) }
+    }
+}
+
+impl Bounded {
+    /// Counts a look at an operand or operator. Nothing that sqlparser tries goes on after the error.
+    fn look(&self) -> Result<(), ParserError> {
+        let left = self.left.get().checked_sub(1).ok_or(ParserError::RecursionLimitExceeded)?;
+        self.left.set(left);
+        Ok(())
     }
 }
 
@@ -71,12 +81,17 @@ impl Dialect for Bounded {
     }
 
     fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
-        match self.left.get().checked_sub(1) {
-            Some(left) => self.left.set(left),
-            // Nothing that sqlparser tries goes on after this error.
-            None => return Some(Err(ParserError::RecursionLimitExceeded)),
+        match self.look() {
+            Ok(()) => PostgreSqlDialect {}.get_next_precedence(parser),
+            Err(error) => Some(Err(error)),
         }
-        PostgreSqlDialect {}.get_next_precedence(parser)
+    }
+
+    fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        match self.look() {
+            Ok(()) => PostgreSqlDialect {}.parse_prefix(parser),
+            Err(error) => Some(Err(error)),
+        }
     }
 
     fn prec_value(&self, precedence: Precedence) -> u8 {

@@ -50,8 +50,8 @@ impl Snapshot {
         let reading = self.readable(view)?.clone();
         let pin = self.pin.clone();
         if parts == 1 && reading.arrangement.len() <= READ_BATCH_ROWS {
-            let rows = reading.arrangement.read_all(pin.epoch)?;
-            return Ok(Box::new(shown(&reading, vec![rows], columns.as_deref())?.into_iter().map(Ok)));
+            let rows = Some(reading.arrangement.read_all(pin.epoch)?).filter(|rows| rows.num_rows() > 0);
+            return Ok(Box::new(shown(&reading, rows.into_iter().collect(), columns.as_deref())?.into_iter().map(Ok)));
         }
         let shards = (part..SHARDS).step_by(parts.max(1));
         let batches = shards.flat_map(move |shard| match read_shard(&reading, shard, pin.epoch, columns.as_deref()) {
