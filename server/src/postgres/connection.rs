@@ -150,9 +150,13 @@ impl Connection {
         self.ready();
     }
 
-    async fn farewell(self, last: Last) {
+    async fn farewell(mut self, last: Last) {
         let error = match last {
-            Last::Gone => return,
+            Last::Gone => {
+                // The goodbye may have come behind messages whose answers were not sent yet.
+                let _ = tokio::time::timeout(FAREWELL_TIMEOUT, self.wire.output.flush()).await;
+                return;
+            }
             Last::Broken(error) => error,
             Last::Stopping => {
                 Error::new(SqlState::AdminShutdown, "terminating connection due to administrator command")
