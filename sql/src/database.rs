@@ -153,7 +153,7 @@ impl Database {
         let names = |object: &Object| {
             let earlier = object.table().into_iter().flat_map(|table| &table.earlier);
             let ids = object.source().map(|(id, _)| id).into_iter().chain([object.relation()]);
-            let ids = ids.chain(earlier.map(|form| thalweg_dataflow::plan::RelationId(form.relation)));
+            let ids = ids.chain(earlier.map(|version| thalweg_dataflow::plan::RelationId(version.relation)));
             ids.map(|id| (id, object.name.clone())).collect::<Vec<_>>()
         };
         objects.flat_map(names).collect()

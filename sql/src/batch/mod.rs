@@ -50,7 +50,7 @@ use crate::statement::one_batch;
 use interrupt::{Interrupt, InterruptJoins};
 use lookup::Lookup;
 use recursion::WorkingRows;
-use tables::{Rows, Table};
+use tables::{Outside, Rows, Table};
 use threads::Threads;
 use view_scan::ViewRows;
 
@@ -158,7 +158,7 @@ impl Batch {
         writes: Option<Writes>,
     ) -> Result<impl Future<Output = DataFusionResult<Arc<dyn ExecutionPlan>>> + Send + 'static> {
         let mut found = None;
-        let known = bound.plans.physical.lock().clone();
+        let known = bound.kept.physical.lock().clone();
         if let (Some(plan), Some(snapshot), None) = (known, &snapshot, &writes) {
             found = kept_plan::over(&plan, snapshot)?;
         }
@@ -166,7 +166,7 @@ impl Batch {
         if found.is_none() {
             resolved = Some(self.resolved(bound, parameters, snapshot, writes).await?);
         }
-        let (state, plans) = (self.state.clone(), bound.plans.clone());
+        let (state, kept) = (self.state.clone(), bound.kept.clone());
         let may_stay = parameters.is_empty();
         Ok(async move {
             let plan = match (found, resolved) {
@@ -176,7 +176,7 @@ impl Batch {
             };
             let physical = state.query_planner().create_physical_plan(&plan, state.as_ref()).await?;
             if may_stay {
-                *plans.physical.lock() = kept_plan::kept(&physical)?;
+                *kept.physical.lock() = kept_plan::kept(&physical)?;
             }
             Ok(physical)
         })
@@ -203,12 +203,12 @@ impl Batch {
 
     /// The optimised plan, which knows neither parameters nor rows.
     async fn optimized(&self, bound: &Bound) -> Result<LogicalPlan> {
-        if let Some(plan) = bound.plans.optimized.get() {
+        if let Some(plan) = bound.kept.optimized.get() {
             return Ok(plan.clone());
         }
         let (plan, state) = (bound.plan.clone(), self.state.clone());
         let plan = self.threads.run(async move { Ok(aside(|| state.optimize(&plan))?) }).await?;
-        Ok(bound.plans.optimized.get_or_init(|| plan).clone())
+        Ok(bound.kept.optimized.get_or_init(|| plan).clone())
     }
 }
 
@@ -351,9 +351,9 @@ fn rows_of(source: &RelationSource, snapshot: Option<&Arc<Snapshot>>, writes: Op
         Relation::Source { source, start, .. } => {
             // What a partition added later holds is read from its beginning.
             let until = source.end()?;
-            Ok(Rows::Source { source: source.clone(), from: start.clone(), until })
+            Ok(Rows::Outside(Outside::Source { source: source.clone(), from: start.clone(), until }))
         }
-        Relation::Files { scan, .. } => Ok(Rows::Files { scan: scan.clone() }),
+        Relation::Files { scan, .. } => Ok(Rows::Outside(Outside::Files { scan: scan.clone() })),
         Relation::Virtual(_) => Err(Error::internal("a system table among the relations")),
     }
 }

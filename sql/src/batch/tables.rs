@@ -1,7 +1,7 @@
 //! Where the rows of a batch query come from: views of a snapshot, sources, files.
 //!
-//! Views are read by [`ViewScan`]. Every other reader runs on blocking threads and hands batches over a short bounded channel; it stops
-//! as soon as the stream behind the channel is dropped (LIMIT, cancel, error).
+//! Views are read by [`ViewScan`]. What lies outside is read on blocking threads, which hand batches over
+//! a short bounded channel and stop as soon as the stream behind it is dropped (LIMIT, cancel, error).
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -40,6 +40,13 @@ type Batches = Sender<DataFusionResult<RecordBatch>>;
 pub(super) enum Rows {
     /// A view or table.
     View(ViewRows),
+    /// What the engine does not hold.
+    Outside(Outside),
+}
+
+/// What is read on threads of its own.
+#[derive(Clone)]
+pub(super) enum Outside {
     /// A source between two positions.
     Source { source: Arc<dyn Source>, from: Offsets, until: Offsets },
     /// Files, in splits.
@@ -56,8 +63,8 @@ impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.rows {
             Rows::View(_) => "View",
-            Rows::Source { .. } => "Source",
-            Rows::Files { .. } => "Files",
+            Rows::Outside(Outside::Source { .. }) => "Source",
+            Rows::Outside(Outside::Files { .. }) => "Files",
         })
     }
 }
@@ -81,14 +88,17 @@ impl TableProvider for Table {
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         let columns: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let schema = Arc::new(self.schema.project(&columns)?);
-        if let Rows::View(rows) = &self.rows {
-            let parts = state.config().target_partitions();
-            let scan = ViewScan::new(rows.clone(), columns, schema, parts, limit);
-            return Ok(Arc::new(scan.map_err(Error::into_datafusion)?));
-        }
+        let outside = match &self.rows {
+            Rows::View(rows) => {
+                let stripes = state.config().target_partitions();
+                let scan = ViewScan::new(rows.clone(), columns, schema, stripes, limit);
+                return Ok(Arc::new(scan.map_err(Error::into_datafusion)?));
+            }
+            Rows::Outside(outside) => outside,
+        };
         let mut count = 1;
         let mut queue = VecDeque::new();
-        if let Rows::Files { scan } = &self.rows {
+        if let Outside::Files { scan } = outside {
             let wanted = state.config().target_partitions();
             let scan = scan.clone();
             // More splits than threads, so that nobody waits long for the slowest.
@@ -103,7 +113,7 @@ impl TableProvider for Table {
             .map(|_| {
                 Arc::new(Partition {
                     schema: schema.clone(),
-                    rows: self.rows.clone(),
+                    outside: outside.clone(),
                     columns: columns.clone(),
                     queue: queue.clone(),
                 }) as Arc<dyn PartitionStream>
@@ -116,7 +126,7 @@ impl TableProvider for Table {
 /// One stream of a table.
 struct Partition {
     schema: SchemaRef,
-    rows: Rows,
+    outside: Outside,
     columns: Vec<usize>,
     queue: Arc<Mutex<VecDeque<Split>>>,
 }
@@ -134,12 +144,12 @@ impl PartitionStream for Partition {
 
     fn execute(&self, _ctx: Arc<TaskContext>) -> SendableRecordBatchStream {
         let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema.clone(), QUEUE_BATCHES);
-        let (rows, columns, queue, out) = (self.rows.clone(), self.columns.clone(), self.queue.clone(), builder.tx());
+        let (outside, columns) = (self.outside.clone(), self.columns.clone());
+        let (queue, out) = (self.queue.clone(), builder.tx());
         builder.spawn_blocking(move || {
-            let result = match rows {
-                Rows::View(_) => Err(Error::internal("a view among what is read on threads of its own")),
-                Rows::Source { source, from, until } => read_source(source.as_ref(), from, until, columns, out),
-                Rows::Files { scan } => read_files(scan.as_ref(), &queue, &columns, &out),
+            let result = match outside {
+                Outside::Source { source, from, until } => read_source(source.as_ref(), from, until, columns, out),
+                Outside::Files { scan } => read_files(scan.as_ref(), &queue, &columns, &out),
             };
             result.map_err(Error::into_datafusion)
         });

@@ -1,7 +1,7 @@
 //! The physical node that reads a view or table of a snapshot.
 //!
 //! Promises: what it hands over is the snapshot's rows with what the block changed, in batches of some
-//! thousands; a small relation is one part, so that its plan needs no exchange between threads, and
+//! thousands; a small relation is one stripe, so that its plan needs no exchange between threads, and
 //! a large one as many as there are workers. Reads memory alone: it runs on the thread that asks.
 
 use std::fmt;
@@ -48,9 +48,9 @@ impl ViewRows {
         self.numbered || self.pending.is_some()
     }
 
-    fn part(&self, columns: &[usize], part: usize, parts: usize) -> Result<Rows> {
+    fn stripe(&self, columns: &[usize], stripe: usize, stripes: usize) -> Result<Rows> {
         if !self.is_whole() {
-            return self.snapshot.scan_part(self.id, Some(columns.to_vec()), part, parts);
+            return self.snapshot.scan_stripe(self.id, Some(columns.to_vec()), stripe, stripes);
         }
         // Whole rows, since what is pending is known by them; projected afterwards.
         let mut rows = self.snapshot.scan(self.id, None)?;
@@ -93,19 +93,19 @@ pub(super) struct ViewScan {
 }
 
 impl ViewScan {
-    /// A scan of these columns, with this schema, in at most so many parts.
+    /// A scan of these columns, with this schema, in at most so many stripes.
     pub(super) fn new(
         rows: ViewRows,
         columns: Vec<usize>,
         schema: SchemaRef,
-        most_parts: usize,
+        most_stripes: usize,
         limit: Option<usize>,
     ) -> Result<ViewScan> {
         let about = rows.snapshot.about_rows(rows.id)?;
-        let parts = if rows.is_whole() || about <= BATCH_ROWS { 1 } else { most_parts.max(1) };
+        let stripes = if rows.is_whole() || about <= BATCH_ROWS { 1 } else { most_stripes.max(1) };
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema.clone()),
-            Partitioning::UnknownPartitioning(parts),
+            Partitioning::UnknownPartitioning(stripes),
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
@@ -131,7 +131,7 @@ impl ViewScan {
         Ok(Some(ViewScan { rows: Some(rows), ..self.clone() }))
     }
 
-    fn parts(&self) -> usize {
+    fn stripes(&self) -> usize {
         self.properties.output_partitioning().partition_count()
     }
 }
@@ -178,15 +178,15 @@ impl ExecutionPlan for ViewScan {
         }
     }
 
-    fn partition_statistics(&self, part: Option<usize>) -> DataFusionResult<Arc<Statistics>> {
-        let rows = self.about / part.map_or(1, |_| self.parts());
+    fn partition_statistics(&self, stripe: Option<usize>) -> DataFusionResult<Arc<Statistics>> {
+        let rows = self.about / stripe.map_or(1, |_| self.stripes());
         let statistics = Statistics::new_unknown(&self.schema);
         Ok(Arc::new(statistics.with_num_rows(Precision::Inexact(rows))))
     }
 
-    fn execute(&self, part: usize, _context: Arc<TaskContext>) -> DataFusionResult<SendableRecordBatchStream> {
+    fn execute(&self, stripe: usize, _context: Arc<TaskContext>) -> DataFusionResult<SendableRecordBatchStream> {
         let Some(rows) = &self.rows else { return internal_err!("a scan of no snapshot") };
-        let rows = rows.part(&self.columns, part, self.parts()).map_err(Error::into_datafusion)?;
+        let rows = rows.stripe(&self.columns, stripe, self.stripes()).map_err(Error::into_datafusion)?;
         let rows = Gathered { rows, schema: self.schema.clone(), left: self.limit, ended: false };
         let rows = rows.map(|batch| batch.map_err(Error::into_datafusion));
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), stream::iter(rows))))

@@ -2,7 +2,7 @@
 //!
 //! A stored query stays as it was written. When a table that it reads is altered, what the table was
 //! to it is kept beside it: the name, and which columns had which names. A column is known by a number
-//! that it has for ever. A dataflow goes on reading the table in the form it was built over, which
+//! that it has for ever. A dataflow goes on reading the table in the version it was built over, which
 //! follows the table ([`Earlier`]) until no view needs it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +33,7 @@ pub(crate) struct Seen {
     pub(crate) columns: Vec<(u32, String)>,
 }
 
-/// A form that a table had, kept up for the views that read it.
+/// A version that a table had, kept up for the views that read it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Earlier {
     /// The engine's name for it.
@@ -54,8 +54,8 @@ pub(crate) struct Stored<'a> {
     pub(crate) reads: &'a [u32],
 }
 
-/// A table in one of its forms: the engine's name, the columns and their numbers.
-pub(crate) struct Form<'a> {
+/// A table in one of its versions: the engine's name, the columns and their numbers.
+pub(crate) struct TableVersion<'a> {
     pub(crate) relation: RelationId,
     pub(crate) columns: &'a [Column],
     pub(crate) numbers: Vec<u32>,
@@ -70,16 +70,16 @@ impl Object {
         }
     }
 
-    /// The form of a table that the engine calls this; without a name, or under one that is gone, its own.
-    pub(crate) fn form(&self, relation: Option<u32>) -> Form<'_> {
+    /// The version of a table that the engine calls this; without a name, or under one that is gone, its own.
+    pub(crate) fn version(&self, relation: Option<u32>) -> TableVersion<'_> {
         let earlier = self.table().into_iter().flat_map(|table| &table.earlier);
         match earlier.into_iter().find(|earlier| Some(earlier.relation) == relation) {
-            Some(earlier) => Form {
+            Some(earlier) => TableVersion {
                 relation: RelationId(earlier.relation),
                 columns: &earlier.columns,
                 numbers: earlier.numbers.clone(),
             },
-            None => Form { relation: self.relation(), columns: &self.columns, numbers: self.numbers() },
+            None => TableVersion { relation: self.relation(), columns: &self.columns, numbers: self.numbers() },
         }
     }
 
@@ -169,8 +169,8 @@ impl Catalog {
         }
     }
 
-    /// Before a table gets other columns: those who read it keep the names, dataflows its form.
-    pub(crate) fn keep_form(&mut self, table: &Object) {
+    /// Before a table gets other columns: those who read it keep the names, dataflows its version.
+    pub(crate) fn keep_version(&mut self, table: &Object) {
         self.keep_names(table);
         let mut queries = BTreeSet::from([table.oid]);
         for object in self.all() {
@@ -190,21 +190,21 @@ impl Catalog {
         }
     }
 
-    /// The forms of a table that dataflows read, its own too.
-    pub(crate) fn forms_read(&self, table: u32) -> BTreeSet<u32> {
+    /// The versions of a table that dataflows read, its own too.
+    pub(crate) fn versions_read(&self, table: u32) -> BTreeSet<u32> {
         let bodies = self.all().into_iter().filter_map(Object::view);
         let bodies =
             bodies.flat_map(|view| std::iter::once(&view.body).chain(view.replacement.iter().map(|(body, _)| body)));
         bodies.filter_map(|body| body.meaning.versions.get(&table)).copied().collect()
     }
 
-    /// Forgets the forms of tables that no dataflow reads any more; the engine's names for them.
-    pub(crate) fn release_forms(&mut self) -> Vec<RelationId> {
+    /// Forgets the versions of tables that no dataflow reads any more; the engine's names for them.
+    pub(crate) fn release_versions(&mut self) -> Vec<RelationId> {
         let tables: Vec<u32> =
             self.objects.values().filter(|object| object.table().is_some()).map(|object| object.oid).collect();
         let mut released = Vec::new();
         for oid in tables {
-            let read = self.forms_read(oid);
+            let read = self.versions_read(oid);
             let Some(ObjectData::Table(table)) = self.objects.get_mut(&oid).map(|object| &mut object.data) else {
                 continue;
             };
@@ -212,10 +212,10 @@ impl Catalog {
                 table
                     .earlier
                     .iter()
-                    .filter(|form| !read.contains(&form.relation))
-                    .map(|form| RelationId(form.relation)),
+                    .filter(|version| !read.contains(&version.relation))
+                    .map(|version| RelationId(version.relation)),
             );
-            table.earlier.retain(|form| read.contains(&form.relation));
+            table.earlier.retain(|version| read.contains(&version.relation));
         }
         released
     }

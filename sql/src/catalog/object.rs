@@ -253,7 +253,7 @@ impl Object {
             }
             ObjectData::Source(_) | ObjectData::Sequence(_) => vec![self.relation()],
             ObjectData::Table(table) => {
-                let earlier = table.earlier.iter().map(|form| RelationId(form.relation));
+                let earlier = table.earlier.iter().map(|version| RelationId(version.relation));
                 std::iter::once(self.relation()).chain(earlier).collect()
             }
             ObjectData::StoredSource(stored) => vec![self.relation(), RelationId(stored.source)],
@@ -308,9 +308,9 @@ impl Object {
             Rule::Check(_) => None,
         });
         let numbers = self.numbers();
-        let followers = table.earlier.iter().map(|form| {
+        let followers = table.earlier.iter().map(|version| {
             let place = |wanted: &u32| numbers.iter().position(|number| number == wanted);
-            Follower { id: RelationId(form.relation), columns: form.numbers.iter().map(place).collect() }
+            Follower { id: RelationId(version.relation), columns: version.numbers.iter().map(place).collect() }
         });
         Some(TableDefinition {
             id: self.relation(),
@@ -321,12 +321,12 @@ impl Object {
         })
     }
 
-    /// What the engine knows of the forms that a table had.
+    /// What the engine knows of the versions that a table had.
     pub(crate) fn earlier_definitions(&self) -> Vec<TableDefinition> {
-        let definition = |form: &Earlier| TableDefinition {
-            id: RelationId(form.relation),
+        let definition = |version: &Earlier| TableDefinition {
+            id: RelationId(version.relation),
             name: self.name.clone(),
-            schema: nullable_schema(&form.columns),
+            schema: nullable_schema(&version.columns),
             keys: Vec::new(),
             followers: Vec::new(),
         };

@@ -36,6 +36,7 @@ mod guard;
 mod interval_literal;
 mod join;
 mod json;
+mod kept_plans;
 mod limit;
 mod literal;
 mod lower;
@@ -44,7 +45,6 @@ mod names;
 mod operator;
 mod outer_call;
 mod own_frame;
-mod plans;
 mod precedence;
 mod prune;
 mod query;
@@ -227,7 +227,7 @@ pub struct Bound {
     /// Whether the clock reading of [`Settings::now`] is in the plan.
     pub reads_clock: bool,
     /// What the batch engine made of it.
-    pub(crate) plans: Arc<plans::Plans>,
+    pub(crate) kept: Arc<kept_plans::KeptPlans>,
 }
 
 /// Binds and lowers. Stateless.
@@ -269,7 +269,7 @@ impl Planner {
             parameters: parameters.into_iter().flatten().collect(),
             reads: binder.reads.into_inner(),
             reads_clock: binder.reads_clock.get(),
-            plans: Arc::default(),
+            kept: Arc::default(),
         })
     }
 

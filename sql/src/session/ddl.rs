@@ -119,7 +119,7 @@ async fn settle(database: &Database, ddl: Ddl, committed: bool) -> Result<()> {
         next.sources.remove(oid);
         next.files.remove(oid);
     }
-    relations.extend(next.catalog.release_forms());
+    relations.extend(next.catalog.release_versions());
     if !committed {
         next.catalog.bring_all_back(&ddl.dropped);
     }

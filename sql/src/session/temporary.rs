@@ -138,7 +138,7 @@ pub(super) async fn drop_all(database: &Database, schema: &str) -> Result<()> {
     all.push(oid);
     let gone: Vec<Object> = all.iter().filter_map(|oid| next.catalog.forget(*oid)).collect();
     let mut relations: Vec<RelationId> = gone.iter().flat_map(Object::relations).collect();
-    relations.extend(next.catalog.release_forms());
+    relations.extend(next.catalog.release_versions());
     database.publish(next).await?;
     database.0.sequences.forget(&all);
     if relations.is_empty() { Ok(()) } else { database.0.engine.remove(relations).await }

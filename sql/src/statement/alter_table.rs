@@ -238,9 +238,9 @@ async fn columns_of(
     let names = Names::of_stored(&published, settings.search_path(), (stored.reads, stored.meaning));
     let planning = Settings { zone: settings.zone().into(), ..Settings::default() };
     let read = Planner.columns_read(&query, &names, &planning)?;
-    let form = table.form(stored.meaning.versions.get(&table.oid).copied());
-    let places = read.get(&form.relation).into_iter().flatten();
-    Ok(places.filter_map(|place| form.numbers.get(*place).copied()).collect())
+    let version = table.version(stored.meaning.versions.get(&table.oid).copied());
+    let places = read.get(&version.relation).into_iter().flatten();
+    Ok(places.filter_map(|place| version.numbers.get(*place).copied()).collect())
 }
 
 fn rename_column(object: &mut Object, from: &str, to: &str) -> Result<()> {

@@ -8,7 +8,7 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::source::{Column, Source, SourceDefinition};
 use thalweg_dataflow::types::PgType;
 
-use super::{already_exists, skipping};
+use super::is_skipped;
 use crate::catalog::{Object, ObjectData, PUBLIC};
 use crate::database::Database;
 use crate::parser::CreateSource;
@@ -20,11 +20,7 @@ pub(crate) async fn run(session: &mut Session, create: &CreateSource) -> Result<
     let name = create.name.name.clone();
     let database = session.database.clone();
     let _turn = database.0.ddl.lock().await;
-    if database.published().catalog.is_taken(&schema, &name) {
-        if !create.if_not_exists {
-            return Err(already_exists(&name));
-        }
-        session.notice(skipping(&name));
+    if is_skipped(session, &database.published().catalog, (&schema, &name), create.if_not_exists)? {
         return Ok(Outcome::Done("CREATE SOURCE".into()));
     }
     need_files(session, create)?;

@@ -14,7 +14,7 @@ use super::like::{NewIndex, expanded};
 use super::query::planning;
 use super::resolve::Names;
 use super::sequence::{bound_default, generated};
-use super::{already_exists, skipping};
+use super::{already_exists, is_skipped};
 use crate::catalog::{Catalog, Constraint, Index, Object, ObjectData, Rule, Table};
 use crate::database::Published;
 use crate::parser::parse_expression;
@@ -36,11 +36,7 @@ pub(crate) async fn run(session: &mut Session, create: &CreateTable) -> Result<O
     let database = session.database.clone();
     let _turn = database.0.ddl.lock().await;
     let current = database.published();
-    if current.catalog.is_taken(&schema, &name) {
-        if !create.if_not_exists {
-            return Err(already_exists(&name));
-        }
-        session.notice(skipping(&name));
+    if is_skipped(session, &current.catalog, (&schema, &name), create.if_not_exists)? {
         return Ok(Outcome::Done(TAG.into()));
     }
     let (create, indexes) = &expanded(session, &current.catalog, create)?;

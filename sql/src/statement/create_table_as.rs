@@ -15,7 +15,7 @@ use super::create_source::columns_of;
 use super::create_table::install;
 use super::create_view::stored;
 use super::query::{bind, planning};
-use super::{already_exists, skipping};
+use super::{already_exists, is_skipped};
 use crate::catalog::{Object, ObjectData, Table};
 use crate::guard::Guard;
 use crate::parser::create_table_as::CreateTableAs;
@@ -26,11 +26,7 @@ pub(crate) async fn run(session: &mut Session, create: &CreateTableAs, text: &st
     let schema = session.schema_for(&create.name, create.temporary)?;
     let name = create.name.name.clone();
     let database = session.database.clone();
-    if database.published().catalog.is_taken(&schema, &name) {
-        if !create.if_not_exists {
-            return Err(already_exists(&name));
-        }
-        session.notice(skipping(&name));
+    if is_skipped(session, &database.published().catalog, (&schema, &name), create.if_not_exists)? {
         return Ok(Outcome::Done("CREATE TABLE AS".into()));
     }
     let view = session.view();

@@ -327,7 +327,7 @@ async fn complete(database: &Database, oid: u32, relation: RelationId) -> Result
             let replaced = RelationId(std::mem::replace(&mut view.body, body).relation);
             object.columns = columns;
             next.catalog.put(object);
-            let mut gone = next.catalog.release_forms();
+            let mut gone = next.catalog.release_versions();
             gone.push(replaced);
             database.publish(next).await?;
             database.0.engine.remove(gone).await

@@ -97,7 +97,7 @@ pub(crate) fn take(
         next.files.remove(oid);
     }
     if !oids.is_empty() {
-        relations.extend(next.catalog.release_forms());
+        relations.extend(next.catalog.release_versions());
     }
     Ok(relations)
 }

@@ -9,7 +9,7 @@ use thalweg_dataflow::scan::Scan;
 use thalweg_dataflow::source::FileDefinition;
 
 use super::create_source::columns_of;
-use super::{already_exists, skipping};
+use super::is_skipped;
 use crate::catalog::{Object, ObjectData};
 use crate::database::Database;
 use crate::parser::CreateExternalTable;
@@ -23,11 +23,7 @@ pub(crate) async fn run(session: &mut Session, create: &CreateExternalTable) -> 
     let name = create.name.name.clone();
     let database = session.database.clone();
     let _turn = database.0.ddl.lock().await;
-    if database.published().catalog.is_taken(&schema, &name) {
-        if !create.if_not_exists {
-            return Err(already_exists(&name));
-        }
-        session.notice(skipping(&name));
+    if is_skipped(session, &database.published().catalog, (&schema, &name), create.if_not_exists)? {
         return Ok(Outcome::Done(TAG.into()));
     }
     session.asker(&database.published().catalog).need_server_files()?;

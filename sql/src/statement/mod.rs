@@ -44,6 +44,7 @@ use datafusion::scalar::ScalarValue;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::types::PgType;
 
+use crate::catalog::Catalog;
 use crate::guard::Guard;
 use crate::parser::{Kind, Set, Statement};
 use crate::session::{Outcome, Prepared, RowsTag, Session};
@@ -205,6 +206,23 @@ pub(crate) fn already_exists(name: &str) -> Error {
 /// The notice of IF NOT EXISTS.
 pub(crate) fn skipping(name: &str) -> Error {
     Error::new(SqlState::DuplicateTable, format!("relation \"{name}\" already exists, skipping"))
+}
+
+/// Whether IF NOT EXISTS makes nothing of a CREATE, since the name is taken; without it that is 42P07.
+pub(crate) fn is_skipped(
+    session: &mut Session,
+    catalog: &Catalog,
+    (schema, name): (&str, &str),
+    if_not_exists: bool,
+) -> Result<bool> {
+    if !catalog.is_taken(schema, name) {
+        return Ok(false);
+    }
+    if !if_not_exists {
+        return Err(already_exists(name));
+    }
+    session.notice(skipping(name));
+    Ok(true)
 }
 
 /// Text columns of these names.

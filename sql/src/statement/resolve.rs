@@ -67,7 +67,7 @@ struct Meant<'a> {
     reads: &'a [u32],
     /// What they were to it, where that has changed.
     meaning: &'a Meaning,
-    /// Which forms of tables its dataflow reads.
+    /// Which versions of tables its dataflow reads.
     versions: &'a BTreeMap<u32, u32>,
 }
 
@@ -124,14 +124,14 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// A table in the form, and with the columns, that a stored query knows.
+    /// A table in the version, and with the columns, that a stored query knows.
     fn table(&self, object: &Object) -> Relation {
-        let form = object.form(self.stored.and_then(|meant| meant.versions.get(&object.oid)).copied());
+        let version = object.version(self.stored.and_then(|meant| meant.versions.get(&object.oid)).copied());
         let seen = self.stored.and_then(|meant| meant.meaning.tables.get(&object.oid));
-        let place = |wanted: &u32| form.numbers.iter().position(|number| number == wanted);
+        let place = |wanted: &u32| version.numbers.iter().position(|number| number == wanted);
         let visible: Option<Vec<usize>> =
             seen.map(|seen| seen.columns.iter().filter_map(|(number, _)| place(number)).collect());
-        let fields = form.columns.iter().zip(&form.numbers).map(|(column, number)| {
+        let fields = version.columns.iter().zip(&version.numbers).map(|(column, number)| {
             let known = seen.and_then(|seen| seen.columns.iter().find(|(known, _)| known == number));
             let name = match (seen, known) {
                 (_, Some((_, name))) => name.clone(),
@@ -141,7 +141,7 @@ impl<'a> Names<'a> {
             column.data_type.field(&name, true)
         });
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        Relation::View { id: form.relation, name: object.name.clone(), schema, visible }
+        Relation::View { id: version.relation, name: object.name.clone(), schema, visible }
     }
 
     fn object(&self, object: &Object) -> Result<Option<Relation>> {

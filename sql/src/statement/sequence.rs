@@ -10,7 +10,7 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::types::PgType;
 
 use super::create_table::{chosen_name, install};
-use super::{already_exists, skipping};
+use super::is_skipped;
 use crate::catalog::sequence::{columns, reference};
 use crate::catalog::{Catalog, Identity, Object, ObjectData, Sequence};
 use crate::parser::parse_expression;
@@ -28,11 +28,7 @@ pub(crate) async fn create(session: &mut Session, create: &CreateSequence) -> Re
     let database = session.database.clone();
     let _turn = database.0.ddl.lock().await;
     let current = database.published();
-    if current.catalog.is_taken(&schema, &name) {
-        if !create.if_not_exists {
-            return Err(already_exists(&name));
-        }
-        session.notice(skipping(&name));
+    if is_skipped(session, &current.catalog, (&schema, &name), create.if_not_exists)? {
         return Ok(Outcome::Done(TAG.into()));
     }
     let mut definition = defined(&create.options, None)?;

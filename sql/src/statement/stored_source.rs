@@ -11,8 +11,8 @@ use thalweg_dataflow::plan::{Op, Plan, RelationId};
 
 use super::create_source::{columns_of, need_files, open};
 use super::create_view::{Entered, wait};
+use super::is_skipped;
 use super::resolve::schema_of;
-use super::{already_exists, skipping};
 use crate::catalog::{Object, ObjectData, StoredSource};
 use crate::guard::Guard;
 use crate::parser::CreateSource;
@@ -26,11 +26,7 @@ pub(crate) async fn run(session: &mut Session, create: &CreateSource, guard: &Gu
     let name = create.name.name.clone();
     let database = session.database.clone();
     let turn = database.0.ddl.lock().await;
-    if database.published().catalog.is_taken(&schema, &name) {
-        if !create.if_not_exists {
-            return Err(already_exists(&name));
-        }
-        session.notice(skipping(&name));
+    if is_skipped(session, &database.published().catalog, (&schema, &name), create.if_not_exists)? {
         return Ok(Outcome::Done(TAG.into()));
     }
     need_files(session, create)?;

@@ -42,18 +42,25 @@ impl Snapshot {
     /// The rows of a view, with the given columns of its schema (all if `None`). An error if the
     /// view is not there, is being built (55000) or has errors (theirs, with a hint).
     pub fn scan(&self, view: RelationId, columns: Option<Vec<usize>>) -> Result<Rows> {
-        self.scan_part(view, columns, 0, 1)
+        self.scan_stripe(view, columns, 0, 1)
     }
 
-    /// The rows of one of so many parts of a view, the first being 0; otherwise as [`Snapshot::scan`].
-    pub fn scan_part(&self, view: RelationId, columns: Option<Vec<usize>>, part: usize, parts: usize) -> Result<Rows> {
+    /// The rows of one of so many stripes of a view (every n-th shard of n stripes), the first being 0;
+    /// otherwise as [`Snapshot::scan`].
+    pub fn scan_stripe(
+        &self,
+        view: RelationId,
+        columns: Option<Vec<usize>>,
+        stripe: usize,
+        stripes: usize,
+    ) -> Result<Rows> {
         let reading = self.readable(view)?.clone();
         let pin = self.pin.clone();
-        if parts == 1 && reading.arrangement.len() <= READ_BATCH_ROWS {
+        if stripes == 1 && reading.arrangement.len() <= READ_BATCH_ROWS {
             let rows = Some(reading.arrangement.read_all(pin.epoch)?).filter(|rows| rows.num_rows() > 0);
             return Ok(Box::new(shown(&reading, rows.into_iter().collect(), columns.as_deref())?.into_iter().map(Ok)));
         }
-        let shards = (part..SHARDS).step_by(parts.max(1));
+        let shards = (stripe..SHARDS).step_by(stripes.max(1));
         let batches = shards.flat_map(move |shard| match read_shard(&reading, shard, pin.epoch, columns.as_deref()) {
             Ok(batches) => batches.into_iter().map(Ok).collect::<Vec<_>>(),
             Err(error) => vec![Err(error)],

@@ -1,4 +1,4 @@
-//! ALTER TABLE ... ADD COLUMN and DROP COLUMN: the table's rows in their new form, in the old one's
+//! ALTER TABLE ... ADD COLUMN and DROP COLUMN: the table's rows of the new version, in the old one's
 //! place.
 //!
 //! Promises: rows and catalog change in one cut, or nothing does. All rows go through memory once
@@ -49,7 +49,7 @@ pub(crate) async fn add_column(session: &mut Session, old: &Object, one: &Create
     let next_number = next_number(old);
     (table.numbers, table.next_number) = (old.numbers(), next_number + 1);
     table.numbers.push(next_number);
-    next.catalog.keep_form(old);
+    next.catalog.keep_version(old);
     table.earlier = earlier(&next.catalog, old);
     object.data = ObjectData::Table(table);
     let sequences = generated(&one.generators, one, &mut object, &mut next.catalog)?;
@@ -59,7 +59,7 @@ pub(crate) async fn add_column(session: &mut Session, old: &Object, one: &Create
         session.create(&mut next.catalog, sequence)?;
         session.database.0.engine.add_table(kept).await?;
     }
-    let replaced = replace(session, old, object, next, &Form::Added(new), &[]).await;
+    let replaced = replace(session, old, object, next, &Rewrite::Added(new), &[]).await;
     if replaced.is_err() && !relations.is_empty() {
         session.database.0.engine.remove(relations).await?;
     }
@@ -72,12 +72,12 @@ fn next_number(old: &Object) -> u32 {
     old.table().map_or(known, |table| table.next_number.max(known))
 }
 
-/// The forms that dataflows go on reading, the one that ends too.
+/// The versions that dataflows go on reading, the one that ends too.
 fn earlier(catalog: &Catalog, old: &Object) -> Vec<Earlier> {
-    let read = catalog.forms_read(old.oid);
+    let read = catalog.versions_read(old.oid);
     let last = Earlier { relation: old.relation().0, columns: old.columns.clone(), numbers: old.numbers() };
     let before = old.table().into_iter().flat_map(|table| table.earlier.iter().cloned());
-    before.chain([last]).filter(|form| read.contains(&form.relation)).collect()
+    before.chain([last]).filter(|version| read.contains(&version.relation)).collect()
 }
 
 /// Drops a column, the constraints that need it and these views; the catalog's turn is held.
@@ -117,16 +117,16 @@ pub(crate) async fn drop_column(session: &mut Session, old: &Object, place: usiz
     let sequences: Vec<u32> = next.catalog.owned_by(old.oid, number).map(|sequence| sequence.oid).collect();
     let gone = views.iter().chain(&sequences).filter_map(|oid| next.catalog.remove(*oid));
     let gone: Vec<RelationId> = gone.flat_map(|view| view.relations()).collect();
-    next.catalog.keep_form(old);
+    next.catalog.keep_version(old);
     table.earlier = earlier(&next.catalog, old);
     object.data = ObjectData::Table(table);
-    replace(session, old, object, next, &Form::Dropped(place), &gone).await
+    replace(session, old, object, next, &Rewrite::Dropped(place), &gone).await
 }
 
-/// The table as it is to be, in a form of its own that the rows are put into.
-fn in_new_form(next: &mut Published, old: &Object, object: &mut Object) -> Result<()> {
+/// The table as it is to be, in a version of its own that the rows are put into.
+fn in_new_version(next: &mut Published, old: &Object, object: &mut Object) -> Result<()> {
     let relation = next.catalog.allocate();
-    next.catalog.keep_form(old);
+    next.catalog.keep_version(old);
     let earlier = earlier(&next.catalog, old);
     let ObjectData::Table(table) = &mut object.data else { return Err(Error::internal("a table that is none")) };
     (table.relation, table.earlier) = (Some(relation), earlier);
@@ -142,8 +142,8 @@ pub(crate) async fn hold_rows(
     mut next: Published,
     new: Vec<Constraint>,
 ) -> Result<()> {
-    in_new_form(&mut next, old, &mut object)?;
-    replace(session, old, object, next, &Form::Held(new), &[]).await
+    in_new_version(&mut next, old, &mut object)?;
+    replace(session, old, object, next, &Rewrite::Held(new), &[]).await
 }
 
 /// Gives a column another type, for the views that do not read it another column; the catalog's turn is
@@ -156,7 +156,7 @@ pub(crate) async fn retype(
     using: Option<&str>,
 ) -> Result<()> {
     let mut next = (*session.database.published()).clone();
-    in_new_form(&mut next, old, &mut object)?;
+    in_new_version(&mut next, old, &mut object)?;
     let ObjectData::Table(table) = &mut object.data else { return Err(Error::internal("a table that is none")) };
     let number = table.next_number;
     table.next_number += 1;
@@ -171,12 +171,12 @@ pub(crate) async fn retype(
         next.catalog.put(sequence);
     }
     let using = using.map(str::to_string);
-    let form = Form::Typed { place, using, columns: old.columns.clone(), constraints };
-    replace(session, old, object, next, &form, &[]).await
+    let rewrite = Rewrite::Typed { place, using, columns: old.columns.clone(), constraints };
+    replace(session, old, object, next, &rewrite, &[]).await
 }
 
 /// What becomes of a row.
-enum Form {
+enum Rewrite {
     /// It stays, and satisfies these constraints and every NOT NULL.
     Held(Vec<Constraint>),
     /// A column gets another type.
@@ -202,7 +202,7 @@ async fn replace(
     old: &Object,
     new: Object,
     mut next: Published,
-    form: &Form,
+    rewrite: &Rewrite,
     gone: &[RelationId],
 ) -> Result<()> {
     let definition = |object: &Object| {
@@ -212,9 +212,9 @@ async fn replace(
     let target = Target::of(new.clone(), to.clone());
     let mut gone = gone.to_vec();
     let kept = new.relations();
-    gone.extend(old.relations().into_iter().filter(|form| *form != from.id && !kept.contains(form)));
+    gone.extend(old.relations().into_iter().filter(|relation| *relation != from.id && !kept.contains(relation)));
     next.catalog.put(new);
-    gone.extend(next.catalog.release_forms());
+    gone.extend(next.catalog.release_versions());
     let database = session.database.clone();
     for _ in 0..MAX_TRIES {
         // What is new in the catalog is in sight of the new column's DEFAULT.
@@ -225,7 +225,7 @@ async fn replace(
             Ok::<_, Error>(concat_batches(&schema, &rows)?)
         });
         let rows = read.await.map_err(|error| Error::internal(format!("the rows could not be read: {error}")))??;
-        let changed = formed(session, &view, &target, &rows, form).await?;
+        let changed = rewritten(session, &view, &target, &rows, rewrite).await?;
         let on_conflict = OnConflict::Fail;
         let out = TableChange { table: from.clone(), inserts: from.no_rows(), deletes: rows, on_conflict };
         let come = TableChange { table: to.clone(), deletes: to.no_rows(), inserts: changed, on_conflict };
@@ -250,27 +250,29 @@ fn no_index(error: &Error) -> Error {
     Error::new(SqlState::UniqueViolation, format!("could not create unique index \"{name}\"")).detail(detail)
 }
 
-/// The rows in their new form.
-async fn formed(
+/// The rows of the new version.
+async fn rewritten(
     session: &Session,
     view: &View,
     target: &Target,
     rows: &RecordBatch,
-    form: &Form,
+    rewrite: &Rewrite,
 ) -> Result<RecordBatch> {
     let mut columns = rows.columns().to_vec();
-    match form {
-        Form::Dropped(place) => drop(columns.remove(*place)),
-        Form::Added(_) => columns.push(default_column(session, view, target, rows.num_rows()).await?),
-        Form::Held(_) => {}
-        Form::Typed { place, using, columns: before, .. } => {
+    match rewrite {
+        Rewrite::Dropped(place) => drop(columns.remove(*place)),
+        Rewrite::Added(_) => columns.push(default_column(session, view, target, rows.num_rows()).await?),
+        Rewrite::Held(_) => {}
+        Rewrite::Typed { place, using, columns: before, .. } => {
             columns[*place] = converted(session, view, target, (*place, using.as_deref(), before), rows).await?;
         }
     }
     let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
     let changed = RecordBatch::try_new_with_options(target.definition.schema.clone(), columns, &options)?;
-    match form {
-        Form::Added(constraints) | Form::Held(constraints) | Form::Typed { constraints, .. } if rows.num_rows() > 0 => {
+    match rewrite {
+        Rewrite::Added(constraints) | Rewrite::Held(constraints) | Rewrite::Typed { constraints, .. }
+            if rows.num_rows() > 0 =>
+        {
             hold(session, view, target, &changed, constraints).await?;
         }
         _ => {}

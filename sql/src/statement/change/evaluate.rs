@@ -128,7 +128,7 @@ impl Evaluation<'_> {
             parameters,
             reads: Vec::new(),
             reads_clock: true,
-            plans: Arc::default(),
+            kept: Arc::default(),
         };
         let mut rows = self.session.database.0.batch.execute_in(&bound, self.parameters, self.view).await?;
         let mut batches = Vec::new();

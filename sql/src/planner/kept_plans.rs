@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 /// Plans that depend on nothing but the query.
 #[derive(Debug, Default)]
-pub(crate) struct Plans {
+pub(crate) struct KeptPlans {
     /// The optimised plan, with its parameters open.
     pub(crate) optimized: OnceLock<LogicalPlan>,
     /// The physical plan of a query without parameters, over no snapshot.
