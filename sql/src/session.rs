@@ -53,7 +53,7 @@ use temporary::Temporary;
 const NOTICE_QUEUE: usize = 1024;
 
 /// Bytes of text that are read at once: a longer one is read [`aside`].
-const LONG_TEXT: usize = 64 << 10;
+pub(crate) const LONG_TEXT: usize = 64 << 10;
 
 /// What a client says when it connects.
 #[derive(Debug, Clone, Default)]
@@ -238,8 +238,9 @@ impl Session {
     pub fn parameter_changes(&mut self) -> Vec<(&'static str, String)> {
         self.take_asked();
         self.tell_superuser();
-        let mut changes = self.settings.reported();
-        changes.retain(|(name, value)| self.told.get(name) != Some(value));
+        let reported = self.settings.reported();
+        let changed = reported.filter(|(name, value)| self.told.get(name).map(String::as_str) != Some(*value));
+        let changes: Vec<_> = changed.map(|(name, value)| (name, value.to_string())).collect();
         self.told.extend(changes.iter().cloned());
         changes
     }

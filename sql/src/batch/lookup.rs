@@ -18,9 +18,9 @@ use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Expr, FetchType, Limit, LogicalPlan, Operator, SkipType, SortExpr, TableScan};
 use datafusion::physical_expr::create_physical_expr;
+use thalweg_dataflow::Result;
 use thalweg_dataflow::plan::RelationId;
 use thalweg_dataflow::types::PgType;
-use thalweg_dataflow::{Error, Result};
 
 use super::fill;
 use super::key_range::Range;
@@ -42,9 +42,31 @@ enum Base<'a> {
     /// From nowhere: one row of no columns.
     Nothing,
     /// From a view or table: at most one row.
-    Row { relation: RelationId, schema: &'a DFSchema, key: usize, values: Vec<&'a Expr> },
+    Row { relation: RelationId, key: usize, named: Vec<Comparison<'a>> },
     /// From a table.
-    Range { relation: RelationId, schema: &'a DFSchema, key: usize, range: Range<'a> },
+    Range { relation: RelationId, key: usize, range: Range<'a> },
+}
+
+impl Base<'_> {
+    /// Whether its rows satisfy a condition, whatever they are.
+    fn says(&self, condition: &Expr) -> bool {
+        match self {
+            Base::Nothing => false,
+            Base::Row { named, .. } => {
+                let said = |part: &Expr| named.iter().any(|one| one.condition == part);
+                split_conjunction(condition).into_iter().all(said)
+            }
+            Base::Range { range, .. } => range.is_all_of(condition),
+        }
+    }
+
+    /// Whether a block's own changes come over its rows.
+    fn is_changed(&self, view: &View) -> bool {
+        match self {
+            Base::Nothing => false,
+            Base::Row { relation, .. } | Base::Range { relation, .. } => view.pending(*relation).is_some(),
+        }
+    }
 }
 
 /// A node of the plan.
@@ -103,6 +125,9 @@ impl<'a> Lookup<'a> {
             None => Base::Nothing,
             Some(scan) => row_of(scan, &steps, view)?,
         };
+        if !base.is_changed(view) {
+            steps.retain(|step| !matches!(step, Step::Filter(condition, _) if base.says(condition)));
+        }
         Some(Lookup { base, steps })
     }
 
@@ -110,11 +135,7 @@ impl<'a> Lookup<'a> {
     pub(super) fn run(&self, parameters: &[ScalarValue], types: &[PgType], view: &View) -> Result<Option<RecordBatch>> {
         let filled = |expr: &Expr| Ok(fill(expr.clone(), parameters, types)?.data);
         let Some(mut rows) = self.base_rows(&filled, view)? else { return Ok(None) };
-        let over = |expr: &Expr, schema: &DFSchema, rows: &RecordBatch| -> Result<ArrayRef> {
-            let props = ExecutionProps::new();
-            let physical = create_physical_expr(&filled(expr)?, schema, &props, &PhysicalPlanningContext::default())?;
-            Ok(guard(physical)?.evaluate(rows)?.into_array(rows.num_rows())?)
-        };
+        let over = |expr: &Expr, schema: &DFSchema, rows: &RecordBatch| evaluated(&filled(expr)?, schema, rows);
         for step in &self.steps {
             rows = match step {
                 Step::Filter(condition, schema) => {
@@ -125,8 +146,13 @@ impl<'a> Lookup<'a> {
                     filter_record_batch(&rows, &passes)?
                 }
                 Step::Project(exprs, schema) => {
-                    let rows = named(&rows, schema)?;
-                    let columns = exprs.iter().map(|expr| over(expr, schema, &rows)).collect::<Result<Vec<_>>>()?;
+                    let columns = match exprs.iter().map(|expr| place(expr, schema)).collect::<Option<Vec<_>>>() {
+                        Some(places) => places.into_iter().map(|place| rows.column(place).clone()).collect(),
+                        None => {
+                            let rows = named(&rows, schema)?;
+                            exprs.iter().map(|expr| over(expr, schema, &rows)).collect::<Result<Vec<_>>>()?
+                        }
+                    };
                     let fields = columns.iter().enumerate().map(|(place, column)| {
                         arrow::datatypes::Field::new(place.to_string(), column.data_type().clone(), true)
                     });
@@ -156,61 +182,53 @@ impl<'a> Lookup<'a> {
     fn base_rows(&self, filled: &dyn Fn(&Expr) -> Result<Expr>, view: &View) -> Result<Option<RecordBatch>> {
         let value = |expr: &Expr| match filled(expr)? {
             Expr::Literal(value, _) => Ok(value.to_array()?),
-            _ => Err(Error::internal("a key's value that is no constant")),
+            other => evaluated(&other, &DFSchema::empty(), &one_row()?),
         };
-        let (relation, schema, found) = match &self.base {
-            Base::Nothing => {
-                let options = RecordBatchOptions::new().with_row_count(Some(1));
-                let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?;
-                return Ok(Some(row));
+        let (relation, found) = match &self.base {
+            Base::Nothing => return one_row().map(Some),
+            Base::Row { relation, key, named } => {
+                let values = named.iter().map(|one| value(one.value)).collect::<Result<Vec<_>>>()?;
+                (relation, view.snapshot.lookup(*relation, *key, &values)?)
             }
-            Base::Row { relation, schema, key, values } => {
-                let values = values.iter().map(|expr| value(expr)).collect::<Result<Vec<_>>>()?;
-                (relation, schema, view.snapshot.lookup(*relation, *key, &values)?)
-            }
-            Base::Range { relation, schema, key, range } => {
+            Base::Range { relation, key, range } => {
                 let limit = if view.pending(*relation).is_none() { self.wanted(range) } else { None };
                 let found = range.rows(&value, limit, &|range| view.snapshot.range(*relation, *key, range))?;
                 match found.filter(|rows| rows.num_rows() <= MOST_ROWS) {
-                    Some(rows) => (relation, schema, rows),
+                    Some(rows) => (relation, rows),
                     None => return Ok(None),
                 }
             }
         };
-        let found = match view.pending(*relation) {
+        Ok(Some(match view.pending(*relation) {
             Some(pending) => {
                 let all = pending.over(Box::new(std::iter::once(Ok(found.clone()))))?;
                 concat_batches(&found.schema(), &all.collect::<Result<Vec<_>>>()?)?
             }
             None => found,
-        };
-        named(&found, schema).map(Some)
+        }))
     }
 
     /// How many of a range's first rows are enough, and whether they are those from its end.
     fn wanted(&self, range: &Range<'_>) -> Option<(usize, bool)> {
-        let mut place = None;
-        // The steps up to LIMIT: filters that say no more than the range, columns, the order.
+        let mut backwards = None;
+        // The steps up to LIMIT: columns, the order. A filter there is one that says more than the range.
         for (at, step) in self.steps.iter().enumerate() {
             match step {
-                Step::Filter(condition, _) if at == 0 && range.is_all_of(condition) => {}
                 Step::Project(..) => {}
-                Step::Sort([by], schema) if place.is_none() => {
-                    let Expr::Column(column) = &by.expr else { return None };
-                    let mut index = schema.index_of_column(column).ok()?;
+                Step::Sort([by], schema) if backwards.is_none() => {
+                    let mut column = place(&by.expr, schema)?;
                     for step in self.steps[..at].iter().rev() {
                         if let Step::Project(exprs, schema) = step {
-                            let Expr::Column(column) = bare(exprs.get(index)?) else { return None };
-                            index = schema.index_of_column(column).ok()?;
+                            column = place(exprs.get(column)?, schema)?;
                         }
                     }
-                    if index != range.column {
+                    if column != range.column {
                         return None;
                     }
-                    place = Some(!by.asc);
+                    backwards = Some(!by.asc);
                 }
                 Step::Limit { skip, fetch: Some(fetch) } => {
-                    return Some((skip.checked_add(*fetch)?.clamp(1, MOST_ROWS), place?));
+                    return Some((skip.checked_add(*fetch)?.clamp(1, MOST_ROWS), backwards?));
                 }
                 _ => return None,
             }
@@ -219,12 +237,25 @@ impl<'a> Lookup<'a> {
     }
 }
 
-/// An expression without its alias.
-fn bare(expr: &Expr) -> &Expr {
+/// The column that an expression is, under whatever name.
+fn place(expr: &Expr, schema: &DFSchema) -> Option<usize> {
     match expr {
-        Expr::Alias(alias) => bare(&alias.expr),
-        other => other,
+        Expr::Alias(alias) => place(&alias.expr, schema),
+        Expr::Column(column) => schema.index_of_column(column).ok(),
+        _ => None,
     }
+}
+
+/// An expression's values for some rows, which have the schema's names.
+fn evaluated(expr: &Expr, schema: &DFSchema, rows: &RecordBatch) -> Result<ArrayRef> {
+    let physical = create_physical_expr(expr, schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
+    Ok(guard(physical)?.evaluate(rows)?.into_array(rows.num_rows())?)
+}
+
+/// A row of no columns.
+pub(crate) fn one_row() -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(1));
+    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?)
 }
 
 /// LIMIT and OFFSET of constants.
@@ -277,21 +308,18 @@ fn row_of<'a>(scan: &'a TableScan, steps: &[Step<'a>], view: &View) -> Option<Ba
         })
         .collect();
     let keys = view.snapshot.keys(*id);
-    let schema = scan.projected_schema.as_ref();
-    let given = |column: &usize| {
-        let mut found = comparisons.iter().filter(|one| one.column == *column && one.op == Operator::Eq);
-        found.next().map(|one| one.value)
-    };
+    let given =
+        |column: &usize| comparisons.iter().find(|one| one.column == *column && one.op == Operator::Eq).copied();
     let whole = keys
         .iter()
         .enumerate()
         .find_map(|(key, columns)| Some((key, columns.iter().map(given).collect::<Option<_>>()?)));
-    if let Some((key, values)) = whole {
-        return Some(Base::Row { relation: *id, schema, key, values });
+    if let Some((key, named)) = whole {
+        return Some(Base::Row { relation: *id, key, named });
     }
     let ranges = keys.iter().enumerate().filter_map(|(key, columns)| Some((key, Range::of(columns, &comparisons)?)));
     let (key, range) = ranges.max_by_key(|(_, range)| range.used())?;
-    Some(Base::Range { relation: *id, schema, key, range })
+    Some(Base::Range { relation: *id, key, range })
 }
 
 /// The same rows under a plan's names.

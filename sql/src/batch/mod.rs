@@ -49,6 +49,7 @@ use crate::session::{View, Writes};
 use crate::statement::one_batch;
 use interrupt::{Interrupt, InterruptJoins};
 use lookup::Lookup;
+pub(crate) use lookup::one_row;
 use recursion::WorkingRows;
 use tables::{Outside, Rows, Table};
 use threads::Threads;

@@ -1,8 +1,11 @@
 //! Conditions of the form `column op constant`, both of one type: what names rows by a key.
+//!
+//! A constant is any expression that has one value for all rows: `5`, `$1`, `$1 + 99`.
 
 use arrow::datatypes::DataType;
-use datafusion::common::Column;
-use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
 
 /// A condition of this form.
 #[derive(Debug, Clone, Copy)]
@@ -11,7 +14,7 @@ pub(crate) struct Comparison<'a> {
     pub(crate) column: usize,
     /// One of `=`, `<`, `<=`, `>`, `>=`.
     pub(crate) op: Operator,
-    /// A literal or a parameter.
+    /// Without columns, subqueries and volatile functions.
     pub(crate) value: &'a Expr,
     /// The condition that it is.
     pub(crate) condition: &'a Expr,
@@ -36,8 +39,28 @@ impl<'a> Comparison<'a> {
         let fits = match value {
             Expr::Literal(value, _) => value.data_type() == layout,
             Expr::Placeholder(parameter) => parameter.field.as_ref().is_some_and(|field| *field.data_type() == layout),
-            _ => false,
+            value => is_constant(value) && value.get_type(&DFSchema::empty()).is_ok_and(|ty| ty == layout),
         };
         fits.then_some(Comparison { column, op, value, condition })
     }
+}
+
+/// Whether an expression needs no row and has one value.
+fn is_constant(expr: &Expr) -> bool {
+    let mut constant = !expr.is_volatile();
+    let walked = expr.apply(|inner| {
+        constant &= !matches!(
+            inner,
+            Expr::Column(_)
+                | Expr::OuterReferenceColumn(..)
+                | Expr::ScalarSubquery(_)
+                | Expr::Exists(_)
+                | Expr::InSubquery(_)
+                | Expr::SetComparison(_)
+                | Expr::AggregateFunction(_)
+                | Expr::WindowFunction(_)
+        );
+        Ok(if constant { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+    });
+    constant && walked.is_ok()
 }

@@ -55,7 +55,10 @@ impl Session {
     pub(super) fn tell_superuser(&mut self) {
         let published = self.database.published();
         let superuser = published.catalog.roles.is_superuser(self.role_in(&published.catalog));
-        self.settings.put("is_superuser", if superuser { "on" } else { "off" });
+        let word = if superuser { "on" } else { "off" };
+        if self.settings.get("is_superuser").is_ok_and(|known| known == word) {
+            self.settings.put("is_superuser", word);
+        }
     }
 
     /// The oid of a role that a statement names; [`acl::PUBLIC`] for PUBLIC. Error: 42704.

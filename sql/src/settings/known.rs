@@ -4,6 +4,7 @@
 //! range, words and default. A setting that concerns what Thalweg does has an entry in [`OWN`]. The
 //! others are taken, checked and shown, and change nothing: they steer what there is not.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use thalweg_dataflow::error::{Error, Result, SqlState};
@@ -213,10 +214,17 @@ fn listed(line: &'static str) -> Option<Setting> {
 
 /// The setting of a name, in any case.
 pub(super) fn find(name: &str) -> Option<&'static Setting> {
-    let key = name.to_lowercase();
-    let place = SETTINGS.binary_search_by(|setting| setting.key.cmp(&key)).ok()?;
-    SETTINGS.get(place)
+    let place = PLACES.get(name).or_else(|| PLACES.get(name.to_lowercase().as_str()))?;
+    SETTINGS.get(*place)
 }
+
+/// The place of each setting by its name in lower case: sessions ask many times a statement.
+static PLACES: LazyLock<HashMap<&'static str, usize>> =
+    LazyLock::new(|| SETTINGS.iter().enumerate().map(|(place, setting)| (setting.key.as_str(), place)).collect());
+
+/// Those that clients are told of.
+pub(super) static REPORTED: LazyLock<Vec<&'static Setting>> =
+    LazyLock::new(|| SETTINGS.iter().filter(|setting| setting.reported).collect());
 
 impl Setting {
     /// Refuses a change that comes at the wrong time.

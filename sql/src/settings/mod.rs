@@ -14,7 +14,7 @@ use std::time::Duration;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
 pub(crate) use known::Setting;
-use known::{SETTINGS, find};
+use known::{REPORTED, SETTINGS, find};
 use units::Unit;
 
 /// What we say we are.
@@ -190,9 +190,8 @@ impl SessionSettings {
     }
 
     /// The settings a client is told of, with its spelling of their names.
-    pub(crate) fn reported(&self) -> Vec<(&'static str, String)> {
-        let reported = SETTINGS.iter().filter(|setting| setting.reported);
-        reported.map(|setting| (setting.name, self.known(&setting.key).to_string())).collect()
+    pub(crate) fn reported(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        REPORTED.iter().map(|setting| (setting.name, self.known(&setting.key)))
     }
 
     /// All: name, value, what it does here.

@@ -17,7 +17,7 @@ use super::resolve::{Names, open_files, with_near_name};
 use crate::aside::aside;
 use crate::parser::Statement;
 use crate::planner::{Bound, Planner, Settings};
-use crate::session::{Outcome, Prepared, RowsTag, Session, View};
+use crate::session::{LONG_TEXT, Outcome, Prepared, RowsTag, Session, View};
 use crate::system::SystemTables;
 
 /// What the planner is told of the session; `text` is what places in errors are counted from.
@@ -48,7 +48,8 @@ pub(crate) async fn bind(
     let published = open_files(&session.database, &view.published, query, &path).await?;
     let system = SystemTables::new(session, &view.snapshot, &published);
     let names = Names::of_statement(&published, path, &session.database.0.engine, &system);
-    let bound = aside(|| Planner.bind(query, &names, &settings, types));
+    let plan = || Planner.bind(query, &names, &settings, types);
+    let bound = if settings.text.len() > LONG_TEXT { aside(plan) } else { plan() };
     let bound = bound.map_err(|error| with_near_name(&published, error))?;
     let oids = names.oids();
     session.asker(&published.catalog).need_to_read(&oids)?;

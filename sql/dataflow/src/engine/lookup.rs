@@ -157,6 +157,9 @@ impl ReadKey {
     ) -> Result<Option<RecordBatch>> {
         let rows = &arrangement.output.keys;
         let has_value = |row: &[u8]| {
+            if self.codec.is_ordered() {
+                return rows.picked(row, &self.columns).map(|bytes| bytes == value);
+            }
             let columns = rows.decode(std::iter::once(row)).ok()?;
             let of_key: Vec<ArrayRef> = self.columns.iter().map(|place| columns[*place].clone()).collect();
             Some(self.codec.encode(&of_key, 1).ok()?.row(0) == value)

@@ -33,12 +33,6 @@ pub(super) struct Evaluation<'a> {
     pub(super) types: &'a [PgType],
 }
 
-/// One row of no columns.
-pub(super) fn one_row() -> Result<RecordBatch> {
-    let options = RecordBatchOptions::new().with_row_count(Some(1));
-    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?)
-}
-
 /// Whether an expression reads relations.
 fn has_subquery(expr: &Expr) -> Result<bool> {
     let mut found = false;

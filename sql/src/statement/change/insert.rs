@@ -14,10 +14,11 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::table::{Found, OnConflict, TableChange};
 use thalweg_dataflow::types::PgType;
 
-use super::evaluate::{Evaluation, one_row, rows_by_key};
+use super::evaluate::{Evaluation, rows_by_key};
 use super::target::with_names;
 use super::{Effect, Target, allowed, check, indices};
 use crate::aside::aside;
+use crate::batch::one_row;
 use crate::parser::Statement;
 use crate::parser::change::{Arbiter, Conflict, ConflictAction, Insert};
 use crate::planner::Planner;
