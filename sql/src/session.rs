@@ -52,7 +52,7 @@ use temporary::Temporary;
 /// The most notices that wait for a connection to send them; further ones are dropped.
 const NOTICE_QUEUE: usize = 1024;
 
-/// Bytes of text that are read at once: a longer one is read [`aside`].
+/// Bytes of text that are read and bound at once: a longer one is [`aside`].
 pub(crate) const LONG_TEXT: usize = 64 << 10;
 
 /// What a client says when it connects.
