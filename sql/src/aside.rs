@@ -5,6 +5,14 @@
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
+/// Bytes of text that are read and bound at once.
+const LONG_TEXT: usize = 64 << 10;
+
+/// Reads or binds a text: a long one [`aside`].
+pub(crate) fn aside_if_long<T>(text: &str, work: impl FnOnce() -> T) -> T {
+    if text.len() > LONG_TEXT { aside(work) } else { work() }
+}
+
 /// Does the work here and now; meanwhile the other tasks of this thread move to another one.
 pub(crate) fn aside<T>(work: impl FnOnce() -> T) -> T {
     match Handle::try_current() {

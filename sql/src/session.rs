@@ -10,6 +10,7 @@ pub(crate) mod asked;
 mod block;
 mod ddl;
 mod outcome;
+mod pasted;
 pub(crate) mod path;
 mod role;
 mod statements;
@@ -31,7 +32,7 @@ use thalweg_dataflow::table::{Pending, TableDefinition};
 use thalweg_dataflow::types::{PgType, TextStyle, Zone};
 use tokio::sync::{mpsc, watch};
 
-use crate::aside::aside;
+use crate::aside::aside_if_long;
 use crate::database::{DATABASE, Database, Published};
 use crate::guard::Guard;
 use crate::parser::{self, Kind, Statement};
@@ -51,9 +52,6 @@ use temporary::Temporary;
 
 /// The most notices that wait for a connection to send them; further ones are dropped.
 const NOTICE_QUEUE: usize = 1024;
-
-/// Bytes of text that are read and bound at once: a longer one is [`aside`].
-pub(crate) const LONG_TEXT: usize = 64 << 10;
 
 /// What a client says when it connects.
 #[derive(Debug, Clone, Default)]
@@ -266,8 +264,7 @@ impl Session {
 
     /// Reads the statements of a text.
     pub fn parse(&self, sql: &str) -> Result<Vec<Statement>> {
-        let parsed = if sql.len() > LONG_TEXT { aside(|| parser::parse(sql)) } else { parser::parse(sql) };
-        parsed.map_err(|error| self.fail(error))
+        aside_if_long(sql, || parser::parse(sql)).map_err(|error| self.fail(error))
     }
 
     /// Settles the types of a statement's parameters and of its columns. `parameter_types` holds

@@ -9,10 +9,10 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use datafusion::scalar::ScalarValue;
 use pgwire::messages::startup::{Authentication, BackendKeyData, ParameterStatus, SecretKey};
 use thalweg_dataflow::{Error, SqlState};
 use thalweg_sql::database::Database;
-use thalweg_sql::parser::Statement;
 use thalweg_sql::session::{Outcome, Prepared, Session};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -279,7 +279,13 @@ impl Connection {
     async fn query(&mut self, text: &str) -> Result<(), Stop> {
         self.session.statements.forget("");
         self.portals.remove("");
-        let statements = self.session.parse(text)?;
+        let statements = match self.wire.attend(self.session.pasted(text)).await? {
+            Some(lookup) => vec![lookup],
+            None => {
+                let alone = |statement| (Prepared { statement, parameters: Vec::new(), columns: None }, Vec::new());
+                self.session.parse(text)?.into_iter().map(alone).collect()
+            }
+        };
         if let [_, _, ..] = statements.as_slice() {
             self.session.begin_request();
         }
@@ -289,11 +295,10 @@ impl Connection {
     }
 
     /// One after the other; an error ends them.
-    async fn run_all(&mut self, statements: Vec<Statement>) -> Result<(), Stop> {
+    async fn run_all(&mut self, statements: Vec<(Prepared, Vec<ScalarValue>)>) -> Result<(), Stop> {
         let last = statements.len().saturating_sub(1);
-        for (place, statement) in statements.into_iter().enumerate() {
-            let prepared = Prepared { statement, parameters: Vec::new(), columns: None };
-            match self.wire.attend(self.session.execute(&prepared, Vec::new())).await?? {
+        for (place, (prepared, parameters)) in statements.into_iter().enumerate() {
+            match self.wire.attend(self.session.execute(&prepared, parameters)).await?? {
                 Outcome::Rows { schema, rows, tag } => {
                     let formats = all_of(&schema, tag.is_binary());
                     self.wire.output.message(&description(&schema, &formats));

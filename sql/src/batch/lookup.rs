@@ -131,6 +131,11 @@ impl<'a> Lookup<'a> {
         Some(Lookup { base, steps })
     }
 
+    /// Whether it reads a relation.
+    pub(super) fn reads(&self) -> bool {
+        !matches!(self.base, Base::Nothing)
+    }
+
     /// The rows that are there and pass; `None` if there are too many.
     pub(super) fn run(&self, parameters: &[ScalarValue], types: &[PgType], view: &View) -> Result<Option<RecordBatch>> {
         let filled = |expr: &Expr| Ok(fill(expr.clone(), parameters, types)?.data);

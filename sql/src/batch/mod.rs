@@ -76,6 +76,11 @@ pub struct Batch {
     threads: Arc<Threads>,
 }
 
+/// Whether a query is answered by rows found by key.
+pub(crate) fn is_lookup(bound: &Bound, view: &View) -> bool {
+    Lookup::of(&bound.plan, view).is_some_and(|lookup| lookup.reads())
+}
+
 impl Batch {
     /// Prepares the memory pool, the spill folder and the threads.
     pub fn new(options: BatchOptions) -> Result<Batch> {

@@ -29,6 +29,8 @@ use super::table::{CreateTable, Truncate};
 pub struct Statement {
     text: Arc<str>,
     request: Arc<str>,
+    /// What is shown in its place.
+    shown: Option<Arc<str>>,
     kind: Arc<Kind>,
 }
 
@@ -40,7 +42,7 @@ impl fmt::Debug for Statement {
 
 impl Statement {
     pub(crate) fn new(text: &str, request: &Arc<str>, kind: Kind) -> Statement {
-        Statement { text: text.into(), request: request.clone(), kind: Arc::new(kind) }
+        Statement { text: text.into(), request: request.clone(), shown: None, kind: Arc::new(kind) }
     }
 
     /// A statement of ours, whose text nobody sees.
@@ -60,7 +62,13 @@ impl Statement {
 
     /// The text for logs and for others to see: nothing of one that may hold a password.
     pub fn shown_text(&self) -> &str {
-        if may_hold_password(&self.text) { "<a statement with a password>" } else { &self.text }
+        let text = self.shown.as_ref().unwrap_or(&self.text);
+        if may_hold_password(text) { "<a statement with a password>" } else { text }
+    }
+
+    /// The same, which others see as this text.
+    pub(crate) fn shown_as(&self, text: &str) -> Statement {
+        Statement { shown: Some(text.into()), ..self.clone() }
     }
 
     /// Whether there is nothing in it (only white space and comments).

@@ -25,6 +25,7 @@ pub(crate) mod index;
 pub(crate) mod like;
 mod locks;
 mod object_kind;
+pub(crate) mod pasted;
 pub(crate) mod phrases;
 mod prepared;
 mod reserved;

@@ -14,6 +14,7 @@ use parking_lot::RwLock;
 use thalweg_dataflow::types::PgType;
 
 use crate::database::Published;
+use crate::parser::Statement;
 use crate::planner::{Bound, Relation, RelationSource, WorkingTable};
 
 /// Plans kept (`plan_cache.plans`).
@@ -45,6 +46,8 @@ struct Plans {
     /// Held weakly, so that no other catalog can have its address.
     of: Weak<Published>,
     plans: HashMap<PlanKey, Kept>,
+    /// By texts without their constants: their statements, `None` of those that are no lookups.
+    templates: HashMap<Arc<str>, Option<Statement>>,
 }
 
 #[derive(Debug)]
@@ -65,6 +68,26 @@ impl PlanCache {
         Some(kept.bound.clone())
     }
 
+    /// What is known of a text without its constants.
+    pub(crate) fn template(&self, text: &str, published: &Arc<Published>) -> Option<Option<Statement>> {
+        let plans = self.plans.read();
+        let same = plans.of.as_ptr() == Arc::as_ptr(published);
+        if same { plans.templates.get(text).cloned() } else { None }
+    }
+
+    /// Keeps what is known of such a text.
+    pub(crate) fn put_template(&self, text: &str, published: &Arc<Published>, known: Option<Statement>) {
+        let mut plans = self.plans.write();
+        if plans.of.as_ptr() != Arc::as_ptr(published) {
+            *plans = Plans::of(published);
+        }
+        // Texts that never come again push the others out: reading these again costs little.
+        if plans.templates.len() >= PLANS {
+            plans.templates.clear();
+        }
+        plans.templates.insert(text.into(), known);
+    }
+
     /// Keeps a plan, if it may be kept.
     pub(crate) fn put(&self, key: PlanKey, published: &Arc<Published>, bound: &Arc<Bound>) {
         if key.text.len() > LONGEST_TEXT || bound.reads_clock || !is_lasting(&bound.plan) {
@@ -72,7 +95,7 @@ impl PlanCache {
         }
         let mut plans = self.plans.write();
         if plans.of.as_ptr() != Arc::as_ptr(published) {
-            *plans = Plans { of: Arc::downgrade(published), plans: HashMap::new() };
+            *plans = Plans::of(published);
         }
         if plans.plans.len() >= PLANS {
             // Half of them at once, so that the search for the oldest is rare.
@@ -83,6 +106,12 @@ impl PlanCache {
         }
         let used = AtomicU64::new(self.clock.fetch_add(1, Ordering::Relaxed));
         plans.plans.insert(key, Kept { bound: bound.clone(), used });
+    }
+}
+
+impl Plans {
+    fn of(published: &Arc<Published>) -> Plans {
+        Plans { of: Arc::downgrade(published), ..Plans::default() }
     }
 }
 

@@ -14,10 +14,10 @@ use thalweg_dataflow::types::PgType;
 use super::locking;
 use super::plan_cache::PlanKey;
 use super::resolve::{Names, open_files, with_near_name};
-use crate::aside::aside;
+use crate::aside::aside_if_long;
 use crate::parser::Statement;
 use crate::planner::{Bound, Planner, Settings};
-use crate::session::{LONG_TEXT, Outcome, Prepared, RowsTag, Session, View};
+use crate::session::{Outcome, Prepared, RowsTag, Session, View};
 use crate::system::SystemTables;
 
 /// What the planner is told of the session; `text` is what places in errors are counted from.
@@ -48,8 +48,7 @@ pub(crate) async fn bind(
     let published = open_files(&session.database, &view.published, query, &path).await?;
     let system = SystemTables::new(session, &view.snapshot, &published);
     let names = Names::of_statement(&published, path, &session.database.0.engine, &system);
-    let plan = || Planner.bind(query, &names, &settings, types);
-    let bound = if settings.text.len() > LONG_TEXT { aside(plan) } else { plan() };
+    let bound = aside_if_long(&settings.text, || Planner.bind(query, &names, &settings, types));
     let bound = bound.map_err(|error| with_near_name(&published, error))?;
     let oids = names.oids();
     session.asker(&published.catalog).need_to_read(&oids)?;
@@ -57,7 +56,7 @@ pub(crate) async fn bind(
 }
 
 /// The bound query of a statement: from the cache, or bound now.
-async fn planned(
+pub(crate) async fn planned(
     session: &Session,
     view: &View,
     statement: &Statement,

@@ -17,7 +17,7 @@ use thalweg_dataflow::types::PgType;
 use super::evaluate::{Evaluation, rows_by_key};
 use super::target::with_names;
 use super::{Effect, Target, allowed, check, indices};
-use crate::aside::aside;
+use crate::aside::aside_if_long;
 use crate::batch::one_row;
 use crate::parser::Statement;
 use crate::parser::change::{Arbiter, Conflict, ConflictAction, Insert};
@@ -50,7 +50,8 @@ async fn bind(
     allowed::check(session, view, statement.kind(), target)?;
     with_names(session, view, statement.kind(), |names| {
         let settings = planning(session, statement.request(), false);
-        aside(|| Planner.bind_insert(insert, &target.planned()?, names, &settings, types))
+        let bind = || Planner.bind_insert(insert, &target.planned()?, names, &settings, types);
+        aside_if_long(statement.request(), bind)
     })
     .await
 }

@@ -17,7 +17,7 @@ use thalweg_dataflow::types::PgType;
 use super::evaluate::{Evaluation, rows_by_key};
 use super::target::with_names;
 use super::{Effect, Target, allowed, check, indices};
-use crate::aside::aside;
+use crate::aside::aside_if_long;
 use crate::batch::one_row;
 use crate::parser::{Kind, Statement};
 use crate::planner::Planner;
@@ -56,11 +56,11 @@ async fn bind(
     allowed::check(session, view, statement.kind(), target)?;
     with_names(session, view, statement.kind(), |names| {
         let settings = planning(session, statement.request(), false);
-        match statement.kind() {
-            Kind::Update(update) => aside(|| Planner.bind_update(update, &target.planned()?, names, &settings, types)),
-            Kind::Delete(delete) => aside(|| Planner.bind_delete(delete, &target.planned()?, names, &settings, types)),
+        aside_if_long(statement.request(), || match statement.kind() {
+            Kind::Update(update) => Planner.bind_update(update, &target.planned()?, names, &settings, types),
+            Kind::Delete(delete) => Planner.bind_delete(delete, &target.planned()?, names, &settings, types),
             _ => Err(Error::internal("neither UPDATE nor DELETE")),
-        }
+        })
     })
     .await
 }

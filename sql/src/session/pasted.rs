@@ -1,0 +1,61 @@
+//! Lookups by key whose text has its constants in it: the statement that they are without them.
+//!
+//! Promises: what comes out gives what the text itself would; whatever is not plainly a lookup, or is
+//! wrong, is left to be read as it is.
+
+use datafusion::scalar::ScalarValue;
+use thalweg_dataflow::types::{PgType, parse_text};
+
+use super::{Prepared, Session};
+use crate::batch::is_lookup;
+use crate::parser::pasted::{Constant, Pasted};
+use crate::parser::{self, Kind, Statement};
+use crate::statement::query::planned;
+
+impl Session {
+    /// The statement and parameters of a text that is a lookup with its constants pasted in.
+    pub async fn pasted(&self, sql: &str) -> Option<(Prepared, Vec<ScalarValue>)> {
+        let pasted = Pasted::of(sql)?;
+        let view = self.peek_view();
+        let plans = &self.database.0.plans;
+        let statement = match plans.template(&pasted.text, &view.published) {
+            Some(known) => known?,
+            None => {
+                let statement = only_query(&pasted.text);
+                plans.put_template(&pasted.text, &view.published, statement.clone());
+                statement?
+            }
+        };
+        let Kind::Query(query) = statement.kind() else { return None };
+        let types: Vec<Option<PgType>> = pasted.values.iter().map(Constant::known_type).collect();
+        let bound = planned(self, &view, &statement, (query, statement.text()), &types).await.ok()?;
+        if !is_lookup(&bound, &view) {
+            plans.put_template(&pasted.text, &view.published, None);
+            return None;
+        }
+        let zone = self.text_style().zone;
+        let values = pasted.values.iter().zip(&bound.parameters).map(|(value, ty)| match value {
+            Constant::Number(number) => (*ty == PgType::Int4).then_some(ScalarValue::Int32(Some(*number))),
+            Constant::String(text) => parse_text(ty, text, &zone).ok(),
+        });
+        let values = values.collect::<Option<Vec<_>>>()?;
+        let (parameters, columns) = (bound.parameters.clone(), Some(bound.schema.clone()));
+        Some((Prepared { statement: statement.shown_as(sql), parameters, columns }, values))
+    }
+}
+
+impl Constant {
+    fn known_type(&self) -> Option<PgType> {
+        match self {
+            Constant::Number(_) => Some(PgType::Int4),
+            Constant::String(_) => None,
+        }
+    }
+}
+
+/// The statement of a text, if it is one query that locks nothing.
+fn only_query(text: &str) -> Option<Statement> {
+    let [statement] = <[Statement; 1]>::try_from(parser::parse(text).ok()?).ok()?;
+    let is_plain = matches!(statement.kind(), Kind::Query(query) if query.locks.is_empty());
+    is_plain.then_some(statement)
+}
