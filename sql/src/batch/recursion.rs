@@ -2,17 +2,17 @@
 //! none that are new.
 //!
 //! The working table is a slot of batches that the step's scans read, any number of them, and that
-//! is filled between two runs. UNION keeps every row it has seen, by bytes: the planner makes equal
-//! values equal bytes. Memory is reserved for those and for an iteration's rows.
+//! is filled between two runs. UNION keeps what is the same of every row it has seen, by bytes, which
+//! the planner makes equal for equal values. Memory is reserved for those and for an iteration's rows.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::compute::filter_record_batch;
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::SchemaRef;
-use arrow::row::{OwnedRow, RowConverter, SortField};
+use arrow::row::{OwnedRow, Row, RowConverter, Rows, SortField};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -28,7 +28,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 
-use crate::planner::RecursiveQuery;
+use crate::planner::{RecursiveQuery, Same};
 
 /// The rows of the iteration before.
 type Slot = Arc<Mutex<Vec<RecordBatch>>>;
@@ -128,7 +128,7 @@ pub(super) struct Recursion {
     /// The first term and the step.
     inputs: [Arc<dyn ExecutionPlan>; 2],
     schema: SchemaRef,
-    distinct: bool,
+    distinct: Option<Same>,
     slot: Slot,
     properties: Arc<PlanProperties>,
 }
@@ -152,13 +152,13 @@ impl Recursion {
             }
             _ => Ok(Transformed::no(node)),
         })?;
-        Ok(Recursion::over([first.clone(), step.data], schema, query.distinct, slot))
+        Ok(Recursion::over([first.clone(), step.data], schema, query.distinct.clone(), slot))
     }
 
     fn over(
         inputs: [Arc<dyn ExecutionPlan>; 2],
         schema: SchemaRef,
-        distinct: bool,
+        distinct: Option<Same>,
         slot: Slot,
     ) -> Arc<dyn ExecutionPlan> {
         let properties = Arc::new(one_partition(schema.clone()));
@@ -168,7 +168,7 @@ impl Recursion {
 
 impl DisplayAs for Recursion {
     fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.distinct { "Recursion: distinct" } else { "Recursion" })
+        f.write_str(if self.distinct.is_some() { "Recursion: distinct" } else { "Recursion" })
     }
 }
 
@@ -203,14 +203,14 @@ impl ExecutionPlan for Recursion {
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         let inputs = <[_; 2]>::try_from(children)
             .map_err(|_| DataFusionError::Internal("a recursive query has two inputs".into()))?;
-        Ok(Recursion::over(inputs, self.schema.clone(), self.distinct, self.slot.clone()))
+        Ok(Recursion::over(inputs, self.schema.clone(), self.distinct.clone(), self.slot.clone()))
     }
 
     fn execute(&self, _partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let run = Run {
             next: Some(self.inputs[0].clone()),
             step: self.inputs[1].clone(),
-            seen: self.distinct.then(|| Seen::new(&self.schema)).transpose()?,
+            seen: self.distinct.as_ref().map(|same| Seen::new(&self.schema, same)).transpose()?,
             reservation: MemoryConsumer::new("WITH RECURSIVE").register(context.memory_pool()),
             schema: self.schema.clone(),
             slot: self.slot.clone(),
@@ -256,6 +256,9 @@ impl Run {
                 rows.push(batch);
             }
         }
+        if let Some(seen) = &mut self.seen {
+            rows = seen.greatest(rows)?;
+        }
         if rows.is_empty() {
             self.slot.lock().clear();
             return Ok(None);
@@ -268,29 +271,72 @@ impl Run {
 
 /// The rows of all iterations.
 struct Seen {
-    converter: RowConverter,
+    keys: Compared,
+    /// Which of an iteration's rows that are the same is kept; without, the first.
+    forms: Option<Compared>,
     rows: HashSet<OwnedRow>,
     /// Bytes.
     size: usize,
 }
 
-impl Seen {
-    fn new(schema: &SchemaRef) -> Result<Seen> {
-        let fields = schema.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
-        Ok(Seen { converter: RowConverter::new(fields)?, rows: HashSet::new(), size: 0 })
+/// Some columns of rows as bytes.
+struct Compared {
+    columns: Vec<usize>,
+    converter: RowConverter,
+}
+
+impl Compared {
+    fn new(schema: &SchemaRef, columns: &[usize]) -> Result<Compared> {
+        let fields = columns.iter().map(|column| SortField::new(schema.field(*column).data_type().clone())).collect();
+        Ok(Compared { columns: columns.to_vec(), converter: RowConverter::new(fields)? })
     }
 
-    /// The rows of a batch that were not there before, each once.
+    fn rows(&mut self, batch: &RecordBatch) -> Result<Rows> {
+        let columns: Vec<ArrayRef> = self.columns.iter().map(|column| batch.column(*column).clone()).collect();
+        Ok(self.converter.convert_columns(&columns)?)
+    }
+}
+
+impl Seen {
+    fn new(schema: &SchemaRef, same: &Same) -> Result<Seen> {
+        let forms = (!same.forms.is_empty()).then(|| Compared::new(schema, &same.forms)).transpose()?;
+        Ok(Seen { keys: Compared::new(schema, &same.keys)?, forms, rows: HashSet::new(), size: 0 })
+    }
+
+    /// The rows of a batch that were not there before, each once; where their forms matter, all of
+    /// them, for [`Seen::greatest`].
     fn new_rows(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let rows = self.converter.convert_columns(batch.columns())?;
-        let mut new = Vec::with_capacity(batch.num_rows());
-        for row in &rows {
-            let added = self.rows.insert(row.owned());
-            if added {
-                self.size += row.as_ref().len() + size_of::<OwnedRow>();
-            }
-            new.push(added);
-        }
+        let rows = self.keys.rows(batch)?;
+        let new: Vec<bool> = match &self.forms {
+            Some(_) => rows.iter().map(|row| !self.rows.contains(&row.owned())).collect(),
+            None => rows.iter().map(|row| self.insert(row.owned())).collect(),
+        };
         Ok(filter_record_batch(batch, &new.into())?)
+    }
+
+    fn insert(&mut self, row: OwnedRow) -> bool {
+        let size = row.as_ref().len() + size_of::<OwnedRow>();
+        let added = self.rows.insert(row);
+        self.size += if added { size } else { 0 };
+        added
+    }
+
+    /// Of an iteration's new rows that are the same, the one of the greatest form.
+    fn greatest(&mut self, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
+        let (Some(forms), Some(first)) = (&mut self.forms, batches.first()) else { return Ok(batches) };
+        let all = concat_batches(&first.schema(), &batches)?;
+        let (keys, forms) = (self.keys.rows(&all)?, forms.rows(&all)?);
+        let mut best: HashMap<Row<'_>, usize> = HashMap::new();
+        for (place, key) in keys.iter().enumerate() {
+            let known = best.entry(key).or_insert(place);
+            if forms.row(place) > forms.row(*known) {
+                *known = place;
+            }
+        }
+        let mut kept = vec![false; all.num_rows()];
+        best.values().for_each(|place| kept[*place] = true);
+        drop(best);
+        keys.iter().for_each(|key| _ = self.insert(key.owned()));
+        Ok(vec![filter_record_batch(&all, &kept.into())?])
     }
 }

@@ -18,6 +18,7 @@ mod ddl;
 mod dialect;
 mod empty_select;
 pub(crate) mod exclude;
+pub(crate) mod fetch_count;
 pub(crate) mod grammar_marks;
 pub(crate) mod grant;
 mod height;
@@ -105,6 +106,7 @@ pub(crate) fn parse_expression(sql: &str) -> Result<datafusion::sql::sqlparser::
     strings::join(&text, &mut piece)?;
     table_query::rewrite(&mut piece);
     exclude::rewrite(&mut piece);
+    fetch_count::rewrite(&mut piece);
     search_cycle::rewrite(&mut piece);
     grammar_marks::rewrite(&mut piece);
     empty_select::mark(&text, &mut piece)?;
@@ -119,6 +121,7 @@ fn statement(text: &SourceText<'_>, request: &Arc<str>, mut piece: Piece) -> Res
     strings::join(text, &mut piece)?;
     table_query::rewrite(&mut piece);
     exclude::rewrite(&mut piece);
+    fetch_count::rewrite(&mut piece);
     search_cycle::rewrite(&mut piece);
     grammar_marks::rewrite(&mut piece);
     locks::rewrite(&mut piece);

@@ -4,7 +4,7 @@
 //! ambiguous name; the names a user sees live in scopes and in the output schema alone.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use datafusion::common::Column;
@@ -94,6 +94,8 @@ pub(crate) struct Binder<'a> {
     pub(crate) before: Ctes,
     /// Whether the clock was read.
     pub(crate) reads_clock: Cell<bool>,
+    /// Names in SELECTs with outer joins that may mean whole rows.
+    pub(super) row_names: RefCell<HashSet<String>>,
     aliases: RefCell<HashMap<String, usize>>,
     depth: Cell<usize>,
     /// The nodes that stand in the place of names so far.
@@ -113,6 +115,7 @@ impl<'a> Binder<'a> {
             outer_calls: RefCell::default(),
             before: Ctes::default(),
             reads_clock: Cell::new(false),
+            row_names: RefCell::default(),
             aliases: RefCell::default(),
             depth: Cell::new(0),
             named_nodes: Cell::new(0),

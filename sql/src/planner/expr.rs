@@ -399,8 +399,14 @@ impl Binder<'_> {
             return Ok(result);
         }
         let result = match expr {
-            E::IsNull(inner) => Expr::IsNull(Box::new(self.settled(self.expr(env, inner)?)?.expr)),
-            E::IsNotNull(inner) => Expr::IsNotNull(Box::new(self.settled(self.expr(env, inner)?)?.expr)),
+            E::IsNull(inner) | E::IsNotNull(inner) => {
+                let (value, null) = (self.settled(self.expr(env, inner)?)?, matches!(expr, E::IsNull(_)));
+                match (value.ty == Some(PgType::Record), null) {
+                    (true, null) => self.record_is_null(value.expr, null),
+                    (false, true) => value.expr.is_null(),
+                    (false, false) => value.expr.is_not_null(),
+                }
+            }
             E::IsTrue(inner) => Expr::IsTrue(Box::new(self.condition(env, inner, "IS TRUE")?)),
             E::IsNotTrue(inner) => Expr::IsNotTrue(Box::new(self.condition(env, inner, "IS NOT TRUE")?)),
             E::IsFalse(inner) => Expr::IsFalse(Box::new(self.condition(env, inner, "IS FALSE")?)),

@@ -22,6 +22,7 @@ use super::functions::{evaluated, primitive};
 use super::scope::Scope;
 use super::typed::Typed;
 use super::unnest::numbering;
+use crate::parser::fetch_count;
 
 /// What a query says of how many rows it wants.
 struct Wanted {
@@ -134,6 +135,9 @@ fn wanted(query: &ast::Query) -> Result<Wanted> {
     let Some(fetch) = &query.fetch else { return Ok(Wanted { limit, offset, with_ties: false }) };
     if fetch.percent {
         return Err(Error::unsupported("FETCH ... PERCENT"));
+    }
+    if fetch.quantity.as_ref().is_some_and(fetch_count::is_mark) {
+        return Ok(Wanted { limit, offset, with_ties: fetch.with_ties });
     }
     if limit.is_some() {
         return Err(Error::new(SqlState::SyntaxError, "multiple LIMIT clauses not allowed"));

@@ -2,19 +2,22 @@
 //!
 //! Groups, DISTINCT and set operations compare canonical forms, and show the greatest of the forms
 //! that their rows have. PostgreSQL shows the one it met first, which depends on its plan; the
-//! greatest depends on the rows alone, so that a view shows what a query does. The two zeros of
+//! greatest depends on the rows alone, so that a view shows what a query does. A recursive UNION shows
+//! the greatest of the first iteration that makes the row. The two zeros of
 //! floats are not told apart: groups show 0.
 
 use datafusion::common::Column;
 use datafusion::functions_aggregate as df;
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, SortExpr};
-use thalweg_dataflow::types::PgType;
+use thalweg_dataflow::types::{PgType, Zone};
 use thalweg_dataflow::{Error, Result};
 
 use super::binder::{Binder, Env};
 use super::expr::Cast;
+use super::functions::udf::{Kernel, PgFunction};
 use super::functions::{self, aggregates, extreme_key};
+use super::recursive_query::Same;
 use super::typed::{Typed, metadata};
 use super::unnest::aggregate_call;
 
@@ -46,6 +49,14 @@ pub(super) fn greatest(column: Column, ty: &PgType) -> Expr {
 pub(super) fn greatest_first(expr: Expr, ty: &PgType) -> SortExpr {
     SortExpr::new(extreme_key::key(expr, ty), false, false)
 }
+
+/// The types of the columns that [`Binder::told_apart`] adds for columns of these types.
+pub(super) fn telling(types: &[PgType]) -> Vec<PgType> {
+    types.iter().filter(|ty| has_forms(ty)).flat_map(|ty| [ty.clone(), PgType::Bytea]).collect()
+}
+
+/// The bytes of keys.
+const FORM: Kernel = |input| Ok(arrow::compute::cast(&input.array(0)?, &PgType::Bytea.arrow())?);
 
 /// Rows that are compared: a plan, what equal rows have in common, and what is shown of them.
 pub(super) struct Compared {
@@ -119,6 +130,34 @@ impl Binder<'_> {
         }
         let plan = LogicalPlanBuilder::from(plan).aggregate(groups, calls)?.build()?;
         Ok(Compared { plan, keys, shown })
+    }
+
+    /// All rows of a term of a recursive UNION. Behind the columns whose equal values print
+    /// differently stand, for each, what they have in common and its form.
+    pub(super) fn told_apart(&self, plan: LogicalPlan, types: &[PgType]) -> Result<(LogicalPlan, Same)> {
+        let mut exprs = Vec::with_capacity(types.len());
+        let mut behind = Vec::new();
+        let mut same = Same { keys: Vec::with_capacity(types.len()), forms: Vec::new() };
+        for (place, ((column, _), ty)) in columns_of(&plan).into_iter().zip(types).enumerate() {
+            let value = Expr::Column(column.clone());
+            let canonical = functions::canonical(value.clone(), ty)?;
+            let called = |expr: Expr, name: &str, ty: &PgType| expr.alias_with_metadata(name, Some(metadata(ty)));
+            if !has_forms(ty) {
+                same.keys.push(place);
+                exprs.push(called(canonical, &column.name, ty));
+                continue;
+            }
+            exprs.push(called(value.clone(), &column.name, ty));
+            same.keys.push(types.len() + behind.len());
+            behind.push(called(canonical, &self.unique("key"), ty));
+            same.forms.push(types.len() + behind.len());
+            let function =
+                PgFunction::new("form", vec![extreme_key::carried(ty)], PgType::Bytea, Zone::default(), FORM);
+            let form = functions::evaluated(function, vec![extreme_key::key(value, ty)]);
+            behind.push(called(form, &self.unique("form"), &PgType::Bytea));
+        }
+        exprs.extend(behind);
+        Ok((LogicalPlanBuilder::from(plan).project(exprs)?.build()?, same))
     }
 
     /// All rows of a plan, with their keys beside them.

@@ -336,6 +336,8 @@ impl Binder<'_> {
             }
             other => return Err(Error::unsupported(format!("this kind of join ({other:?})"))),
         };
+        let left = if matches!(kind, JoinType::Right | JoinType::Full) { self.missable(left)? } else { left };
+        let right = if matches!(kind, JoinType::Left | JoinType::Full) { self.missable(right)? } else { right };
         let (condition, scope) = match constraint {
             JoinConstraint::On(condition) => {
                 let mut scope = left.scope;

@@ -90,7 +90,7 @@ pub(crate) use functions::aggregates::is_aggregate;
 pub(crate) use functions::identifiers::parts as identifier_parts;
 pub(crate) use guard::{can_fail, guard};
 pub use named_query::NamedQuery;
-pub(crate) use recursive_query::{RecursiveQuery, WorkingTable};
+pub(crate) use recursive_query::{RecursiveQuery, Same, WorkingTable};
 pub use system::{ORIGIN, SHOWN_OID, SystemFunction};
 pub(crate) use typed::literal;
 pub(crate) use unnest::unnest;

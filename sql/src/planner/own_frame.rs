@@ -1,5 +1,6 @@
 //! Calls over frames that DataFusion has not: those that leave rows out, and by RANGE over
-//! unconstrained numerics and times of day; of array_agg, those that begin at some row; nth_value with a number of its own for each row.
+//! unconstrained numerics and times of day; of array_agg, those that begin at some row; nth_value with a number of its own for each row;
+//! and bounds that are computed.
 
 use std::sync::Arc;
 
@@ -16,16 +17,25 @@ use super::binder::{Binder, Env};
 use super::functions::frame::{Exclusion, Measured};
 use super::functions::framed::{Framed, Of};
 
+/// What a window says of its frames besides their kind and bounds.
+pub(super) struct Frame<'a> {
+    pub(super) spec: &'a ast::WindowSpec,
+    pub(super) exclusion: Exclusion,
+    /// The distances of its bounds that are computed.
+    pub(super) bounds: [Option<Expr>; 2],
+}
+
 impl Binder<'_> {
     /// The call, over frames of our own where it needs them; `carried`: the type of its result.
     pub(super) fn framed(
         &self,
         env: &Env<'_>,
-        spec: &ast::WindowSpec,
-        exclusion: Exclusion,
+        written: Frame<'_>,
         mut call: WindowFunction,
         carried: &PgType,
     ) -> Result<WindowFunction> {
+        let Frame { spec, exclusion, bounds } = written;
+        let computed = [bounds[0].is_some(), bounds[1].is_some()];
         let ordered = !call.params.order_by.is_empty();
         let whole = WindowFrame::new(ordered.then_some(false));
         let args = &call.params.args;
@@ -53,7 +63,8 @@ impl Binder<'_> {
         let slides = !matches!(&frame.start_bound, WindowFrameBound::Preceding(by) if by.is_null());
         let collects = slides
             && matches!(&call.fun, WindowFunctionDefinition::AggregateUDF(function) if function.name() == "array_agg");
-        if exclusion == Exclusion::Nothing && !measured && !collects && !numbered && known {
+        let own_kind = exclusion != Exclusion::Nothing || computed.contains(&true);
+        if !own_kind && !measured && !collects && !numbered && known {
             return Ok(call);
         }
         let own = call.params.args.len();
@@ -68,10 +79,11 @@ impl Binder<'_> {
             measured = Some(Measured { ty, descending, zone: self.settings.zone.clone() });
             call.params.args.push(value.expr);
         }
+        call.params.args.extend(bounds.into_iter().flatten());
         let keys: Vec<Expr> = call.params.order_by.iter().map(|by| by.expr.clone()).collect();
         call.params.args.extend(keys);
         let frame = std::mem::replace(&mut call.params.window_frame, whole);
-        let framed = Framed::new(of, own, filtered, measured, frame, exclusion, carried.clone());
+        let framed = Framed::new(of, own, filtered, measured, frame, exclusion, carried.clone()).bounded(computed);
         call.fun = WindowFunctionDefinition::WindowUDF(Arc::new(WindowUDF::from(framed)));
         Ok(call)
     }

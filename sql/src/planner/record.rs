@@ -5,17 +5,21 @@
 
 use std::sync::Arc;
 
-use datafusion::common::ScalarValue;
+use arrow::array::{ArrayRef, AsArray, BooleanArray};
+use datafusion::common::{Column, ScalarValue};
+use datafusion::logical_expr::{Case, Expr, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast;
 use thalweg_dataflow::types::{PgType, Zone, record};
 use thalweg_dataflow::{Error, Result, SqlState};
 
-use super::binder::{Binder, Env, name_parts};
+use super::binder::{Binder, Env, fold, name_parts};
 use super::expr::Cast;
+use super::from::From;
 use super::functions::evaluated;
-use super::functions::udf::{Kernel, PgFunction};
+use super::functions::udf::{Input, Kernel, PgFunction};
 use super::scope::Scope;
-use super::typed::Typed;
+use super::typed::{Typed, metadata};
+use crate::walk::{Node, ON, walk};
 
 /// Between the names of a row's fields; no name has it.
 const SEPARATOR: char = '\0';
@@ -38,7 +42,62 @@ impl Binder<'_> {
         let columns = scope.columns.iter().filter(|column| column.table.as_deref() == Some(table));
         let (names, items): (Vec<String>, Vec<Typed>) =
             columns.map(|column| (column.name.clone(), Typed::new(column.expr.clone(), column.ty.clone()))).unzip();
-        self.record(items, &names).map(Some)
+        let row = self.record(items, &names)?;
+        let present = scope.present.iter().find(|(known, _)| known == table);
+        Ok(Some(match present {
+            Some((_, present)) => {
+                let there = (Box::new(present.clone().is_not_null()), Box::new(row.expr));
+                let row = Case { expr: None, when_then_expr: vec![there], else_expr: None };
+                Typed::new(Expr::Case(row), PgType::Record)
+            }
+            None => row,
+        }))
+    }
+
+    /// Notes which names a SELECT with outer joins has where a row may be meant.
+    pub(super) fn note_rows(&self, select: &ast::Select, order: &[ast::OrderByExpr]) {
+        if !select.from.iter().any(has_outer_join) {
+            return;
+        }
+        let mut names = self.row_names.borrow_mut();
+        let mut note = |node: Node<'_>| {
+            match node {
+                Node::Expr(ast::Expr::Identifier(name)) => names.extend([fold(name)]),
+                Node::Expr(ast::Expr::Function(call)) => names.extend(rows_given(call)),
+                _ => {}
+            }
+            ON
+        };
+        let _ = walk(select, &mut note);
+        for item in order {
+            let _ = walk(item, &mut note);
+        }
+    }
+
+    /// A side of an outer join whose rows may be missing, with what tells whether one is there if its
+    /// rows are asked for.
+    pub(super) fn missable(&self, mut side: From) -> Result<From> {
+        let names = self.row_names.borrow();
+        let known = |table: &String| side.scope.present.iter().any(|(known, _)| known == table);
+        let wanted = |table: &&String| names.contains(*table) && !known(table);
+        let tables: Vec<String> = side.scope.tables.iter().filter(wanted).cloned().collect();
+        if tables.is_empty() {
+            return Ok(side);
+        }
+        let name = self.unique("present");
+        let mut exprs: Vec<Expr> = side.plan.schema().columns().into_iter().map(Expr::Column).collect();
+        exprs.push(datafusion::prelude::lit(true).alias_with_metadata(&name, Some(metadata(&PgType::Bool))));
+        side.plan = LogicalPlanBuilder::from(side.plan).project(exprs)?.build()?;
+        let present = Expr::Column(Column::new_unqualified(name));
+        side.scope.present.extend(tables.into_iter().map(|table| (table, present.clone())));
+        Ok(side)
+    }
+
+    /// `row IS NULL`: there is none or all its fields are; `row IS NOT NULL`: none is.
+    pub(super) fn record_is_null(&self, row: Expr, null: bool) -> Expr {
+        let kernel: Kernel = if null { ALL_NULL } else { NONE_NULL };
+        let name = if null { "row_is_null" } else { "row_is_not_null" };
+        evaluated(PgFunction::new(name, vec![PgType::Record], PgType::Bool, Zone::default(), kernel), vec![row])
     }
 
     /// `table.*` as an argument.
@@ -68,6 +127,41 @@ impl Binder<'_> {
         let function = PgFunction::new("row", types, PgType::Record, Zone::default(), ROW);
         Ok(Typed::new(evaluated(function, args), PgType::Record))
     }
+}
+
+/// The tables of `f(t.*)`.
+fn rows_given(call: &ast::Function) -> Vec<String> {
+    let ast::FunctionArguments::List(list) = &call.args else { return Vec::new() };
+    let table = |arg: &ast::FunctionArg| match arg {
+        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::QualifiedWildcard(table)) => name_parts(table).ok()?.pop(),
+        _ => None,
+    };
+    list.args.iter().filter_map(table).collect()
+}
+
+fn has_outer_join(table: &ast::TableWithJoins) -> bool {
+    use ast::JoinOperator as J;
+    let within = |factor: &ast::TableFactor| match factor {
+        ast::TableFactor::NestedJoin { table_with_joins, .. } => has_outer_join(table_with_joins),
+        _ => false,
+    };
+    within(&table.relation)
+        || table.joins.iter().any(|join| {
+            let inner = matches!(join.join_operator, J::Join(_) | J::Inner(_) | J::CrossJoin(_));
+            !inner || within(&join.relation)
+        })
+}
+
+const ALL_NULL: Kernel = |input| nulls(input, |fields| fields.is_none_or(|fields| fields.iter().all(|null| *null)));
+
+const NONE_NULL: Kernel = |input| nulls(input, |fields| fields.is_some_and(|fields| !fields.iter().any(|null| *null)));
+
+/// What is true of the fields of each row, as whether they are null.
+fn nulls(input: &Input<'_>, verdict: impl Fn(Option<Vec<bool>>) -> bool) -> Result<ArrayRef> {
+    let rows = input.array(0)?;
+    let rows = rows.as_binary_opt::<i32>().ok_or_else(|| Error::internal("a row is bytes"))?;
+    let of = |row: Option<&[u8]>| Ok(verdict(row.map(record::nulls).transpose()?));
+    Ok(Arc::new(rows.iter().map(|row| of(row).map(Some)).collect::<Result<BooleanArray>>()?))
 }
 
 const ROW: Kernel = |input| {

@@ -48,9 +48,11 @@ pub(super) fn recursive(query: &RecursiveQuery) -> Result<Plan> {
     let first = with(first, number(0));
     let step = with(step, Arc::new(BinaryExpr::new(column(), Operator::Plus, number(1))));
     let mut body = Plan { op: Op::Union { inputs: vec![first, step] }, schema: counted.clone() };
-    if query.distinct {
-        let order = vec![SortColumn { column: width, descending: false, nulls_first: false }];
-        let keys = (0..width).collect();
+    if let Some(same) = &query.distinct {
+        let mut order = vec![SortColumn { column: width, descending: false, nulls_first: false }];
+        let greatest = |form: &usize| SortColumn { column: *form, descending: true, nulls_first: false };
+        order.extend(same.forms.iter().map(greatest));
+        let keys = same.keys.clone();
         let op = Op::TopK { input: Box::new(body), keys, order, offset: 0, limit: Some(1) };
         body = Plan { op, schema: counted.clone() };
     }

@@ -35,6 +35,15 @@ impl WorkingTable {
     }
 }
 
+/// What UNION compares: which rows are the same, and which of them is kept.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Hash)]
+pub(crate) struct Same {
+    /// The columns whose bytes are the same.
+    pub(crate) keys: Vec<usize>,
+    /// Of the rows of an iteration the one that is greatest in these.
+    pub(crate) forms: Vec<usize>,
+}
+
 /// The rows of the first term, and those that the step makes of them again and again.
 #[derive(Debug, Clone)]
 pub(crate) struct RecursiveQuery {
@@ -45,19 +54,24 @@ pub(crate) struct RecursiveQuery {
     /// The one that does.
     pub(crate) step: LogicalPlan,
     /// UNION instead of UNION ALL: rows that were there before are dropped.
-    pub(crate) distinct: bool,
+    pub(crate) distinct: Option<Same>,
     /// The columns of the first term; each may be null, as the step's may.
     schema: DFSchemaRef,
 }
 
 impl RecursiveQuery {
     /// The node over two terms of equal types.
-    pub(crate) fn plan(name: String, first: LogicalPlan, step: LogicalPlan, distinct: bool) -> Result<LogicalPlan> {
+    pub(crate) fn plan(
+        name: String,
+        first: LogicalPlan,
+        step: LogicalPlan,
+        distinct: Option<Same>,
+    ) -> Result<LogicalPlan> {
         let node = Arc::new(RecursiveQuery::new(name, first, step, distinct)?);
         Ok(LogicalPlan::Extension(Extension { node }))
     }
 
-    fn new(name: String, first: LogicalPlan, step: LogicalPlan, distinct: bool) -> Result<RecursiveQuery> {
+    fn new(name: String, first: LogicalPlan, step: LogicalPlan, distinct: Option<Same>) -> Result<RecursiveQuery> {
         let nullable = |field: &arrow::datatypes::FieldRef| Arc::new(field.as_ref().clone().with_nullable(true));
         let fields = first.schema().iter().map(|(table, field)| (table.cloned(), nullable(field))).collect();
         let schema = Arc::new(DFSchema::new_with_metadata(fields, first.schema().metadata().clone())?);
@@ -72,8 +86,8 @@ impl RecursiveQuery {
         }
     }
 
-    fn parts(&self) -> (&str, &LogicalPlan, &LogicalPlan, bool) {
-        (&self.name, &self.first, &self.step, self.distinct)
+    fn parts(&self) -> (&str, &LogicalPlan, &LogicalPlan, &Option<Same>) {
+        (&self.name, &self.first, &self.step, &self.distinct)
     }
 }
 
@@ -115,12 +129,12 @@ impl UserDefinedLogicalNodeCore for RecursiveQuery {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RecursiveQuery: {}{}", self.name, if self.distinct { ", distinct" } else { "" })
+        write!(f, "RecursiveQuery: {}{}", self.name, if self.distinct.is_some() { ", distinct" } else { "" })
     }
 
     fn with_exprs_and_inputs(&self, _exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<RecursiveQuery> {
         let [first, step] = <[LogicalPlan; 2]>::try_from(inputs)
             .map_err(|_| datafusion::error::DataFusionError::Internal("a recursive query has two inputs".into()))?;
-        RecursiveQuery::new(self.name.clone(), first, step, self.distinct)
+        RecursiveQuery::new(self.name.clone(), first, step, self.distinct.clone())
     }
 }

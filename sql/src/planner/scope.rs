@@ -47,6 +47,8 @@ pub(crate) struct Scope {
     pub(crate) table_oids: Vec<(String, u32)>,
     /// Functions whose rows are one value, by the name of the table: what its name stands for.
     pub(crate) rows: Vec<(String, ScopeColumn)>,
+    /// What is null where an outer join has no row of a table, by the table's name.
+    pub(crate) present: Vec<(String, Expr)>,
 }
 
 impl Scope {
@@ -98,7 +100,12 @@ impl Scope {
         let outward = expr.clone().transform(|inner| match inner {
             Expr::Column(column) => {
                 let known = self.columns.iter().find(|known| known.expr == Expr::Column(column.clone()));
-                let ty = known.map_or(PgType::Text, |known| known.ty.clone());
+                let mut present = self.present.iter().map(|(_, expr)| expr);
+                let ty = match known {
+                    Some(known) => known.ty.clone(),
+                    None if present.any(|expr| *expr == Expr::Column(column.clone())) => PgType::Bool,
+                    None => PgType::Text,
+                };
                 let field = ty.field(&column.name, true);
                 Ok(Transformed::yes(Expr::OuterReferenceColumn(field.into(), column)))
             }
@@ -109,7 +116,8 @@ impl Scope {
 
     /// Whether a column of the plan is one of these.
     pub(crate) fn reads(&self, column: &Column) -> bool {
-        self.columns.iter().any(|known| known.expr.column_refs().contains(column))
+        let mut exprs = self.columns.iter().map(|known| &known.expr).chain(self.present.iter().map(|(_, expr)| expr));
+        exprs.any(|known| known.column_refs().contains(column))
     }
 
     /// Whether an expression reads columns of the plan, and none but these.
@@ -131,6 +139,7 @@ impl Scope {
         self.tables.extend(other.tables);
         self.table_oids.extend(other.table_oids);
         self.rows.extend(other.rows);
+        self.present.extend(other.present);
         self.columns.extend(other.columns);
         Ok(())
     }

@@ -53,6 +53,7 @@ impl Binder<'_> {
         ctes: &Ctes,
     ) -> Result<BoundQuery> {
         refuse_clauses(select)?;
+        self.note_rows(select, &order);
         let from = self.from(&select.from, outer, ctes)?;
         let scope = from.scope;
         let env = Env {

@@ -1,20 +1,22 @@
 //! Window functions: the window they go over, and its frame.
 //!
-//! A frame by RANGE counts in values of the one ORDER BY column: its offset is a constant of that
-//! column's type, or an interval beside times.
+//! A frame by RANGE counts in values of the one ORDER BY column: its offset is of that column's type, or
+//! an interval beside times. Offsets are the same for all rows: constants, parameters, subqueries.
 
 use datafusion::common::ScalarValue;
-use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::expr::{Exists, WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::{Expr, WindowFrame, WindowFrameBound, WindowFrameUnits};
 use datafusion::sql::sqlparser::ast::{self, DuplicateTreatment};
-use thalweg_dataflow::types::{Interval, Numeric, PgType};
+use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::binder::{Binder, Env, at, fold};
 use super::call::needs_key;
 use super::expr::Cast;
-use super::functions::frame::Exclusion;
+use super::functions::frame::{self, Exclusion};
 use super::functions::{self, aggregates, extreme_key};
+use super::own_frame::Frame;
 use super::typed::{Typed, base_name, implicit};
 use crate::parser::exclude;
 
@@ -74,7 +76,7 @@ impl Binder<'_> {
             })
             .collect::<Result<_>>()?;
         let order_by = self.sorts(&within, &spec.order_by)?;
-        let window_frame = self.frame(&inner, &spec)?;
+        let (window_frame, bounds) = self.frame(&inner, &spec)?;
         let params = WindowFunctionParams {
             args,
             partition_by,
@@ -85,7 +87,8 @@ impl Binder<'_> {
             distinct: false,
         };
         let carried = if needs_key(name, &ty) { extreme_key::carried(&ty) } else { ty.clone() };
-        let call = self.framed(&inner, &spec, exclusion, WindowFunction { fun, params }, &carried)?;
+        let frame = Frame { spec: &spec, exclusion, bounds };
+        let call = self.framed(&inner, frame, WindowFunction { fun, params }, &carried)?;
         let expr = Expr::WindowFunction(Box::new(call));
         let value = match cast_to {
             Some(result) => Typed::new(datafusion::prelude::cast(expr, result.arrow()), ty),
@@ -95,40 +98,64 @@ impl Binder<'_> {
         self.document(name, collected, value)
     }
 
-    /// The frame of a window.
-    fn frame(&self, env: &Env<'_>, spec: &ast::WindowSpec) -> Result<WindowFrame> {
+    /// The frame of a window, and its bounds that are computed.
+    fn frame(&self, env: &Env<'_>, spec: &ast::WindowSpec) -> Result<(WindowFrame, [Option<Expr>; 2])> {
         let ordered = !spec.order_by.is_empty();
-        let Some(frame) = &spec.window_frame else { return Ok(WindowFrame::new(ordered.then_some(false))) };
+        let mut computed = [None, None];
+        let Some(frame) = &spec.window_frame else {
+            return Ok((WindowFrame::new(ordered.then_some(false)), computed));
+        };
         check_bounds(frame, ordered)?;
-        let units = match frame.units {
-            ast::WindowFrameUnits::Rows => WindowFrameUnits::Rows,
-            ast::WindowFrameUnits::Range => WindowFrameUnits::Range,
-            ast::WindowFrameUnits::Groups => WindowFrameUnits::Groups,
+        let (units, clause) = match frame.units {
+            ast::WindowFrameUnits::Rows => (WindowFrameUnits::Rows, "window ROWS"),
+            ast::WindowFrameUnits::Range => (WindowFrameUnits::Range, "window RANGE"),
+            ast::WindowFrameUnits::Groups => (WindowFrameUnits::Groups, "window GROUPS"),
         };
-        let offset = |expr: &Option<Box<ast::Expr>>, side: &str| match expr {
-            None => Ok(ScalarValue::UInt64(None)),
-            Some(expr) if units == WindowFrameUnits::Range => self.distance(env, expr, &spec.order_by, side),
-            Some(expr) => self.number_of_rows(env, expr, side),
+        let env = Env { no_aggregates: Some(clause), no_windows: Some("window definitions"), ..env.clone() };
+        let mut offset = |expr: &Option<Box<ast::Expr>>, place: usize| -> Result<ScalarValue> {
+            let Some(expr) = expr else { return Ok(ScalarValue::UInt64(None)) };
+            let distance = match units {
+                WindowFrameUnits::Range => self.distance(&env, expr, &spec.order_by)?,
+                _ => self.number_of_rows(&env, expr, &clause["window ".len()..])?,
+            };
+            match distance {
+                Expr::Literal(value, _) => frame::offset(units, value, place),
+                other => {
+                    computed[place] = Some(other);
+                    // It stands for one that is known when rows are there.
+                    Ok(ScalarValue::UInt64(Some(0)))
+                }
+            }
         };
-        let bound = |bound: &ast::WindowFrameBound, side: &str| -> Result<WindowFrameBound> {
+        let mut bound = |bound: &ast::WindowFrameBound, place: usize| -> Result<WindowFrameBound> {
             Ok(match bound {
                 ast::WindowFrameBound::CurrentRow => WindowFrameBound::CurrentRow,
-                ast::WindowFrameBound::Preceding(rows) => WindowFrameBound::Preceding(offset(rows, side)?),
-                ast::WindowFrameBound::Following(rows) => WindowFrameBound::Following(offset(rows, side)?),
+                ast::WindowFrameBound::Preceding(rows) => WindowFrameBound::Preceding(offset(rows, place)?),
+                ast::WindowFrameBound::Following(rows) => WindowFrameBound::Following(offset(rows, place)?),
             })
         };
-        let start = bound(&frame.start_bound, "starting")?;
+        let start = bound(&frame.start_bound, 0)?;
         let end = match &frame.end_bound {
-            Some(end) => bound(end, "ending")?,
+            Some(end) => bound(end, 1)?,
             None => WindowFrameBound::CurrentRow,
         };
-        Ok(WindowFrame::new_bounds(units, start, end))
+        Ok((WindowFrame::new_bounds(units, start, end), computed))
     }
 
     /// A bound's distance, which is the same for all rows.
     fn bound(&self, env: &Env<'_>, expr: &ast::Expr, units: &str) -> Result<Typed> {
         let value = self.expr(env, expr)?;
-        if value.expr.any_column_refs() {
+        let mut varies = value.expr.any_column_refs();
+        value.expr.apply(|inner| {
+            if let Expr::ScalarSubquery(query) | Expr::Exists(Exists { subquery: query, .. }) = inner {
+                varies |= query.outer_ref_columns.iter().any(|outer| match outer {
+                    Expr::OuterReferenceColumn(_, column) => env.scope.reads(column),
+                    _ => false,
+                });
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        if varies {
             let message = format!("argument of {units} must not contain variables");
             return Err(at(Error::new(SqlState::InvalidColumnReference, message), value.at));
         }
@@ -136,25 +163,13 @@ impl Binder<'_> {
     }
 
     /// How many rows or groups a bound is away.
-    fn number_of_rows(&self, env: &Env<'_>, expr: &ast::Expr, side: &str) -> Result<ScalarValue> {
-        let count = self.bound(env, expr, "ROWS")?;
-        match self.coerce(count, &PgType::Int8, Cast::Explicit)?.expr {
-            Expr::Literal(value, _) if value.is_null() => {
-                Err(Error::new(SqlState::NullValueNotAllowed, format!("frame {side} offset must not be null")))
-            }
-            Expr::Literal(ScalarValue::Int64(Some(count)), _) => match u64::try_from(count) {
-                Ok(count) => Ok(ScalarValue::UInt64(Some(count))),
-                Err(_) => {
-                    let message = format!("frame {side} offset must not be negative");
-                    Err(Error::new(SqlState::InvalidFrameOffset, message))
-                }
-            },
-            _ => Err(Error::unsupported(format!("the frame bound {expr}"))),
-        }
+    fn number_of_rows(&self, env: &Env<'_>, expr: &ast::Expr, units: &str) -> Result<Expr> {
+        let count = self.bound(env, expr, units)?;
+        Ok(self.coerce(count, &PgType::Int8, Cast::Explicit)?.expr)
     }
 
     /// How far a bound of RANGE is away, in values of the ORDER BY column.
-    fn distance(&self, env: &Env<'_>, expr: &ast::Expr, order: &[ast::OrderByExpr], side: &str) -> Result<ScalarValue> {
+    fn distance(&self, env: &Env<'_>, expr: &ast::Expr, order: &[ast::OrderByExpr]) -> Result<Expr> {
         let [item] = order else {
             let message = "RANGE with offset PRECEDING/FOLLOWING requires exactly one ORDER BY column";
             return Err(Error::new(SqlState::WindowingError, message));
@@ -184,35 +199,7 @@ impl Binder<'_> {
                 format!("not supported for column type {} and offset type {}", base_name(&ordered), offset.type_name());
             return Err(refused(message).hint("Cast the offset value to an appropriate type."));
         }
-        match self.coerce(offset, &unit, Cast::Explicit)?.expr {
-            Expr::Literal(value, _) if value.is_null() => {
-                Err(Error::new(SqlState::NullValueNotAllowed, format!("frame {side} offset must not be null")))
-            }
-            Expr::Literal(value, _) => match is_negative(&value) {
-                true => {
-                    let message = "invalid preceding or following size in window function";
-                    Err(Error::new(SqlState::InvalidFrameOffset, message))
-                }
-                false => Ok(value),
-            },
-            _ => Err(Error::unsupported(format!("the frame bound {expr}"))),
-        }
-    }
-}
-
-fn is_negative(value: &ScalarValue) -> bool {
-    match value {
-        ScalarValue::Int16(Some(value)) => *value < 0,
-        ScalarValue::Int32(Some(value)) => *value < 0,
-        ScalarValue::Int64(Some(value)) => *value < 0,
-        ScalarValue::Float32(Some(value)) => *value < 0.0,
-        ScalarValue::Float64(Some(value)) => *value < 0.0,
-        ScalarValue::Decimal128(Some(value), ..) => *value < 0,
-        ScalarValue::Binary(Some(value)) => {
-            Numeric::decode(value).is_ok_and(|value| value.is_nan() || value.signum() < 0)
-        }
-        ScalarValue::IntervalMonthDayNano(Some(value)) => Interval::from_arrow(*value).canonical() < 0,
-        _ => false,
+        Ok(self.coerce(offset, &unit, Cast::Explicit)?.expr)
     }
 }
 

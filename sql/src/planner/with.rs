@@ -16,6 +16,7 @@ use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::binder::{Binder, BoundQuery, Ctes, Env, OutputColumn, fold, name_parts};
+use super::form;
 use super::from::surroundings;
 use super::query::rename;
 use super::recursive_query::{RecursiveQuery, WorkingTable};
@@ -81,7 +82,7 @@ impl Binder<'_> {
         }
         let types: Vec<PgType> = first.columns.iter().map(|column| column.ty.clone().unwrap_or(PgType::Text)).collect();
         let names: Vec<String> = first.columns.iter().map(|column| column.name.clone()).collect();
-        let (working, table) = self.working_table(name, &names, &types, cte)?;
+        let (working, table) = self.working_table(name, &names, &types, (cte, all))?;
         let mut within = (*inner).clone();
         within.push((name.to_string(), working));
         let step = match added.is_empty() {
@@ -107,8 +108,14 @@ impl Binder<'_> {
                     .hint("Cast the output of the non-recursive term to the correct type."));
             }
         }
-        let (first, step) = (self.convert(first, &types, !all)?, self.convert(step, &types, !all)?);
-        let plan = RecursiveQuery::plan(table, first, step, !all)?;
+        let (first, step) = (self.convert(first, &types, false)?, self.convert(step, &types, false)?);
+        let plan = match all {
+            true => RecursiveQuery::plan(table, first, step, None)?,
+            false => {
+                let (first, same) = self.told_apart(first, &types)?;
+                RecursiveQuery::plan(table, first, self.told_apart(step, &types)?.0, Some(same))?
+            }
+        };
         self.rebuilt(plan, names, types)
     }
 
@@ -118,7 +125,7 @@ impl Binder<'_> {
         name: &str,
         names: &[String],
         types: &[PgType],
-        cte: &ast::Cte,
+        (cte, all): (&ast::Cte, bool),
     ) -> Result<(BoundQuery, String)> {
         let table = self.unique(name);
         let mut columns = Vec::with_capacity(names.len());
@@ -128,6 +135,9 @@ impl Binder<'_> {
             fields.push(ty.field(&unique, true));
             let column = Column::new(Some(table.as_str()), unique);
             columns.push(OutputColumn { name: name.clone(), column, ty: Some(ty.clone()), origin: None });
+        }
+        if !all {
+            fields.extend(form::telling(types).iter().map(|ty| ty.field(self.unique(name), true)));
         }
         let source = WorkingTable { name: table.clone(), schema: Arc::new(Schema::new(fields)) };
         let plan = LogicalPlanBuilder::scan(table.as_str(), Arc::new(source), None)?.build()?;

@@ -81,6 +81,11 @@ fn values(mut bytes: &[u8]) -> Result<(Values, &[u8])> {
     }
 }
 
+/// Whether each field of a row is null. Errors XX000 for bytes that are none.
+pub fn nulls(bytes: &[u8]) -> Result<Vec<bool>> {
+    Ok(values(bytes)?.0.iter().map(|(_, value)| value.is_null(0)).collect())
+}
+
 /// The fields of one row and those of another behind them, without names.
 pub fn joined(one: &[u8], other: &[u8]) -> Vec<u8> {
     let of = |bytes| values(bytes).map_or(&[][..], |(_, behind)| &bytes[..bytes.len() - behind.len()]);

@@ -16,7 +16,7 @@ use arrow::datatypes::{
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{WindowFrame, WindowFrameBound, WindowFrameUnits};
 use thalweg_dataflow::types::{Interval, Numeric, PgType, Zone, datetime};
-use thalweg_dataflow::{Error, Result};
+use thalweg_dataflow::{Error, Result, SqlState};
 
 /// Microseconds of a day.
 const MICROS_PER_DAY: i64 = 86_400_000_000;
@@ -177,6 +177,42 @@ impl<'a> Rows<'a> {
         let start = present.partition_point(|value| order(value) == Ordering::Less);
         let end = present.partition_point(|value| order(value) != Ordering::Greater);
         Ok(first + start..first + end)
+    }
+}
+
+/// The distance of a frame's first (0) or last (1) bound. Errors 22004 for null, 22013 below zero.
+pub(crate) fn offset(units: WindowFrameUnits, by: ScalarValue, place: usize) -> Result<ScalarValue> {
+    let side = if place == 0 { "starting" } else { "ending" };
+    let refused = |message: String| Err(Error::new(SqlState::InvalidFrameOffset, message));
+    match by {
+        by if by.is_null() => {
+            Err(Error::new(SqlState::NullValueNotAllowed, format!("frame {side} offset must not be null")))
+        }
+        by if units == WindowFrameUnits::Range => match is_negative(&by) {
+            true => refused("invalid preceding or following size in window function".into()),
+            false => Ok(by),
+        },
+        ScalarValue::Int64(Some(count)) => match u64::try_from(count) {
+            Ok(count) => Ok(ScalarValue::UInt64(Some(count))),
+            Err(_) => refused(format!("frame {side} offset must not be negative")),
+        },
+        other => Err(Error::internal(format!("a frame's bound of {}", kind(&other.data_type())))),
+    }
+}
+
+fn is_negative(value: &ScalarValue) -> bool {
+    match value {
+        ScalarValue::Int16(Some(value)) => *value < 0,
+        ScalarValue::Int32(Some(value)) => *value < 0,
+        ScalarValue::Int64(Some(value)) => *value < 0,
+        ScalarValue::Float32(Some(value)) => *value < 0.0,
+        ScalarValue::Float64(Some(value)) => *value < 0.0,
+        ScalarValue::Decimal128(Some(value), ..) => *value < 0,
+        ScalarValue::Binary(Some(value)) => {
+            Numeric::decode(value).is_ok_and(|value| value.is_nan() || value.signum() < 0)
+        }
+        ScalarValue::IntervalMonthDayNano(Some(value)) => Interval::from_arrow(*value).canonical() < 0,
+        _ => false,
     }
 }
 

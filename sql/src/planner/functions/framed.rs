@@ -12,12 +12,14 @@ use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::function::{AccumulatorArgs, PartitionEvaluatorArgs, WindowUDFFieldArgs};
-use datafusion::logical_expr::{AggregateUDF, PartitionEvaluator, Signature, Volatility, WindowFrame, WindowUDFImpl};
+use datafusion::logical_expr::{
+    AggregateUDF, PartitionEvaluator, Signature, Volatility, WindowFrame, WindowFrameBound, WindowUDFImpl,
+};
 use datafusion::physical_expr::PhysicalExpr;
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
 
-use super::frame::{Exclusion, Measured, Rows};
+use super::frame::{self, Exclusion, Measured, Rows};
 
 /// What is computed of a frame.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -40,7 +42,7 @@ pub(crate) enum Of {
 }
 
 /// The function. Its arguments: the function's own, the condition of FILTER, the value that RANGE
-/// counts in, the sort keys.
+/// counts in, the distances of the bounds that are computed, the sort keys.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Framed {
     name: String,
@@ -50,6 +52,8 @@ pub(crate) struct Framed {
     filtered: bool,
     measured: Option<Measured>,
     frame: WindowFrame,
+    /// Which of its bounds' distances are arguments.
+    computed: [bool; 2],
     exclusion: Exclusion,
     result: PgType,
     signature: Signature,
@@ -77,7 +81,27 @@ impl Framed {
         };
         let name = format!("{name} {frame} {exclusion:?} {measured:?}");
         let signature = Signature::user_defined(Volatility::Immutable);
-        Framed { name, of, own, filtered, measured, frame, exclusion, result, signature }
+        Framed { name, of, own, filtered, measured, frame, computed: [false; 2], exclusion, result, signature }
+    }
+
+    /// The same with the distances of these bounds as arguments.
+    pub(crate) fn bounded(mut self, computed: [bool; 2]) -> Framed {
+        self.computed = computed;
+        self.name = format!("{} {computed:?}", self.name);
+        self
+    }
+
+    /// The frame with the distances that a partition's arguments say, those of its first row.
+    fn bounds(&self, distances: &[ArrayRef]) -> Result<WindowFrame> {
+        let mut bounds = [self.frame.start_bound.clone(), self.frame.end_bound.clone()];
+        let places = (0..2).filter(|place| self.computed[*place]);
+        for (place, distance) in places.zip(distances) {
+            if let WindowFrameBound::Preceding(by) | WindowFrameBound::Following(by) = &mut bounds[place] {
+                *by = frame::offset(self.frame.units, ScalarValue::try_from_array(distance, 0)?, place)?;
+            }
+        }
+        let [start, end] = bounds;
+        Ok(WindowFrame::new_bounds(self.frame.units, start, end))
     }
 }
 
@@ -133,9 +157,11 @@ impl Evaluator {
             _ => {}
         }
         let (condition, rest) = rest.split_at(usize::from(function.filtered));
-        let (measure, keys) = rest.split_at(usize::from(function.measured.is_some()));
+        let (measure, rest) = rest.split_at(usize::from(function.measured.is_some()));
+        let (distances, keys) = rest.split_at(function.computed.iter().filter(|computed| **computed).count());
+        let bounds = if count == 0 { function.frame.clone() } else { function.bounds(distances)? };
         let rows = Rows::new(count, keys, function.measured.as_ref().zip(measure.first()))?;
-        let frames = (0..count).map(|row| rows.frame(row, &function.frame, function.exclusion));
+        let frames = (0..count).map(|row| rows.frame(row, &bounds, function.exclusion));
         match &function.of {
             Of::Aggregate(aggregate) => self.aggregated(aggregate, own, condition.first(), frames),
             of => picked(of, own, frames),

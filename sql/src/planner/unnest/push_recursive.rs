@@ -46,7 +46,12 @@ impl Unnester<'_> {
             exprs.push(named(Expr::Column(carried.column.clone()), &key.column));
         }
         let step = project(step.plan, exprs)?;
-        let plan = RecursiveQuery::plan(query.name.clone(), first, step, query.distinct)?;
+        let width = query.step.schema().fields().len();
+        let distinct = query.distinct.clone().map(|mut same| {
+            same.keys.extend(width..width + keys.len());
+            same
+        });
+        let plan = RecursiveQuery::plan(query.name.clone(), first, step, distinct)?;
         Ok(Part { plan, keys, order: Vec::new(), defaults: None })
     }
 
