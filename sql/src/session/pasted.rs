@@ -1,7 +1,7 @@
-//! Lookups by key whose text has its constants in it: the statement that they are without them.
+//! Queries of the simple protocol that come again: the statement that their text is, without reading it.
 //!
-//! Promises: what comes out gives what the text itself would; whatever is not plainly a lookup, or is
-//! wrong, is left to be read as it is.
+//! A lookup by key may have other constants in its text each time. Promises: what comes out gives what
+//! the text itself would; whatever is not plainly a query, or is wrong, is left to be read as it is.
 
 use datafusion::scalar::ScalarValue;
 use thalweg_dataflow::types::{PgType, parse_text};
@@ -13,7 +13,7 @@ use crate::parser::{self, Kind, Statement};
 use crate::statement::query::planned;
 
 impl Session {
-    /// The statement and parameters of a text that is a lookup with its constants pasted in.
+    /// The statement and parameters of a text that came before, perhaps with other constants.
     pub async fn pasted(&self, sql: &str) -> Option<(Prepared, Vec<ScalarValue>)> {
         let pasted = Pasted::of(sql)?;
         let view = self.peek_view();
@@ -26,6 +26,9 @@ impl Session {
                 statement?
             }
         };
+        if pasted.values.is_empty() {
+            return Some((Prepared { statement, parameters: Vec::new(), columns: None }, Vec::new()));
+        }
         let Kind::Query(query) = statement.kind() else { return None };
         let types: Vec<Option<PgType>> = pasted.values.iter().map(Constant::known_type).collect();
         let bound = planned(self, &view, &statement, (query, statement.text()), &types).await.ok()?;

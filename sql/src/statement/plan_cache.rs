@@ -23,6 +23,10 @@ const PLANS: usize = 1024;
 /// The longest text whose plan is kept, in bytes: with [`PLANS`] it bounds what the cache holds.
 const LONGEST_TEXT: usize = 32 << 10;
 
+/// The most bytes of texts whose statements are kept (`plan_cache.template_bytes`): a statement is some
+/// hundred times as large as its text at most.
+const TEMPLATE_BYTES: usize = 256 << 10;
+
 /// What a text's meaning depends on besides the catalog.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct PlanKey {
@@ -46,8 +50,10 @@ struct Plans {
     /// Held weakly, so that no other catalog can have its address.
     of: Weak<Published>,
     plans: HashMap<PlanKey, Kept>,
-    /// By texts without their constants: their statements, `None` of those that are no lookups.
+    /// By texts without their constants: their statements, `None` of those that are read each time.
     templates: HashMap<Arc<str>, Option<Statement>>,
+    /// How long these texts are together.
+    template_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -82,9 +88,10 @@ impl PlanCache {
             *plans = Plans::of(published);
         }
         // Texts that never come again push the others out: reading these again costs little.
-        if plans.templates.len() >= PLANS {
-            plans.templates.clear();
+        if plans.template_bytes + text.len() > TEMPLATE_BYTES {
+            (plans.templates, plans.template_bytes) = (HashMap::new(), 0);
         }
+        plans.template_bytes += text.len();
         plans.templates.insert(text.into(), known);
     }
 
