@@ -87,7 +87,7 @@ impl Session {
         let published = self.database.published();
         let superuser = published.catalog.roles.is_superuser(self.role_in(&published.catalog));
         let word = if superuser { "on" } else { "off" };
-        if self.settings.get("is_superuser").is_ok_and(|known| known == word) {
+        if self.settings.get("is_superuser").is_ok_and(|known| known != word) {
             self.settings.put("is_superuser", word);
         }
     }
