@@ -20,6 +20,7 @@ use crate::parser;
 use crate::planner::{Planner, Settings};
 use crate::sequence::Sequences;
 use crate::session::activity::Sessions;
+use crate::session::own::Transactions;
 use crate::session::{Session, Startup};
 use crate::settings::SessionSettings;
 use crate::statement::plan_cache::PlanCache;
@@ -56,6 +57,8 @@ pub(crate) struct Inner {
     pub(crate) sessions: Arc<Sessions>,
     /// How many sessions there were.
     pub(crate) session_count: AtomicU32,
+    /// The numbers of transactions, and when the server started.
+    pub(crate) transactions: Arc<Transactions>,
     /// Where sequences stand.
     pub(crate) sequences: Arc<Sequences>,
     /// Bound queries.
@@ -111,6 +114,7 @@ impl Database {
         }
         let inner = Inner {
             session_count: AtomicU32::new(1),
+            transactions: Arc::new(Transactions::new()),
             sequences: Arc::new(Sequences::new(engine.clone())),
             engine,
             connectors,

@@ -10,6 +10,7 @@ pub(crate) mod asked;
 mod block;
 mod ddl;
 mod outcome;
+pub(crate) mod own;
 mod pasted;
 pub(crate) mod path;
 mod role;
@@ -142,10 +143,10 @@ impl View {
 pub struct Session {
     pub(crate) database: Database,
     pub(crate) settings: SessionSettings,
-    /// `session_user`.
+    /// The name under which it logged in.
     pub(crate) user: String,
     /// The role that logged in.
-    pub(crate) session_role: u32,
+    pub(crate) login_role: u32,
     pub(crate) block: Option<Block>,
     /// What the statements of one request share where no block is open.
     request: Option<Block>,
@@ -163,6 +164,8 @@ pub struct Session {
     presence: Option<Presence>,
     /// What it had of sequences.
     pub(crate) used: Used,
+    /// Its `random()`.
+    pub(crate) random: own::Random,
     temporary: Temporary,
 }
 
@@ -171,12 +174,12 @@ impl Session {
         let (notices, received) = mpsc::channel(NOTICE_QUEUE);
         let trusted = |user: &str| database.published().catalog.roles.find(user).map_or(SUPERUSER, |role| role.oid);
         let temporary = Temporary::new(database.0.session_count.fetch_add(1, Ordering::Relaxed));
-        let session_role = startup.role.unwrap_or_else(|| trusted(&startup.user));
+        let login_role = startup.role.unwrap_or_else(|| trusted(&startup.user));
         let mut session = Session {
             settings: SessionSettings::new(&startup.user),
             database,
             user: startup.user,
-            session_role,
+            login_role,
             block: None,
             request: None,
             failed: Arc::new(AtomicBool::new(false)),
@@ -189,17 +192,19 @@ impl Session {
             asked: asked::Asked::default(),
             presence: None,
             used: Used::default(),
+            random: own::Random::default(),
             temporary,
         };
         session.presence = startup.client.map(|client| {
-            let who = (session.session_role, session.user.as_str());
+            let who = (session.login_role, session.user.as_str());
             Presence::enter(&session.database.0.sessions, client, who, session.cancel_handle())
         });
         if startup.database != DATABASE && !startup.database.is_empty() {
             let text = format!("database \"{}\" does not exist, connected to \"{DATABASE}\"", startup.database);
             session.notice(Error::new(SqlState::SuccessfulCompletion, text));
         }
-        for (name, value) in &startup.parameters {
+        let kept = session.kept_settings();
+        for (name, value) in kept.iter().chain(&startup.parameters) {
             let set = match name.eq_ignore_ascii_case("role") {
                 true => session.set_role(Some(value), false),
                 false => session.settings.set_at_start(name, value),

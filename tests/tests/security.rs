@@ -440,7 +440,7 @@ async fn every_statement_needs_its_rights_and_no_more() {
     let admin = login(&server, "thalweg", PASSWORD).await.unwrap();
     admin
         .batch_execute(
-            "CREATE USER ann PASSWORD 'a'; CREATE TABLE t (a int PRIMARY KEY); CREATE TABLE u (a int);
+            "CREATE USER ann PASSWORD 'a'; CREATE USER bob; CREATE TABLE t (a int PRIMARY KEY); CREATE TABLE u (a int);
              CREATE SOURCE s WITH (connector = 'generator', rows = '3');
              CREATE MATERIALIZED VIEW m AS SELECT a FROM t; CREATE VIEW q AS SELECT a FROM t;
              CREATE EXTERNAL TABLE files STORED AS CSV LOCATION 'x.csv' OPTIONS ('format.has_header' 'true')",
@@ -474,6 +474,12 @@ async fn every_statement_needs_its_rights_and_no_more() {
         assert_eq!(said, "allowed", "{statement}");
         forget(&admin).await;
     }
+    assert_eq!(refusal(ann.batch_execute("ALTER ROLE ann SET jit = on").await), "allowed");
+    for statement in ["ALTER ROLE bob SET jit = on", "ALTER ROLE thalweg SET jit = on"] {
+        assert_eq!(refusal(ann.batch_execute(statement).await), "42501 permission denied to alter role");
+    }
+    let all = refusal(ann.batch_execute("ALTER ROLE ALL SET jit = on").await);
+    assert_eq!(all, "42501 permission denied to alter setting");
     // What has the server read its files or run something needs more than to create.
     admin.batch_execute("GRANT CREATE ON SCHEMA public TO ann").await.unwrap();
     let source = |option: &str| format!("CREATE SOURCE made WITH (connector = 'kafka', {option} = '/etc/passwd')");
@@ -598,16 +604,19 @@ fn psql_shows_roles_and_rights_as_over_postgresql() {
     std::fs::write(&rules, "host all all 127.0.0.1/32 trust\n").unwrap();
     let server = secured(folder.path(), &["--superuser", "tester", "--hba-file", &rules.to_string_lossy()]);
     let postgres = Postgres::start();
-    let ours = thalweg_tests::postgres::psql(
-        "127.0.0.1",
-        server.port(),
-        "thalweg",
-        &SHOWN.replace("DATABASE postgres", "DATABASE thalweg"),
-    );
-    let theirs = postgres.psql(SHOWN);
     let whole = |output: &Output| format!("{}\n--- stderr\n{}", text(&output.stdout), text(&output.stderr));
-    // The databases have their names.
-    assert_eq!(whole(&ours).replace("database thalweg", "database postgres"), whole(&theirs));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/rights.sql");
+    let script = format!("\\set ECHO queries\n{}", std::fs::read_to_string(script).unwrap());
+    for sql in [SHOWN, &script] {
+        // The databases have their names.
+        let own = sql.replace("DATABASE postgres", "DATABASE thalweg");
+        let ours = whole(&thalweg_tests::postgres::psql("127.0.0.1", server.port(), "thalweg", &own));
+        let ours =
+            ours.replace("DATABASE thalweg", "DATABASE postgres").replace("database thalweg", "database postgres");
+        let ours = ours.replace("\"thalweg\"", "\"postgres\"").replace("thalweg ", "postgres");
+        let theirs = whole(&postgres.psql(sql));
+        assert_eq!(ours, theirs);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -46,6 +46,8 @@ struct Line {
     input: Input,
     output: Output,
     peer: SocketAddr,
+    /// The server's end.
+    local: Option<SocketAddr>,
     /// The data to bind a login to; `Some` under TLS, empty where the certificate allows none.
     tls: Option<Vec<u8>>,
 }
@@ -55,11 +57,12 @@ pub(super) async fn admit(incoming: Incoming, shared: &Shared) -> Option<Admitte
     let (peer, opened) = match incoming {
         Incoming::Piped(stream) => {
             let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-            (peer, Ok(over(piped(stream), peer, None)))
+            (peer, Ok(over(piped(stream), (peer, None), None)))
         }
         Incoming::Tcp(socket) => {
             let peer = socket.peer_addr().ok()?;
-            (peer, open(socket, peer, shared).await)
+            let local = socket.local_addr().ok();
+            (peer, open(socket, (peer, local), shared).await)
         }
     };
     let mut line = match opened {
@@ -108,18 +111,21 @@ pub(super) async fn admit(incoming: Incoming, shared: &Shared) -> Option<Admitte
     }
 }
 
-fn over((reader, writer): (Reader, Writer), peer: SocketAddr, tls: Option<Vec<u8>>) -> Line {
-    Line { input: Input::new(reader), output: Output::new(writer), peer, tls }
+/// The address of a client, and that of the server which it reached.
+type Ends = (SocketAddr, Option<SocketAddr>);
+
+fn over((reader, writer): (Reader, Writer), (peer, local): Ends, tls: Option<Vec<u8>>) -> Line {
+    Line { input: Input::new(reader), output: Output::new(writer), peer, local, tls }
 }
 
 /// The line as the client begins it: in clear, or with TLS at once.
-async fn open(socket: TcpStream, peer: SocketAddr, shared: &Shared) -> std::io::Result<Line> {
+async fn open(socket: TcpStream, ends: Ends, shared: &Shared) -> std::io::Result<Line> {
     match shared.security.tls() {
         Some(tls) if wants_tls(&socket).await? => {
             let halves = tls.accept(socket, true).await?;
-            Ok(over(halves, peer, Some(tls.end_point().unwrap_or_default().to_vec())))
+            Ok(over(halves, ends, Some(tls.end_point().unwrap_or_default().to_vec())))
         }
-        _ => Ok(over(clear(socket), peer, None)),
+        _ => Ok(over(clear(socket), ends, None)),
     }
 }
 
@@ -127,9 +133,10 @@ async fn open(socket: TcpStream, peer: SocketAddr, shared: &Shared) -> std::io::
 async fn encrypt(line: Line, shared: &Shared) -> std::io::Result<Line> {
     let gone = || std::io::Error::from(std::io::ErrorKind::NotConnected);
     let tls = shared.security.tls().ok_or_else(gone)?;
+    let ends = (line.peer, line.local);
     let socket = whole(line.input.into_half(), line.output.into_half()).ok_or_else(gone)?;
     let halves = tls.accept(socket, false).await?;
-    Ok(over(halves, line.peer, Some(tls.end_point().unwrap_or_default().to_vec())))
+    Ok(over(halves, ends, Some(tls.end_point().unwrap_or_default().to_vec())))
 }
 
 /// A session for a startup packet. `None`: the client left.
@@ -162,7 +169,7 @@ async fn session(line: &mut Line, mut startup: Startup, shared: &Shared) -> Resu
     let place = Place { name: &startup.user, superuser, limit: login.connection_limit };
     let seat = shared.connections.sit(&place)?;
     startup.role = login.role;
-    startup.client = Some(seat.client(line.peer));
+    startup.client = Some(seat.client(line.peer, line.local));
     Ok(Some((database.session(startup), seat)))
 }
 

@@ -116,9 +116,9 @@ impl Connections {
 
 impl Seat {
     /// What other sessions are told of the one that sits here.
-    pub(crate) fn client(&self, address: SocketAddr) -> Client {
+    pub(crate) fn client(&self, address: SocketAddr, server: Option<SocketAddr>) -> Client {
         let end = self.end.clone();
-        Client { pid: self.id, address: Some(address), terminate: Arc::new(move || end.request()) }
+        Client { pid: self.id, address: Some(address), server, terminate: Arc::new(move || end.request()) }
     }
 
     /// Says how to cancel what runs here.

@@ -24,7 +24,7 @@ use thalweg_dataflow::types::PgType;
 
 use super::fill;
 use super::key_range::Range;
-use crate::planner::{Comparison, Relation, RelationSource, guard};
+use crate::planner::{Comparison, Relation, RelationSource, guard, is_sleep};
 use crate::session::View;
 
 /// The most rows that are looked up: a task of a connection works on no more.
@@ -285,7 +285,7 @@ fn is_over_one_row(expr: &Expr) -> bool {
                 | Expr::OuterReferenceColumn(..)
                 | Expr::AggregateFunction(_)
                 | Expr::WindowFunction(_)
-        );
+        ) && !is_sleep(inner);
         Ok(if only { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
     });
     only && walked.is_ok()

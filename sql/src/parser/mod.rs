@@ -34,6 +34,7 @@ pub(crate) mod role;
 pub(crate) mod schema;
 pub(crate) mod search_cycle;
 pub(crate) mod sequence;
+pub(crate) mod setting;
 mod source_text;
 mod sql_cursor;
 mod strings;

@@ -9,6 +9,7 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use super::ast::Kind;
 use super::cursor::Cursor;
+use super::setting::{self, Keep};
 use crate::roles::verifier::Secret;
 
 /// Who is meant where a role is named.
@@ -40,6 +41,13 @@ pub(crate) enum RoleStatement {
         name: RoleName,
         /// What changes.
         options: RoleOptions,
+    },
+    /// ALTER ROLE ... SET, ALTER DATABASE ... SET, and RESET.
+    Keep {
+        /// For whom.
+        whose: Whose,
+        /// What.
+        keep: Keep,
     },
     /// ALTER ROLE ... RENAME TO.
     Rename {
@@ -86,12 +94,24 @@ impl RoleStatement {
     pub(crate) fn tag(&self) -> &'static str {
         match self {
             RoleStatement::Create { .. } => "CREATE ROLE",
-            RoleStatement::Alter { .. } | RoleStatement::Rename { .. } => "ALTER ROLE",
+            RoleStatement::Keep { whose: Whose::Database(_), .. } => "ALTER DATABASE",
+            RoleStatement::Alter { .. } | RoleStatement::Keep { .. } | RoleStatement::Rename { .. } => "ALTER ROLE",
             RoleStatement::Drop { .. } => "DROP ROLE",
             RoleStatement::Grant { .. } => "GRANT ROLE",
             RoleStatement::Revoke { .. } => "REVOKE ROLE",
         }
     }
+}
+
+/// For whom a setting is kept.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// A role, perhaps IN DATABASE.
+    Role(RoleName, Option<String>),
+    /// ALL roles, perhaps IN DATABASE.
+    All(Option<String>),
+    /// A database.
+    Database(String),
 }
 
 /// The options of a membership that were named.
@@ -165,15 +185,18 @@ pub(crate) fn alter(cursor: &mut Cursor<'_>) -> Option<Result<Kind>> {
 }
 
 fn altered(cursor: &mut Cursor<'_>) -> Result<Kind> {
-    if cursor.sees("ALL") {
-        return Err(cursor.error_here(Error::unsupported("ALTER ROLE ALL")));
-    }
-    let name = role(cursor)?;
+    let all = cursor.takes("ALL");
+    let name = if all { RoleName::Public } else { role(cursor)? };
     if cursor.takes("RENAME TO") {
         return Ok(Kind::Role(RoleStatement::Rename { name, to: cursor.identifier()? }));
     }
-    if ["SET", "RESET", "IN"].iter().any(|word| cursor.sees(word)) {
-        return Err(cursor.error_here(Error::unsupported("a setting of a role")));
+    let database = if cursor.takes("IN DATABASE") { Some(cursor.identifier()?) } else { None };
+    if let Some(keep) = setting::kept(cursor) {
+        let whose = if all { Whose::All(database) } else { Whose::Role(name, database) };
+        return Ok(Kind::Role(RoleStatement::Keep { whose, keep: keep? }));
+    }
+    if all || database.is_some() {
+        return cursor.unexpected();
     }
     let (options, grantor) = (MemberOptions::default(), None);
     if cursor.takes("ADD USER") {
@@ -185,6 +208,17 @@ fn altered(cursor: &mut Cursor<'_>) -> Result<Kind> {
         return Ok(Kind::Role(RoleStatement::Revoke { roles: vec![name], members, options, grantor, cascade: false }));
     }
     Ok(Kind::Role(RoleStatement::Alter { name, options: self::options(cursor, false)? }))
+}
+
+/// ALTER DATABASE ... SET; the word ALTER is taken already. `None`: something else is altered.
+pub(crate) fn alter_database(cursor: &mut Cursor<'_>) -> Option<Result<Kind>> {
+    cursor.takes("DATABASE").then(|| {
+        let whose = Whose::Database(cursor.identifier()?);
+        match setting::kept(cursor) {
+            Some(keep) => Ok(Kind::Role(RoleStatement::Keep { whose, keep: keep? })),
+            None => Err(cursor.error_here(Error::unsupported("ALTER DATABASE other than SET and RESET"))),
+        }
+    })
 }
 
 /// DROP ROLE; the word DROP is taken already. `None`: something else is dropped.
@@ -396,6 +430,10 @@ mod tests {
         assert!(read("CREATE GROUP g").contains("login: None"));
         assert!(read("ALTER ROLE CURRENT_USER PASSWORD NULL").contains("Alter { name: Current"));
         assert!(read("ALTER GROUP g ADD USER a, b").starts_with("Role(Grant"));
+        assert!(read("ALTER ROLE x IN DATABASE d SET a.b TO 1").contains("Role(Named(\"x\"), Some(\"d\"))"));
+        assert!(read("ALTER ROLE ALL RESET ALL").contains("All(None), keep: Reset(None)"));
+        assert!(read("ALTER DATABASE d SET work_mem FROM CURRENT").contains("keep: Current(\"work_mem\")"));
+        assert!(read("ALTER USER x SET timezone TO DEFAULT").contains("keep: Set(\"timezone\", None)"));
         assert!(read("DROP USER IF EXISTS a, b").contains("if_exists: true, names: [Named(\"a\"), Named(\"b\")]"));
         assert!(read("GRANT a, b TO c WITH ADMIN OPTION, INHERIT FALSE GRANTED BY d").contains("inherit: Some(false)"));
         assert!(read("REVOKE ADMIN OPTION FOR a FROM b CASCADE").contains("admin: Some(false)"));
@@ -414,7 +452,8 @@ mod tests {
             ("CREATE ROLE x PASSWORD 7", "42601 syntax error at or near \"7\""),
             ("ALTER ROLE x PASSWORD 'a' 'b'", "42601 syntax error at or near a string"),
             ("ALTER ROLE x PASSWORD 'a", "42601 unterminated quoted string at or near a string"),
-            ("ALTER ROLE x SET work_mem = 1", "0A000 a setting of a role is not supported"),
+            ("ALTER ROLE ALL LOGIN", "42601 syntax error at or near \"LOGIN\""),
+            ("ALTER DATABASE x RENAME TO y", "0A000 ALTER DATABASE other than SET and RESET is not supported"),
             ("GRANT a", "42601 syntax error at end of input"),
         ] {
             assert_eq!(read(sql), said, "{sql}");

@@ -6,14 +6,13 @@
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::tokenizer::Token;
-use thalweg_dataflow::error::{Error, Result, SqlState};
+use thalweg_dataflow::error::{Error, Result};
 
-use crate::statement::definition::quoted;
-
-use super::ast::{Explain, Kind, ObjectKind, Set, Show};
+use super::ast::{Explain, Kind, ObjectKind, Show};
 use super::cursor::Cursor;
 use super::{
-    alter_table, change, comment, copy, ddl, grant, prepared, role, schema, sequence, sql_cursor, table, transaction,
+    alter_table, change, comment, copy, ddl, grant, prepared, role, schema, sequence, setting, sql_cursor, table,
+    transaction,
 };
 
 /// First words of PostgreSQL's other statements, with what to do instead.
@@ -87,7 +86,7 @@ pub(crate) fn statement(cursor: &mut Cursor<'_>, request: &Arc<str>) -> Result<K
         "CREATE" => ddl::create(cursor),
         "ALTER" => {
             let other = role::alter(cursor).or_else(|| schema::alter(cursor)).or_else(|| sequence::alter(cursor));
-            let other = other.or_else(|| grant::alter(cursor));
+            let other = other.or_else(|| role::alter_database(cursor)).or_else(|| grant::alter(cursor));
             other.unwrap_or_else(|| alter_table::alter(cursor))
         }
         "GRANT" => grant::grant(cursor),
@@ -101,8 +100,8 @@ pub(crate) fn statement(cursor: &mut Cursor<'_>, request: &Arc<str>) -> Result<K
         "DROP" => ddl::drop(cursor),
         "SHOW" => show(cursor).map(Kind::Show),
         "EXPLAIN" => explain(cursor).map(Kind::Explain),
-        "SET" => set(cursor),
-        "RESET" => reset(cursor),
+        "SET" => setting::set(cursor),
+        "RESET" => setting::reset(cursor),
         "DISCARD" => discard(cursor),
         "PREPARE" => prepared::prepare(cursor, request),
         "EXECUTE" => prepared::execute(cursor),
@@ -158,12 +157,7 @@ fn show(cursor: &mut Cursor<'_>) -> Result<Show> {
     if cursor.takes("SESSION AUTHORIZATION") {
         return Ok(Show::Setting("session_authorization".into()));
     }
-    setting_name(cursor).map(Show::Setting)
-}
-
-fn setting_name(cursor: &mut Cursor<'_>) -> Result<String> {
-    let name = cursor.name()?;
-    Ok(name.to_string().to_lowercase())
+    setting::name(cursor).map(Show::Setting)
 }
 
 fn explain(cursor: &mut Cursor<'_>) -> Result<Explain> {
@@ -206,89 +200,6 @@ fn explain_options(cursor: &mut Cursor<'_>) -> Result<()> {
         }
         cursor.expect_token(&Token::Comma)?;
     }
-}
-
-fn set(cursor: &mut Cursor<'_>) -> Result<Kind> {
-    if cursor.takes("SESSION CHARACTERISTICS AS TRANSACTION") {
-        return transaction::modes(cursor).map(Kind::SetTransactions);
-    }
-    if cursor.takes("TRANSACTION") {
-        if cursor.sees("SNAPSHOT") {
-            return Err(cursor.error_here(Error::unsupported("SET TRANSACTION SNAPSHOT")));
-        }
-        return transaction::modes(cursor).map(Kind::SetTransaction);
-    }
-    if cursor.sees("SESSION AUTHORIZATION") || cursor.sees("SESSION SESSION AUTHORIZATION") {
-        return Err(cursor.error_here(Error::unsupported("SET SESSION AUTHORIZATION")).hint("Use SET ROLE."));
-    }
-    if cursor.sees("CONSTRAINTS") {
-        return Err(cursor.error_here(Error::unsupported("SET CONSTRAINTS")));
-    }
-    let local = cursor.takes("LOCAL");
-    if !local {
-        cursor.takes("SESSION");
-    }
-    if cursor.takes("TIME ZONE") {
-        return time_zone(cursor, local);
-    }
-    if cursor.sees("ROLE") && !cursor.sees("ROLE TO") && cursor.token(1) != Some(&Token::Eq) {
-        cursor.next();
-        let value =
-            if cursor.takes("NONE") { None } else { cursor.string().or_else(|_| cursor.identifier()).map(Some)? };
-        return Ok(Kind::Set(Set { name: "role".into(), local, value }));
-    }
-    if cursor.takes("NAMES") {
-        let value = if cursor.takes("DEFAULT") || cursor.at_end() { None } else { Some(cursor.string()?) };
-        return Ok(Kind::Set(Set { name: "client_encoding".into(), local, value }));
-    }
-    let name = setting_name(cursor)?;
-    if !cursor.takes("TO") {
-        cursor.expect_token(&Token::Eq)?;
-    }
-    if cursor.takes("DEFAULT") {
-        return Ok(Kind::Set(Set { name, local, value: None }));
-    }
-    let mut values = Vec::new();
-    loop {
-        match cursor.value() {
-            Some(value) => values.push(value),
-            None => return cursor.unexpected(),
-        }
-        if !cursor.takes_token(&Token::Comma) {
-            break;
-        }
-    }
-    if name == "search_path" {
-        // A list of names: each is kept so that it reads back.
-        values.iter_mut().for_each(|value| *value = quoted(value));
-    }
-    if values.len() > 1 && !["search_path", "datestyle"].contains(&name.as_str()) {
-        return Err(Error::new(SqlState::InvalidParameter, format!("SET {name} takes only one argument")));
-    }
-    Ok(Kind::Set(Set { name, local, value: Some(values.join(", ")) }))
-}
-
-fn time_zone(cursor: &mut Cursor<'_>, local: bool) -> Result<Kind> {
-    let value = if cursor.takes("LOCAL") || cursor.takes("DEFAULT") {
-        None
-    } else {
-        cursor.takes("INTERVAL");
-        match cursor.value() {
-            Some(value) => Some(value),
-            None => return cursor.unexpected(),
-        }
-    };
-    Ok(Kind::Set(Set { name: "timezone".into(), local, value }))
-}
-
-fn reset(cursor: &mut Cursor<'_>) -> Result<Kind> {
-    if cursor.takes("ALL") {
-        return Ok(Kind::Reset(None));
-    }
-    if cursor.takes("TIME ZONE") {
-        return Ok(Kind::Reset(Some("timezone".into())));
-    }
-    setting_name(cursor).map(Some).map(Kind::Reset)
 }
 
 fn discard(cursor: &mut Cursor<'_>) -> Result<Kind> {

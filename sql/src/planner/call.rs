@@ -209,16 +209,15 @@ impl Binder<'_> {
                 let (args, ty) = self.unify(args, &name.to_ascii_uppercase())?;
                 return functions::extreme(name, args, ty);
             }
-            ("now" | "transaction_timestamp" | "statement_timestamp" | "clock_timestamp", 0) => {
-                return self.clock(name);
-            }
+            ("now" | "transaction_timestamp" | "statement_timestamp", 0) => return self.clock(name),
             ("current_timestamp" | "localtimestamp", 1) => return self.rounded_clock(name, &args[0]),
             ("timeofday", 0) if !self.settings.view => {
                 let format = Typed::unknown(Some("Dy Mon DD HH24:MI:SS.US YYYY TZ".into()));
                 return self.call_by_name("to_char", vec![self.clock("now")?, format]);
             }
-            ("random", 0) if !self.settings.view => return Ok(functions::random::random()),
-            ("setseed", 1) => return Err(Error::unsupported("setseed()")),
+            ("pg_column_size", 1) => return self.column_size(args),
+            ("like" | "notlike", 2) => return self.like_call(name, args),
+            ("getpgusername", 0) => return self.call_by_name("current_user", args),
             ("quote_literal" | "quote_nullable", 1)
                 if args[0].ty.as_ref().is_some_and(|ty| category(ty) != Category::Text) =>
             {
@@ -226,7 +225,7 @@ impl Binder<'_> {
                 return self.call_by_name(name, vec![text]);
             }
             ("width_bucket", 2) => return self.width_bucket(args),
-            ("random" | "gen_random_uuid" | "timeofday", 0) if self.settings.view => {
+            ("random" | "gen_random_uuid" | "timeofday" | "clock_timestamp", 0) if self.settings.view => {
                 return Err(Error::unsupported(format!("the volatile function {name} in a materialized view")));
             }
             ("gen_random_uuid", 0) => return Ok(functions::random::uuid()),
@@ -264,10 +263,19 @@ impl Binder<'_> {
         if let Some(result) = self.array_function(name, &args)? {
             return Ok(result);
         }
+        if let Some(ty) = functions::sleep::argument(name) {
+            return self.sleep(name, &ty, args);
+        }
+        let args = if name == "setseed" { vec![self.only_argument(name, &PgType::Float8, args)?] } else { args };
         if let Some(result) = self.system_call(name, &args)? {
             return Ok(result);
         }
-        let overload = functions::resolve(name, &args)?;
+        let overload = match functions::resolve(name, &args) {
+            Err(error) if error.state() == SqlState::UndefinedFunction => {
+                return self.as_stand_in(name, &args)?.ok_or(error);
+            }
+            other => other?,
+        };
         let mut exprs = Vec::with_capacity(args.len());
         for (arg, ty) in args.into_iter().zip(&overload.args) {
             exprs.push(self.coerce(arg, ty, Cast::Explicit)?.expr);

@@ -63,6 +63,17 @@ impl Binder<'_> {
             ("row_to_json", [row]) if row.ty == Some(PgType::Record) => {
                 self.json_call(name, vec![(row.expr.clone(), PgType::Record)], PgType::Json, json::TO_JSON).map(Some)
             }
+            ("array_to_json", [value]) if value.ty.as_ref().is_some_and(|ty| ty.element().is_some()) => {
+                self.json_function("to_json", args)
+            }
+            ("array_to_json" | "row_to_json", [value, pretty]) => {
+                let Some(document) = self.json_function(name, std::slice::from_ref(value))? else {
+                    return Err(functions::no_function(name, args));
+                };
+                let pretty = self.coerce(pretty.clone(), &PgType::Bool, Cast::Implicit)?;
+                let parts = vec![(document.expr, PgType::Json), (pretty.expr, PgType::Bool)];
+                self.json_call(name, parts, PgType::Json, json::LINES).map(Some)
+            }
             ("to_json" | "to_jsonb", [value]) => {
                 let Some(ty) = value.ty.clone() else {
                     let message = "could not determine polymorphic type because input has type unknown";

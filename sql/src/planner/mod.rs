@@ -37,6 +37,7 @@ mod interval_literal;
 mod join;
 mod json;
 mod kept_plans;
+mod like;
 mod limit;
 mod literal;
 mod lower;
@@ -57,6 +58,7 @@ mod search_cycle;
 mod select;
 mod set_operation;
 mod sift;
+mod stands_for;
 mod subquery;
 mod system;
 #[cfg(test)]
@@ -88,6 +90,7 @@ pub use explain::{explain_query, explain_view};
 pub(crate) use from::RelationSource;
 pub(crate) use functions::aggregates::is_aggregate;
 pub(crate) use functions::identifiers::parts as identifier_parts;
+pub(crate) use functions::sleep::is_sleep;
 pub(crate) use guard::{can_fail, guard};
 pub use named_query::NamedQuery;
 pub(crate) use recursive_query::{RecursiveQuery, Same, WorkingTable};
@@ -258,6 +261,9 @@ impl Planner {
             })
             .collect();
         let plan = unnest::unnest(bound.plan, &|wanted| binder.unique(wanted), settings.view)?;
+        if binder.reads_clock.get() {
+            functions::sleep::refuse_elsewhere(&plan)?;
+        }
         let parameters = binder.parameters.into_inner();
         if let Some(open) = parameters.iter().position(Option::is_none) {
             let message = format!("could not determine data type of parameter ${}", open + 1);

@@ -4,7 +4,7 @@
 //! optimiser understands them and joins find their keys; arithmetic becomes our functions, which
 //! check for overflow.
 
-use datafusion::logical_expr::{BinaryExpr, Expr, Like, Operator};
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use datafusion::sql::sqlparser::ast::{self, BinaryOperator};
 use thalweg_dataflow::types::numeric::Numeric;
 use thalweg_dataflow::types::{PgType, Zone};
@@ -208,7 +208,7 @@ impl Binder<'_> {
     }
 
     /// A value as text that keeps the spaces of a char(n), as patterns see it.
-    fn with_spaces(&self, typed: Typed) -> Result<Typed> {
+    pub(super) fn with_spaces(&self, typed: Typed) -> Result<Typed> {
         let Some(ty @ PgType::Bpchar(_)) = &typed.ty else {
             return self.coerce(typed, &PgType::Text, Cast::Implicit);
         };
@@ -241,42 +241,6 @@ impl Binder<'_> {
         let escape = escape.map(|escape| Typed::unknown(Some(escape)));
         let pattern = self.call_by_name("similar_to_escape", [right].into_iter().chain(escape).collect())?;
         self.text_match(if negated { "!~" } else { "~" }, left, pattern)
-    }
-
-    /// `inner [NOT] [I]LIKE pattern [ESCAPE c]`.
-    pub(crate) fn like(
-        &self,
-        env: &Env<'_>,
-        inner: &ast::Expr,
-        pattern: &ast::Expr,
-        escape: Option<&ast::ValueWithSpan>,
-        negated: bool,
-        any_case: bool,
-    ) -> Result<Typed> {
-        let (left, mut right) = (self.expr(env, inner)?, self.expr(env, pattern)?);
-        if let Some(escape) = escape.and_then(|escape| escape.value.clone().into_string())
-            && escape != "\\"
-        {
-            right = self.call_by_name("like_escape", vec![right, Typed::unknown(Some(escape))])?;
-        }
-        self.like_typed(left, right, negated, any_case)
-    }
-
-    fn like_typed(&self, left: Typed, right: Typed, negated: bool, any_case: bool) -> Result<Typed> {
-        let text = |typed: &Typed| typed.ty.as_ref().is_none_or(|ty| category(ty) == Category::Text);
-        if !text(&left) || !text(&right) {
-            let symbol = match (negated, any_case) {
-                (false, false) => "~~",
-                (true, false) => "!~~",
-                (false, true) => "~~*",
-                (true, true) => "!~~*",
-            };
-            return Err(no_operator(symbol, &left, &right));
-        }
-        let left = self.with_spaces(left)?;
-        let right = self.coerce(right, &PgType::Text, Cast::Implicit)?;
-        let like = Like::new(negated, Box::new(left.expr), Box::new(right.expr), None, any_case);
-        Ok(Typed::new(Expr::Like(like), PgType::Bool))
     }
 
     /// `- inner`.
@@ -347,7 +311,7 @@ pub(super) fn no_operator(symbol: &str, left: &Typed, right: &Typed) -> Error {
     Error::new(SqlState::UndefinedFunction, message).hint(NO_OPERATOR)
 }
 
-fn named_operator(name: &str) -> Option<BinaryOperator> {
+pub(super) fn named_operator(name: &str) -> Option<BinaryOperator> {
     use BinaryOperator as B;
     Some(match name {
         "=" => B::Eq,
@@ -361,6 +325,12 @@ fn named_operator(name: &str) -> Option<BinaryOperator> {
         "*" => B::Multiply,
         "/" => B::Divide,
         "%" => B::Modulo,
+        "^" => B::PGExp,
+        "&" => B::BitwiseAnd,
+        "|" => B::BitwiseOr,
+        "#" => B::PGBitwiseXor,
+        "<<" => B::PGBitwiseShiftLeft,
+        ">>" => B::PGBitwiseShiftRight,
         "||" => B::StringConcat,
         "~" => B::PGRegexMatch,
         "~*" => B::PGRegexIMatch,

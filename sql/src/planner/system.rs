@@ -20,7 +20,7 @@ use super::binder::{Binder, BoundQuery, Env, OutputColumn, fold, name_parts};
 use super::expr::Cast;
 use super::functions::{self, udf::Kernel, udf::PgFunction};
 use super::scope::Origin;
-use super::typed::{Typed, metadata};
+use super::typed::{Typed, implicit, metadata};
 
 /// A function that asks the catalog: what computes it and its result's type.
 #[derive(Debug, Clone)]
@@ -146,7 +146,45 @@ impl Binder<'_> {
             });
         }
         let expr = Expr::ScalarFunction(ScalarFunction::new_udf(known.function, exprs));
-        Ok(Some(Typed::new(expr, known.result)))
+        let value = Typed::new(expr, known.result);
+        match name.strip_prefix("to_") {
+            Some(own) if own.starts_with("reg") => self.reg_cast(value, own).map(Some),
+            _ => Ok(Some(value)),
+        }
+    }
+
+    /// `pg_sleep(seconds)` and its kin.
+    pub(super) fn sleep(&self, name: &str, ty: &PgType, args: Vec<Typed>) -> Result<Typed> {
+        if self.settings.view {
+            return Err(Error::unsupported(format!("the volatile function {name} in a materialized view")));
+        }
+        // A plan that sleeps is not kept.
+        self.reads_clock.set(true);
+        Ok(functions::sleep::call(name, self.only_argument(name, ty, args)?.expr))
+    }
+
+    /// The argument of a function that has one, of this type.
+    pub(super) fn only_argument(&self, name: &str, ty: &PgType, args: Vec<Typed>) -> Result<Typed> {
+        match args.as_slice() {
+            [only] if only.ty.as_ref().is_none_or(|own| implicit(own, ty)) => {
+                self.coerce(only.clone(), ty, Cast::Implicit)
+            }
+            _ => Err(functions::no_function(name, &args)),
+        }
+    }
+
+    /// `pg_column_size(value)`.
+    pub(super) fn column_size(&self, args: Vec<Typed>) -> Result<Typed> {
+        let mut exprs = Vec::with_capacity(args.len());
+        let mut types = Vec::with_capacity(args.len());
+        for arg in args {
+            let arg = self.settled(reg_number(&arg).unwrap_or(arg))?;
+            types.push(arg.ty.unwrap_or(PgType::Text));
+            exprs.push(arg.expr);
+        }
+        let zone = Zone::parse(&self.settings.zone)?;
+        let function = PgFunction::new("pg_column_size", types, PgType::Int4, zone, functions::sizes::SIZE);
+        Ok(Typed::new(functions::evaluated(function, exprs), PgType::Int4))
     }
 
     /// A value as one of a `reg...` type.

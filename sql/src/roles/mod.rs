@@ -135,11 +135,27 @@ pub(crate) struct Membership {
     pub(crate) set: bool,
 }
 
+/// A setting that sessions begin with: of which role, in which database.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    /// Whose; `None`: everybody's.
+    pub(crate) role: Option<u32>,
+    /// Whether it was said for the database.
+    pub(crate) in_database: bool,
+    /// The setting's name in lower case.
+    pub(crate) name: String,
+    /// Its value as it was written.
+    pub(crate) value: String,
+}
+
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Roles {
     roles: BTreeMap<u32, Role>,
     members: Vec<Membership>,
+    /// Settings that a session begins with.
+    #[serde(default)]
+    settings: Vec<Kept>,
     /// The secret from which the salts of users who do not exist are made; empty until the first
     /// password is set.
     seed: Vec<u8>,
@@ -148,7 +164,7 @@ pub(crate) struct Roles {
 impl Default for Roles {
     fn default() -> Roles {
         let roles = BTreeMap::from([(SUPERUSER, Role::superuser())]);
-        Roles { roles, members: Vec::new(), seed: Vec::new() }
+        Roles { roles, members: Vec::new(), settings: Vec::new(), seed: Vec::new() }
     }
 }
 
@@ -198,6 +214,17 @@ impl Roles {
     pub(crate) fn remove(&mut self, oid: u32) {
         self.roles.remove(&oid);
         self.members.retain(|one| one.role != oid && one.member != oid);
+        self.settings.retain(|one| one.role != Some(oid));
+    }
+
+    /// The settings that sessions begin with; what counts more stands later.
+    pub(crate) fn settings(&self) -> &[Kept] {
+        &self.settings
+    }
+
+    /// The settings that sessions begin with, to be changed.
+    pub(crate) fn settings_mut(&mut self) -> &mut Vec<Kept> {
+        &mut self.settings
     }
 
     /// Whether some role has a password: from then on nobody is trusted without being asked.

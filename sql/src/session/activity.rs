@@ -24,6 +24,8 @@ pub struct Client {
     pub pid: i32,
     /// Where it comes from.
     pub address: Option<SocketAddr>,
+    /// Which of the server's addresses it reached.
+    pub server: Option<SocketAddr>,
     /// Ends its connection.
     pub terminate: Arc<dyn Fn() + Send + Sync>,
 }

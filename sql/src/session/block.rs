@@ -3,6 +3,7 @@
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use super::ddl::Ddl;
+use super::own::TransactionNumber;
 use super::{View, Writes};
 use crate::settings::Mark;
 
@@ -16,6 +17,8 @@ pub(crate) struct Block {
     pub(crate) view: Option<View>,
     /// `now()` of the block.
     pub(crate) now: i64,
+    /// Its number.
+    pub(crate) number: TransactionNumber,
     /// What it did with objects.
     pub(super) ddl: Ddl,
     savepoints: Vec<Savepoint>,
@@ -33,7 +36,13 @@ struct Savepoint {
 impl Block {
     /// One that begins now.
     pub(super) fn new() -> Block {
-        Block { view: None, now: super::now(), ddl: Ddl::default(), savepoints: Vec::new() }
+        Block {
+            view: None,
+            now: super::now(),
+            number: TransactionNumber::default(),
+            ddl: Ddl::default(),
+            savepoints: Vec::new(),
+        }
     }
 
     /// How many savepoints there are.

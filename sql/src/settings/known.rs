@@ -258,6 +258,10 @@ impl Setting {
             Kind::Fixed(only) => Err(refused().hint(format!("The only value is \"{only}\"."))),
             Kind::Number { low, high, whole, unit } => {
                 let read = match unit {
+                    // What does not begin with a number has no unit either.
+                    Some(_) if !value.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c)) => {
+                        return Err(invalid());
+                    }
                     Some(unit) => unit.read(value).ok_or_else(|| invalid().hint(unit.hint()))?,
                     None => value.parse().map_err(|_| invalid())?,
                 };

@@ -93,21 +93,21 @@ impl SessionSettings {
         self.session.insert(name.to_lowercase(), value.into());
     }
 
-    /// SET ROLE of a name that was checked; nothing else sets it.
-    pub(crate) fn set_role(&mut self, name: &str, local: bool) {
+    /// SET ROLE and SET SESSION AUTHORIZATION of a name that was checked; nothing else sets them.
+    pub(crate) fn set_user(&mut self, setting: &str, name: &str, local: bool) {
         if !local {
-            self.local.remove("role");
-            self.session.insert("role".into(), name.into());
+            self.local.remove(setting);
+            self.session.insert(setting.into(), name.into());
         } else if self.before_block.is_some() {
-            self.local.insert("role".into(), name.into());
+            self.local.insert(setting.into(), name.into());
         }
     }
 
-    /// RESET ALL; the role stays, as in PostgreSQL.
+    /// RESET ALL; who the session is stays, as in PostgreSQL.
     pub(crate) fn reset_all(&mut self) {
-        let role = self.session.remove("role");
+        let stay = ["role", "session_authorization"].map(|name| Some((name.to_string(), self.session.remove(name)?)));
         self.session = self.start.clone();
-        self.session.extend(role.map(|role| ("role".to_string(), role)));
+        self.session.extend(stay.into_iter().flatten());
         self.local.clear();
     }
 

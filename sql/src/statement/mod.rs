@@ -28,6 +28,7 @@ pub(crate) mod qualified;
 pub(crate) mod query;
 pub(crate) mod resolve;
 pub(crate) mod role;
+mod role_settings;
 mod schema;
 pub(crate) mod sequence;
 pub(crate) mod show;
@@ -156,7 +157,7 @@ async fn discard(session: &mut Session, tag: &str) -> Result<()> {
     if tag == "DISCARD ALL" {
         refuse_in_block(session, "DISCARD ALL")?;
         session.settings.reset_all();
-        session.set_role(None, false)?;
+        session.set_session_authorization(None, false)?;
         session.statements.clear();
         session.cursors.clear();
     }
@@ -173,16 +174,18 @@ fn reset(session: &mut Session, name: Option<&str>) -> Result<&'static str> {
     match name {
         None => session.settings.reset_all(),
         Some("role") => session.set_role(None, false)?,
+        Some("session_authorization") => session.set_session_authorization(None, false)?,
         Some(name) => session.settings.set(name, None, false)?,
     }
     Ok("RESET")
 }
 
 fn set_setting(session: &mut Session, set: &Set) -> Result<Outcome> {
-    if set.name == "role" {
-        session.set_role(set.value.as_deref(), set.local)?;
-    } else {
-        session.settings.set(&set.name, set.value.as_deref(), set.local)?;
+    let value = set.value.as_deref();
+    match set.name.as_str() {
+        "role" => session.set_role(value, set.local)?,
+        "session_authorization" => session.set_session_authorization(value, set.local)?,
+        name => session.settings.set(name, value, set.local)?,
     }
     if set.local && session.block.is_none() {
         session.warning(Error::new(SqlState::NoActiveTransaction, "SET LOCAL can only be used in transaction blocks"));

@@ -27,7 +27,7 @@ pub(crate) fn planning(session: &Session, text: &str, view: bool) -> Settings {
         literal_zone: None,
         now: session.now(),
         user: session.current_user(),
-        session_user: session.user.clone(),
+        session_user: session.session_user(),
         database: crate::database::DATABASE.into(),
         schema: session.named_path(&session.database.published().catalog).into_iter().next(),
         version: crate::settings::VERSION.into(),
@@ -65,7 +65,8 @@ pub(crate) async fn planned(
 ) -> Result<Arc<Bound>> {
     let path = session.path_in(&view.published.catalog);
     // Who may not read it does not get the plan of who may.
-    let who = format!("{}\0{}\0{}", session.user, session.current_user(), session.role_in(&view.published.catalog));
+    let who =
+        format!("{}\0{}\0{}", session.session_user(), session.current_user(), session.role_in(&view.published.catalog));
     let settings = [session.settings.zone().to_string(), path.join("\0"), who];
     let key = PlanKey { text: text.into(), types: types.to_vec(), settings };
     let plans = &session.database.0.plans;

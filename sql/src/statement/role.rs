@@ -10,6 +10,7 @@ use thalweg_dataflow::types::{PgType, Zone, parse_text};
 use datafusion::scalar::ScalarValue;
 
 use super::membership::{self, Grant};
+use super::role_settings;
 use crate::database::Published;
 use crate::parser::role::{MemberOptions, RoleName, RoleOptions, RoleStatement};
 use crate::roles::verifier::{Secret, Verifier};
@@ -25,6 +26,7 @@ pub(crate) async fn run(session: &mut Session, statement: &RoleStatement) -> Res
     match statement {
         RoleStatement::Create { name, options } => create(session, &mut next, name, options)?,
         RoleStatement::Alter { name, options } => alter(session, &mut next, name, options)?,
+        RoleStatement::Keep { whose, keep } => role_settings::keep(session, &mut next.catalog, whose, keep)?,
         RoleStatement::Rename { name, to } => rename(session, &mut next, name, to)?,
         RoleStatement::Drop { if_exists, names } => drop(session, &mut next, *if_exists, names)?,
         RoleStatement::Grant { roles, members, options, grantor } => {
@@ -195,7 +197,7 @@ fn refuse_reserved(role: &Role, what: &str) -> Result<()> {
 }
 
 /// Whether somebody may change a role: CREATEROLE with the ADMIN option, superusers all.
-fn rules(catalog: &crate::catalog::Catalog, me: u32, role: &Role) -> bool {
+pub(super) fn rules(catalog: &crate::catalog::Catalog, me: u32, role: &Role) -> bool {
     let roles = &catalog.roles;
     let creates = roles.get(me).is_some_and(|me| me.create_role);
     roles.is_superuser(me) || (creates && !role.superuser && roles.administers(me, role.oid))
@@ -257,7 +259,7 @@ fn rename(session: &Session, next: &mut Published, name: &RoleName, to: &str) ->
     let Some(mut role) = catalog.roles.get(oid).cloned() else { return Err(Error::internal("a role without a name")) };
     refuse_reserved(&role, "rename")?;
     check_name(to)?;
-    if oid == session.session_role {
+    if oid == session.session_role(catalog) {
         return Err(Error::unsupported("renaming the session user"));
     }
     if oid == me {
@@ -301,7 +303,7 @@ fn drop(session: &Session, next: &mut Published, if_exists: bool, names: &[RoleN
             }
             Err(error) => return Err(error),
         };
-        for (oid, who) in [(me, "current"), (session.session_role, "session")] {
+        for (oid, who) in [(me, "current"), (session.session_role(catalog), "session")] {
             if role.oid == oid {
                 return Err(Error::new(SqlState::ObjectInUse, format!("{who} user cannot be dropped")));
             }

@@ -19,11 +19,12 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::types::PgType;
 
 use super::activity::Signal;
+use super::fixed::{FALSES, NULLS, SIZES, TRUES};
 use super::names::{self, Named};
 use super::queries::CatalogTables;
 use super::roles::number;
 use super::table::array;
-use super::{activity, config, constraints, privileges, routines, sequences};
+use super::{activity, config, constraints, privileges, routines, sequences, session};
 use crate::catalog::{Object, is_temporary};
 use crate::planner::SystemFunction;
 use crate::roles::acl::Thing;
@@ -46,6 +47,7 @@ const OTHERS: &[&str] = &[
     "pg_encoding_to_char",
     "pg_is_other_temp_schema",
     "pg_my_temp_schema",
+    "pg_trigger_depth",
     "pg_get_constraintdef",
     "pg_get_expr",
     "pg_get_function_arguments",
@@ -58,7 +60,12 @@ const OTHERS: &[&str] = &[
     "pg_terminate_backend",
     "pg_type_is_visible",
     "set_config",
+    "pg_blocking_pids",
+    "pg_encoding_max_length",
     "to_regclass",
+    "to_regnamespace",
+    "to_regproc",
+    "to_regrole",
     "to_regtype",
 ];
 
@@ -71,65 +78,17 @@ const REG: &[(&str, Named)] = &[
     ("regproc", Named::Routine),
 ];
 
-/// Functions whose answer is null: there is nothing of the kind.
-const NULLS: &[&str] = &[
-    "pg_advisory_unlock_all",
-    "pg_collation_for",
-    "pg_get_function_sqlbody",
-    "pg_get_partkeydef",
-    "pg_get_ruledef",
-    "pg_get_statisticsobjdef_columns",
-    "pg_get_triggerdef",
-    "pg_get_partition_constraintdef",
-    "pg_get_statisticsobjdef",
-    "pg_tablespace_location",
-    "shobj_description",
-    "inet_server_addr",
-    "inet_client_addr",
-];
-
-/// Functions whose answer is true.
-const TRUES: &[&str] = &[
-    "has_foreign_data_wrapper_privilege",
-    "has_language_privilege",
-    "has_server_privilege",
-    "has_tablespace_privilege",
-    "has_function_privilege",
-    "has_type_privilege",
-    "pg_function_is_visible",
-    "pg_operator_is_visible",
-    "pg_opclass_is_visible",
-    "pg_collation_is_visible",
-    "pg_conversion_is_visible",
-    "pg_opfamily_is_visible",
-    "pg_statistics_obj_is_visible",
-    "pg_ts_config_is_visible",
-    "pg_ts_dict_is_visible",
-    "pg_ts_parser_is_visible",
-    "pg_ts_template_is_visible",
-];
-
-/// Functions whose answer is zero bytes: what a view holds is in `thalweg.materialized_views`.
-const SIZES: &[&str] = &[
-    "pg_database_size",
-    "pg_indexes_size",
-    "pg_relation_size",
-    "pg_table_size",
-    "pg_total_relation_size",
-    "pg_tablespace_size",
-];
-
-/// Functions whose answer is false.
-const FALSES: &[&str] = &["pg_is_in_recovery", "pg_relation_is_publishable", "row_security_active"];
-
 /// Whether a function asks the catalog.
 pub(crate) fn is_known(name: &str) -> bool {
-    [OTHERS, NULLS, TRUES, FALSES, SIZES].iter().any(|list| list.contains(&name)) || privileges::is_one(name)
+    [OTHERS, NULLS, TRUES, FALSES, SIZES].iter().any(|list| list.contains(&name))
+        || privileges::is_one(name)
+        || session::is_one(name)
 }
 
 /// The function of this name.
 pub(crate) fn find(tables: &CatalogTables, name: &str) -> Option<SystemFunction> {
-    if let Some(function) = privileges::find(tables, name).or_else(|| sequences::function(tables, name)) {
+    let others = privileges::find(tables, name).or_else(|| sequences::function(tables, name));
+    if let Some(function) = others.or_else(|| session::function(tables, name)) {
         return Some(function);
     }
     let answer = answer(tables, name)?;
@@ -150,7 +109,7 @@ fn answer(tables: &CatalogTables, name: &str) -> Option<Answer> {
         "pg_is_other_temp_schema" => Answer::OneOf(tables.temporary().1),
         "pg_get_userbyid" => Answer::Role(role_names(tables)),
         "pg_encoding_to_char" | "getdatabaseencoding" | "pg_client_encoding" => text("UTF8"),
-        "pg_char_to_encoding" => Answer::Encoding,
+        "pg_char_to_encoding" => Answer::Small(6),
         // The domains of information_schema have numbers as high as the tables of ours.
         "pg_table_is_visible" => Answer::Visible(tables.hidden()),
         "pg_type_is_visible" => Answer::TypeVisible,
@@ -170,6 +129,12 @@ fn answer(tables: &CatalogTables, name: &str) -> Option<Answer> {
         "pg_get_function_arguments" | "pg_get_function_identity_arguments" => Answer::ByOid(routines::arguments()),
         "pg_get_function_result" => Answer::ByOid(routines::results()),
         "to_regclass" => Answer::Number(Named::Relation, true, numbers(tables)),
+        "to_regnamespace" => Answer::Number(Named::Schema, true, numbers(tables)),
+        "to_regproc" => Answer::Number(Named::Routine, true, numbers(tables)),
+        "to_regrole" => Answer::Number(Named::Role, true, numbers(tables)),
+        "pg_blocking_pids" => Answer::NoNumbers,
+        "pg_encoding_max_length" => Answer::Small(4),
+        "pg_trigger_depth" => Answer::Small(0),
         "to_regtype" => Answer::Number(Named::Type, true, numbers(tables)),
         name if NULLS.contains(&name) => Answer::Text(None),
         name if TRUES.contains(&name) => Answer::Bool(true),
@@ -238,8 +203,9 @@ enum Answer {
     Text(Option<String>),
     Bool(bool),
     Zero,
-    /// The number of UTF8.
-    Encoding,
+    Small(i32),
+    /// An empty array.
+    NoNumbers,
     /// Whether an oid is none of these relations.
     Visible(BTreeSet<i32>),
     /// Whether an oid is a type of `pg_catalog`.
@@ -284,8 +250,9 @@ impl Answer {
                 PgType::Bool
             }
             Answer::Zero => PgType::Int8,
-            Answer::Encoding | Answer::Pid(_) => PgType::Int4,
+            Answer::Small(_) | Answer::Pid(_) => PgType::Int4,
             Answer::Number(..) | Answer::TemporarySchema(_) => PgType::Oid,
+            Answer::NoNumbers => PgType::Array(&PgType::Int4),
             Answer::Schemas(_) | Answer::DefaultAcl(_) => PgType::Array(&PgType::Text),
             _ => PgType::Text,
         }
@@ -341,8 +308,9 @@ impl Answer {
             Answer::Text(text) => scalar(ScalarValue::Utf8(text.clone())),
             Answer::Bool(is) => scalar(ScalarValue::Boolean(Some(*is))),
             Answer::Zero => Ok(Arc::new(Int64Array::from(vec![0; call.rows]))),
-            Answer::Encoding => scalar(ScalarValue::Int32(Some(6))),
+            Answer::Small(number) => scalar(ScalarValue::Int32(Some(*number))),
             Answer::TemporarySchema(oid) => scalar(ScalarValue::UInt32(u32::try_from(*oid).ok())),
+            Answer::NoNumbers => scalar(array(&PgType::Int4, Vec::new())),
             Answer::DefaultAcl(tables) => default_acl(call, &tables.0),
             Answer::First => call.argument(0, &DataType::Utf8),
             Answer::Pid(pid) => scalar(ScalarValue::Int32(Some(*pid))),

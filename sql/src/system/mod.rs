@@ -8,6 +8,7 @@ mod activity;
 mod config;
 mod constraints;
 pub(crate) mod file_errors;
+mod fixed;
 mod functions;
 mod information;
 mod names;
@@ -18,6 +19,7 @@ mod queries;
 mod roles;
 mod routines;
 mod sequences;
+mod session;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -41,6 +43,7 @@ use crate::sequence::{Sequences, Used};
 use crate::session::Session;
 use crate::session::activity::Sessions;
 use crate::session::asked::Asked;
+use crate::session::own::{Random, TransactionNumber, Transactions};
 use crate::settings::SessionSettings;
 use file_errors::FileErrors;
 use queries::CatalogTables;
@@ -57,6 +60,9 @@ pub(crate) struct SystemTables {
     path: Vec<String>,
     sequences: Arc<Sequences>,
     used: Used,
+    random: Random,
+    transactions: Arc<Transactions>,
+    transaction: TransactionNumber,
     settings: SessionSettings,
     asked: Asked,
     sessions: Arc<Sessions>,
@@ -79,6 +85,9 @@ impl SystemTables {
             path: session.path_in(&published.catalog),
             sequences: inner.sequences.clone(),
             used: session.used.clone(),
+            random: session.random.clone(),
+            transactions: inner.transactions.clone(),
+            transaction: session.transaction_number(),
             settings: session.settings.clone(),
             asked: session.asked.clone(),
             sessions: inner.sessions.clone(),
@@ -147,6 +156,9 @@ impl SystemTables {
             path: self.path.clone(),
             sequences: self.sequences.clone(),
             used: self.used.clone(),
+            random: self.random.clone(),
+            transactions: self.transactions.clone(),
+            transaction: self.transaction.clone(),
             settings: self.settings.all(),
             current: self.settings.clone(),
             asked: self.asked.clone(),

@@ -258,7 +258,6 @@ const EMPTY: &[(&str, &[(&str, PgType)])] = &[
 
 fn empty<'a>(tables: &'a PgCatalogStaticTables, name: &str) -> Option<&'a ArrowTable> {
     Some(match name {
-        "pg_db_role_setting" => &tables.pg_db_role_setting,
         "pg_enum" => &tables.pg_enum,
         "pg_event_trigger" => &tables.pg_event_trigger,
         "pg_extension" => &tables.pg_extension,

@@ -18,6 +18,7 @@ use crate::roles::SUPERUSER;
 use crate::sequence::{Sequences, Used};
 use crate::session::activity::Sessions;
 use crate::session::asked::Asked;
+use crate::session::own::{Random, TransactionNumber, Transactions};
 use crate::settings::{SessionSettings, Setting};
 use crate::statement::create_source::columns_of;
 use crate::statement::resolve::{folded, relations_of};
@@ -36,6 +37,12 @@ pub(crate) struct CatalogTables {
     pub(crate) sequences: Arc<Sequences>,
     /// What the session had of them.
     pub(crate) used: Used,
+    /// The session's `random()`.
+    pub(crate) random: Random,
+    /// The numbers of transactions.
+    pub(crate) transactions: Arc<Transactions>,
+    /// That of the one that asks.
+    pub(crate) transaction: TransactionNumber,
     /// All settings: name, value, what it does.
     pub(crate) settings: Vec<(String, String, &'static str)>,
     /// PostgreSQL's among them, each with its value and what RESET goes back to.

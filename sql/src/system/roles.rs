@@ -3,18 +3,21 @@
 //! Promises: nobody but a superuser sees verifiers ([`SECRET`] tables are refused before they are made). Made from
 //! the catalog of the query.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 use thalweg_dataflow::error::{Error, Result};
 use thalweg_dataflow::types::PgType::{Bool, Int4, Oid, Text, Timestamptz};
 
+use super::pg_catalog::DATABASE_OID;
 use super::queries::CatalogTables;
 use super::table::{Table, bool, int4, maybe, text, time};
 use crate::catalog::Catalog;
 use crate::database::DATABASE;
 use crate::roles::Role;
 use crate::roles::acl::{self, PUBLIC, Thing};
+use crate::settings::spelled;
 
 /// What only superusers read: the verifiers of passwords.
 pub(super) const SECRET: [&str; 2] = ["pg_authid", "pg_shadow"];
@@ -33,6 +36,7 @@ pub(super) fn table(tables: &CatalogTables, name: &str) -> Option<Result<Arc<dyn
         "pg_shadow" => pg_shadow(tables),
         "pg_group" => pg_group(tables),
         "pg_auth_members" => pg_auth_members(tables),
+        "pg_db_role_setting" => pg_db_role_setting(tables),
         "pg_default_acl" => pg_default_acl(tables),
         _ => return None,
     })
@@ -59,6 +63,7 @@ fn pg_roles(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
     ])
     .with_text_arrays(&["rolconfig"]);
     for role in roles(tables) {
+        table.text_array("rolconfig", config_of(tables, Some(role.oid), false));
         table.row([
             text(&role.name),
             bool(role.superuser),
@@ -73,6 +78,26 @@ fn pg_roles(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
             bool(role.bypass_rls),
             int4(number(role.oid)),
         ]);
+    }
+    table.finish()
+}
+
+/// The settings of a role as `name=value`; `None`: it has none.
+fn config_of(tables: &CatalogTables, role: Option<u32>, in_database: bool) -> Option<Vec<String>> {
+    let all = tables.published.catalog.roles.settings().iter();
+    let own = all.filter(|one| one.role == role && one.in_database == in_database);
+    let texts: Vec<String> = own.map(|one| format!("{}={}", spelled(&one.name), one.value)).collect();
+    (!texts.is_empty()).then_some(texts)
+}
+
+fn pg_db_role_setting(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
+    let mut table = Table::new(&[("setdatabase", Oid), ("setrole", Oid)]).with_text_arrays(&["setconfig"]);
+    let all = tables.published.catalog.roles.settings().iter();
+    let whose: BTreeSet<(bool, Option<u32>)> = all.map(|one| (one.in_database, one.role)).collect();
+    for (in_database, role) in whose {
+        let database = if in_database { DATABASE_OID } else { 0 };
+        table.row([int4(database), int4(role.map_or(0, number))]);
+        table.text_array("setconfig", config_of(tables, role, in_database));
     }
     table.finish()
 }

@@ -77,6 +77,9 @@ fn tables() -> CatalogTables {
         engine: Engine::open(options, Storage::memory()).unwrap(),
         sequences: Default::default(),
         used: Default::default(),
+        random: Default::default(),
+        transactions: Arc::new(crate::session::own::Transactions::new()),
+        transaction: Default::default(),
         thalweg: Vec::new(),
     }
 }

@@ -20,6 +20,7 @@ use super::arithmetic::overloads;
 use super::udf::Input;
 
 pub(crate) use build::{COLLECTED, COLLECTED_ARRAYS, PAIR, PAIRS, TO_JSON};
+pub(crate) use change::LINES;
 
 const TEXTS: PgType = PgType::Array(&PgType::Text);
 
@@ -80,6 +81,9 @@ pub(super) const FUNCTIONS: &[Definition] = overloads! {
     "#-" (PgType::Jsonb, TEXTS) -> PgType::Jsonb => change::at_path;
     "jsonb_set" (PgType::Jsonb, TEXTS, PgType::Jsonb) -> PgType::Jsonb => change::at_path;
     "jsonb_set" (PgType::Jsonb, TEXTS, PgType::Jsonb, PgType::Bool) -> PgType::Jsonb => change::at_path;
+    "jsonb_set_lax" (PgType::Jsonb, TEXTS, PgType::Jsonb) -> PgType::Jsonb => change::set_lax;
+    "jsonb_set_lax" (PgType::Jsonb, TEXTS, PgType::Jsonb, PgType::Bool) -> PgType::Jsonb => change::set_lax;
+    "jsonb_set_lax" (PgType::Jsonb, TEXTS, PgType::Jsonb, PgType::Bool, PgType::Text) -> PgType::Jsonb => change::set_lax;
     "jsonb_insert" (PgType::Jsonb, TEXTS, PgType::Jsonb) -> PgType::Jsonb => change::at_path;
     "jsonb_insert" (PgType::Jsonb, TEXTS, PgType::Jsonb, PgType::Bool) -> PgType::Jsonb => change::at_path;
     "json_strip_nulls" (PgType::Json) -> PgType::Json => change::strip_nulls;

@@ -28,6 +28,8 @@ pub(crate) mod random;
 pub(crate) mod regexp;
 mod series;
 pub(crate) mod sets;
+pub(crate) mod sizes;
+pub(crate) mod sleep;
 mod slices;
 mod spans;
 mod spread;
@@ -52,6 +54,7 @@ use thalweg_dataflow::types::{Numeric, PgType, TextStyle, Zone, json as document
 use thalweg_dataflow::{Error, Result, SqlState};
 
 pub(crate) use arithmetic::{arithmetic, arithmetic_types, extreme, key, primitive};
+pub(crate) use text::strings;
 use udf::{Input, Kernel, PgFunction};
 
 use super::call::type_names;

@@ -5,26 +5,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryBuilder, Float64Array};
+use arrow::array::{ArrayRef, BinaryBuilder};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, ScalarUDF, Signature, Volatility};
 use thalweg_dataflow::types::{PgType, Zone};
 
 use super::super::typed::Typed;
 use super::udf::{Kernel, PgFunction};
-
-/// `random()`: from 0 up to 1.
-pub(crate) fn random() -> Typed {
-    let kernel: Kernel = |input| {
-        let mut bytes = vec![0; input.rows * 8];
-        crate::roles::verifier::random(&mut bytes)?;
-        let (numbers, _) = bytes.as_chunks::<8>();
-        // As many bits as a double has.
-        let number = |bytes: &[u8; 8]| (u64::from_le_bytes(*bytes) >> 11) as f64 / (1u64 << 53) as f64;
-        Ok(Arc::new(Float64Array::from_iter_values(numbers.iter().map(number))) as ArrayRef)
-    };
-    volatile("random", PgType::Float8, kernel)
-}
 
 fn volatile(name: &str, result: PgType, kernel: Kernel) -> Typed {
     let function = PgFunction::new(name, Vec::new(), result.clone(), Zone::default(), kernel);

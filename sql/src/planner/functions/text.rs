@@ -17,7 +17,7 @@ const BPCHAR: PgType = PgType::Bpchar(None);
 /// The longest text a function makes, as in PostgreSQL.
 pub(super) const MAX_BYTES: usize = 1 << 30;
 
-pub(super) fn strings(input: &Input<'_>, place: usize) -> Result<StringArray> {
+pub(crate) fn strings(input: &Input<'_>, place: usize) -> Result<StringArray> {
     let array = input.array(place)?;
     array
         .as_string_opt::<i32>()

@@ -22,7 +22,7 @@ use thalweg_dataflow::types::{PgType, normalize};
 
 use super::indices;
 use crate::batch::fill;
-use crate::planner::{Bound, guard, unnest};
+use crate::planner::{Bound, guard, is_sleep, unnest};
 use crate::session::{Session, View};
 
 /// Where expressions are evaluated, and with which parameters.
@@ -33,12 +33,13 @@ pub(super) struct Evaluation<'a> {
     pub(super) types: &'a [PgType],
 }
 
-/// Whether an expression reads relations.
+/// Whether an expression reads relations, or waits: it needs a query of its own.
 fn has_subquery(expr: &Expr) -> Result<bool> {
     let mut found = false;
     expr.apply(|inner| {
         found =
-            matches!(inner, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_));
+            matches!(inner, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_))
+                || is_sleep(inner);
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     Ok(found)

@@ -10,7 +10,7 @@ use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::types::json::{self, Kind};
 use thalweg_dataflow::{Error, Result, SqlState};
 
-use super::super::udf::Input;
+use super::super::udf::{Input, Kernel};
 use super::access::{invalid, place_of};
 use super::{Texts, at, strings};
 
@@ -187,16 +187,75 @@ pub(super) fn at_path(input: &Input<'_>) -> Result<ArrayRef> {
             Some(value) => Change::Set { value, create: flag },
             None => Change::Delete,
         };
-        if !Kind::of(document).is_container() {
-            let verb = if values.is_some() { "set" } else { "delete" };
-            return Err(invalid(format!("cannot {verb} path in scalar")));
-        }
-        match path.is_empty() {
-            true => Ok(Some(document.to_string())),
-            false => changed(document, &path, 0, change).map(Some),
-        }
+        applied(document, &path, change).map(Some)
     })
 }
+
+fn applied(document: &str, path: &[Option<String>], change: Change<'_>) -> Result<String> {
+    if !Kind::of(document).is_container() {
+        let verb = if matches!(change, Change::Delete) { "delete" } else { "set" };
+        return Err(invalid(format!("cannot {verb} path in scalar")));
+    }
+    match path.is_empty() {
+        true => Ok(document.to_string()),
+        false => changed(document, path, 0, change),
+    }
+}
+
+/// `jsonb_set_lax`: a new value that is null is treated as the last argument says.
+pub(super) fn set_lax(input: &Input<'_>) -> Result<ArrayRef> {
+    let (paths, values) = (Texts::of(input, 1)?, strings(input, 2)?);
+    let flags = if input.types.len() > 3 { Some(input.array(3)?) } else { None };
+    let treatments = if input.types.len() > 4 { Some(strings(input, 4)?) } else { None };
+    made(input, |row, document| {
+        let create = match &flags {
+            Some(flags) if flags.is_null(row) => return Ok(None),
+            Some(flags) => flags.as_boolean().value(row),
+            None => true,
+        };
+        let Some(path) = paths.at(row)? else { return Ok(None) };
+        let treatment = treatments.as_ref().map_or(Some("use_json_null"), |treatments| at(treatments, row));
+        let change = match (at(&values, row), treatment) {
+            (Some(value), Some(_)) => Change::Set { value, create },
+            (None, Some("use_json_null")) => Change::Set { value: "null", create },
+            (None, Some("delete_key")) => Change::Delete,
+            (None, Some("return_target")) => return Ok(Some(document.to_string())),
+            (None, Some("raise_exception")) => {
+                let message = "JSON value must not be null";
+                return Err(Error::new(SqlState::NullValueNotAllowed, message)
+                    .detail("Exception was raised because null_value_treatment is \"raise_exception\".")
+                    .hint("To avoid, either change the null_value_treatment argument or ensure that an SQL NULL is not passed."));
+            }
+            _ => {
+                let message = "null_value_treatment must be \"delete_key\", \"return_target\", \"use_json_null\", or \"raise_exception\"";
+                return Err(Error::new(SqlState::InvalidParameter, message));
+            }
+        };
+        applied(document, &path, change).map(Some)
+    })
+}
+
+/// A document as `array_to_json` and `row_to_json` print it for people: each part of the outermost on a line
+/// of its own.
+pub(crate) const LINES: Kernel = |input| {
+    let flags = input.array(1)?;
+    let flags = flags.as_boolean();
+    made(input, |row, document| {
+        if flags.is_null(row) {
+            return Ok(None);
+        }
+        if !flags.value(row) || !Kind::of(document).is_container() {
+            return Ok(Some(document.to_string()));
+        }
+        let is_object = Kind::of(document) == Kind::Object;
+        let parts = json::members(document).map(|(key, value)| match key {
+            Some(key) => format!("{key}:{value}"),
+            None => value.to_string(),
+        });
+        let parts = parts.collect::<Vec<_>>().join(",\n ");
+        Ok(Some(if is_object { format!("{{{parts}}}") } else { format!("[{parts}]") }))
+    })
+};
 
 fn changed(document: &str, path: &[Option<String>], level: usize, change: Change<'_>) -> Result<String> {
     let Some(step) = &path[level] else {
