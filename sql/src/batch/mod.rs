@@ -12,6 +12,7 @@ mod interrupt;
 mod kept_plan;
 mod key_range;
 mod lookup;
+mod null_keys_rule;
 mod one_row_rule;
 mod outer_join_rule;
 mod recursion;
@@ -237,6 +238,7 @@ fn state(options: &BatchOptions, runtime: Arc<RuntimeEnv>) -> SessionState {
         .with_runtime_env(runtime)
         .with_query_planner(Arc::new(extension::Planner))
         .with_analyzer_rules(vec![Arc::new(one_row_rule::KeepOneRow)])
+        .with_optimizer_rules(null_keys_rule::rules())
         .with_physical_optimizer_rules(physical_rules())
         .build()
 }

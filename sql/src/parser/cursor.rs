@@ -16,7 +16,7 @@ use super::source_text::{Piece, SourceText, too_deep};
 use super::{MAX_DEPTH, empty_select};
 
 /// The longest name, in bytes; longer ones are cut as PostgreSQL cuts them.
-const MAX_NAME: usize = 63;
+pub(super) const MAX_NAME: usize = 63;
 
 /// See the module.
 pub(crate) struct Cursor<'a> {
@@ -460,7 +460,7 @@ const UNSUPPORTED_TYPES: &[&str] = &[
     "\"char\"",
 ];
 
-fn cut(mut name: String) -> String {
+pub(super) fn cut(mut name: String) -> String {
     if name.len() > MAX_NAME {
         let mut end = MAX_NAME;
         while !name.is_char_boundary(end) {

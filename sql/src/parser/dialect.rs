@@ -13,6 +13,8 @@ use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 
+use super::empty_select::is_word;
+
 /// How often each token may be looked at as an operand or operator, on average.
 const LOOKS: usize = 64;
 
@@ -82,9 +84,23 @@ impl Dialect for Bounded {
 
     fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
         match self.look() {
+            Ok(()) if is_word(&parser.peek_token_ref().token, "ISNULL") => Some(Ok(self.prec_value(Precedence::Is))),
             Ok(()) => PostgreSqlDialect {}.get_next_precedence(parser),
             Err(error) => Some(Err(error)),
         }
+    }
+
+    /// What sqlparser does not know behind an operand: `x ISNULL`, and `x::text COLLATE name`.
+    fn parse_infix(&self, parser: &mut Parser<'_>, expr: &Expr, _precedence: u8) -> Option<Result<Expr, ParserError>> {
+        let expr = || Box::new(expr.clone());
+        if is_word(&parser.peek_token_ref().token, "ISNULL") {
+            parser.advance_token();
+            return Some(Ok(Expr::IsNull(expr())));
+        }
+        if parser.parse_keyword(Keyword::COLLATE) {
+            return Some(parser.parse_object_name(false).map(|collation| Expr::Collate { expr: expr(), collation }));
+        }
+        None
     }
 
     fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {

@@ -1,10 +1,12 @@
 //! Words of PostgreSQL's grammar that sqlparser does not know, as something that it does.
 //!
 //! `name := x` becomes `name => x`, `f(VARIADIC x)` an argument of a name that nobody can write, `BETWEEN SYMMETRIC a AND b` a
-//! call of such a function around `a`; `BETWEEN ASYMMETRIC` says nothing.
+//! call of such a function around `a`; `BETWEEN ASYMMETRIC` says nothing, nor does the FROM of `trim(both FROM x)` and `trim(FROM x)`. Names are
+//! cut to the length that PostgreSQL keeps.
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use super::cursor::{MAX_NAME, cut};
 use super::empty_select::is_word;
 use super::source_text::Piece;
 
@@ -16,6 +18,13 @@ pub(crate) const SYMMETRIC: &str = "\u{1}symmetric";
 /// Marks every one of them.
 pub(crate) fn rewrite(piece: &mut Piece) {
     let tokens = &mut piece.tokens;
+    for token in tokens.iter_mut() {
+        if let Token::Word(word) = &mut token.token
+            && word.value.len() > MAX_NAME
+        {
+            word.value = cut(std::mem::take(&mut word.value));
+        }
+    }
     let mut place = 1;
     while place < tokens.len() {
         let (span, before) = (tokens[place].span, &tokens[place - 1].token);
@@ -26,7 +35,9 @@ pub(crate) fn rewrite(piece: &mut Piece) {
         } else if is_word(&tokens[place].token, "VARIADIC") && matches!(before, Token::LParen | Token::Comma) {
             tokens[place] = name(VARIADIC);
             tokens.insert(place + 1, spanned(Token::RArrow));
-        } else if is_word(before, "BETWEEN") && is_word(&tokens[place].token, "ASYMMETRIC") {
+        } else if is_word(before, "BETWEEN") && is_word(&tokens[place].token, "ASYMMETRIC")
+            || is_word(&tokens[place].token, "FROM") && opens_trim(&tokens[..place])
+        {
             tokens.remove(place);
         } else if is_word(before, "BETWEEN")
             && is_word(&tokens[place].token, "SYMMETRIC")
@@ -38,6 +49,14 @@ pub(crate) fn rewrite(piece: &mut Piece) {
         }
         place += 1;
     }
+}
+
+/// Whether `trim(`, or that and the side to trim, is the last of these.
+fn opens_trim(tokens: &[TokenWithSpan]) -> bool {
+    let sides = ["BOTH", "LEADING", "TRAILING"];
+    let sided = tokens.last().is_some_and(|last| sides.iter().any(|side| is_word(&last.token, side)));
+    let rest = &tokens[..tokens.len() - usize::from(sided)];
+    matches!(rest, [.., name, open] if is_word(&name.token, "TRIM") && open.token == Token::LParen)
 }
 
 /// The AND of a BETWEEN: the next that is in no parentheses and no CASE.

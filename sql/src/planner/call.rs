@@ -295,8 +295,10 @@ impl Binder<'_> {
         let args = self.aggregate_arguments(&inner, name, list, distinct)?;
         let filter = self.aggregate_filter(&inner, function)?;
         let order_by = self.inner_order(&inner, &list.clauses)?;
-        if distinct {
-            check_distinct_order(&args, &order_by)?;
+        let originals = if distinct { sort_keys(&args)? } else { Vec::new() };
+        if distinct && !order_by.iter().all(|by| originals.contains(&by.expr)) {
+            let message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
+            return Err(Error::new(SqlState::InvalidColumnReference, message));
         }
         let called = name;
         let (name, args, collected) = self.collecting(name, args, distinct)?;
@@ -309,6 +311,12 @@ impl Binder<'_> {
         // Distinct elements are told apart and sorted by array_agg itself.
         let order_by = match (name, distinct, args.first()) {
             ("array_agg", true, Some(arg)) if order_by.is_empty() => vec![arg.clone().sort(true, false)],
+            // Texts are sorted by what is joined: char(n) without its spaces.
+            ("string_agg", true, Some(_)) => {
+                let place = |by: &SortExpr| originals.iter().position(|original| *original == by.expr).unwrap_or(0);
+                let sorted = |by: SortExpr| args[place(&by)].clone().sort(by.asc, by.nulls_first);
+                order_by.into_iter().map(sorted).collect()
+            }
             _ => order_by,
         };
         let keyed = needs_key(name, &ty);
@@ -417,19 +425,11 @@ impl Binder<'_> {
     }
 }
 
-/// DISTINCT values are sorted by themselves alone.
-fn check_distinct_order(args: &[Typed], order_by: &[SortExpr]) -> Result<()> {
-    if order_by.is_empty() {
-        return Ok(());
-    }
+/// What the arguments of an aggregate are sorted by; DISTINCT values are sorted by themselves alone.
+fn sort_keys(args: &[Typed]) -> Result<Vec<Expr>> {
     let plain = ast::OrderByOptions { asc: None, nulls_first: None };
-    let key = |arg: &Typed| sort(arg.expr.clone(), arg.ty.as_ref().unwrap_or(&PgType::Text), &plain);
-    let keys = args.iter().map(key).collect::<Result<Vec<_>>>()?;
-    if order_by.iter().all(|by| keys.iter().any(|key| key.expr == by.expr)) {
-        return Ok(());
-    }
-    let message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
-    Err(Error::new(SqlState::InvalidColumnReference, message))
+    let key = |arg: &Typed| Ok(sort(arg.expr.clone(), arg.ty.as_ref().unwrap_or(&PgType::Text), &plain)?.expr);
+    args.iter().map(key).collect()
 }
 
 /// What only aggregates take.

@@ -327,8 +327,9 @@ impl Binder<'_> {
             hidden: false,
             origin: None,
         });
+        let renamed = vec![(target.name.to_string(), target.visible.to_string())];
         let mut scope =
-            Scope { columns: columns.collect(), tables: vec![target.visible.to_string()], ..Scope::default() };
+            Scope { columns: columns.collect(), tables: vec![target.visible.to_string()], renamed, ..Scope::default() };
         if !others.is_empty() {
             let others = self.from(others, None, &self.before)?;
             plan = LogicalPlanBuilder::from(plan).cross_join(others.plan)?.build()?;

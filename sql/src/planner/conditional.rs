@@ -9,7 +9,8 @@ use thalweg_dataflow::{Error, Result};
 use super::binder::{Binder, Env};
 use super::expand::no_sets;
 use super::expr::Cast;
-use super::typed::{Typed, literal, null};
+use super::operator::comparison_type;
+use super::typed::{Typed, literal, null, same_base};
 
 impl Binder<'_> {
     /// `CASE [operand] WHEN ... THEN ... ELSE ... END`.
@@ -20,7 +21,8 @@ impl Binder<'_> {
         conditions: &[ast::CaseWhen],
         otherwise: Option<&ast::Expr>,
     ) -> Result<Typed> {
-        let operand = operand.map(|operand| self.expr(env, operand)).transpose()?;
+        // An open literal is text here, whatever it is compared with.
+        let operand = operand.map(|operand| self.settled(self.expr(env, operand)?)).transpose()?;
         no_sets(&operand.iter().collect::<Vec<_>>(), "CASE")?;
         let mut whens = Vec::with_capacity(conditions.len());
         let mut results = Vec::with_capacity(conditions.len() + 1);
@@ -71,8 +73,8 @@ impl Binder<'_> {
         };
         let first = if first.ty.is_none() && second.ty.is_none() { self.settled(first)? } else { first };
         let equal = self.compare(&BinaryOperator::Eq, first.clone(), second.clone(), false)?.expr;
-        let ty = first.ty.clone().or_else(|| second.ty.clone()).unwrap_or(PgType::Text);
-        let first = self.coerce(first, &ty, Cast::Implicit)?;
+        let ty = null_if_type(first.ty.as_ref(), second.ty.as_ref());
+        let first = self.coerce(first, &ty, Cast::Explicit)?;
         let null = literal(null(&ty), &ty);
         let pairs = vec![(Box::new(equal), Box::new(null))];
         Ok(Typed::new(
@@ -80,4 +82,21 @@ impl Binder<'_> {
             ty,
         ))
     }
+}
+
+/// The type of NULLIF: that of the left operand of the `=` which compares the two.
+fn null_if_type(first: Option<&PgType>, second: Option<&PgType>) -> PgType {
+    use PgType::{Date, Float4, Float8, Int2, Int4, Int8, Timestamp, Timestamptz};
+    let ty = match (first, second) {
+        (Some(one), None) => one.clone(),
+        (None, Some(other)) => other.base(),
+        (Some(one), Some(other)) if same_base(one, other) => one.clone(),
+        // There is an `=` for each two of these.
+        (Some(one @ (Int2 | Int4 | Int8)), Some(Int2 | Int4 | Int8))
+        | (Some(one @ (Float4 | Float8)), Some(Float4 | Float8))
+        | (Some(one @ (Date | Timestamp | Timestamptz)), Some(Date | Timestamp | Timestamptz)) => one.clone(),
+        (Some(one), Some(other)) => comparison_type(one, other).unwrap_or_else(|| one.clone()),
+        (None, None) => PgType::Text,
+    };
+    if matches!(ty, PgType::Varchar(_)) { PgType::Text } else { ty }
 }

@@ -6,7 +6,7 @@
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr;
 use datafusion::sql::sqlparser::ast::Spanned;
-use datafusion::sql::sqlparser::ast::{self, BinaryOperator, UnaryOperator, Value};
+use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Value};
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::types::numeric::Numeric;
 use thalweg_dataflow::{Error, Result, SqlState};
@@ -16,7 +16,7 @@ use super::functions::{self, numeric_constant};
 use super::precedence;
 use super::scope::Scope;
 use super::system;
-use super::typed::{Typed, base_name, castable, category, common, implicit, literal, null, same_base};
+use super::typed::{Category, Typed, base_name, castable, category, common, implicit, literal, null, same_base};
 
 /// How a value may change its type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +105,7 @@ impl Binder<'_> {
                     return Err(Error::unsupported(format!("collation \"{name}\""))
                         .hint("Text is compared bytewise, as with COLLATE \"C\"."));
                 }
-                self.expr(env, inner)
+                self.collated(self.expr(env, inner)?)
             }
             E::Like { negated, any: false, expr: inner, pattern, escape_char } => {
                 self.like(env, inner, pattern, escape_char.as_ref(), *negated, false)
@@ -125,6 +125,18 @@ impl Binder<'_> {
                 self.similar(env, inner, pattern, escape_char.as_ref(), *negated)
             }
             other => self.special_call(env, other),
+        }
+    }
+
+    /// `value COLLATE ...`.
+    fn collated(&self, value: Typed) -> Result<Typed> {
+        let value = self.settled(value)?;
+        match &value.ty {
+            Some(ty) if category(ty.element().unwrap_or(ty)) != Category::Text => {
+                let message = format!("collations are not supported by type {}", base_name(ty));
+                Err(Error::new(SqlState::DatatypeMismatch, message))
+            }
+            _ => Ok(value),
         }
     }
 
@@ -186,6 +198,13 @@ impl Binder<'_> {
             nearest = surrounding;
         }
         let knows = table.is_some_and(|table| nearest.scope.tables.iter().any(|known| known == table));
+        let mut around = (!knows).then_some(env);
+        while let (Some(table), Some(within)) = (table, around) {
+            if let Some(error) = within.scope.hidden_table(table) {
+                return Err(error);
+            }
+            around = within.outer;
+        }
         Err(if knows { nearest.scope.no_column(table, name) } else { env.scope.no_column(table, name) })
     }
 
@@ -342,49 +361,15 @@ impl Binder<'_> {
         Ok((coerced, ty))
     }
 
-    fn unary(&self, env: &Env<'_>, op: UnaryOperator, inner: &ast::Expr) -> Result<Typed> {
-        match (op, inner) {
-            (UnaryOperator::Not, _) => {
-                let inner = self.condition(env, inner, "NOT")?;
-                Ok(Typed::new(Expr::Not(Box::new(inner)), PgType::Bool))
-            }
-            (UnaryOperator::Minus, ast::Expr::Value(value)) if matches!(value.value, Value::Number(..)) => {
-                match &value.value {
-                    Value::Number(digits, _) => number(&format!("-{digits}")),
-                    _ => Err(Error::internal("a number that is none")),
-                }
-            }
-            // A minus holds tighter than a power in PostgreSQL, looser in sqlparser.
-            (UnaryOperator::Minus, ast::Expr::BinaryOp { left, op: BinaryOperator::PGExp, right }) => {
-                let left = Box::new(ast::Expr::UnaryOp { op, expr: left.clone() });
-                self.expr(env, &ast::Expr::BinaryOp { left, op: BinaryOperator::PGExp, right: right.clone() })
-            }
-            (UnaryOperator::Minus, _) => self.negate(self.expr(env, inner)?),
-            (UnaryOperator::Plus, _) => {
-                let inner = self.expr(env, inner)?;
-                match &inner.ty {
-                    Some(ty) if category(ty) == super::typed::Category::Number => Ok(inner),
-                    _ => Err(super::operator::no_prefix_operator("+", &inner)),
-                }
-            }
-            (UnaryOperator::PGSquareRoot, _) => {
-                let inner = self.coerce(self.expr(env, inner)?, &PgType::Float8, Cast::Implicit)?;
-                self.call_by_name("sqrt", vec![inner])
-            }
-            (UnaryOperator::PGCubeRoot, _) => self.call_by_name("cbrt", vec![self.expr(env, inner)?]),
-            (UnaryOperator::BitwiseNot, _) => {
-                let inner = self.expr(env, inner)?;
-                match inner.ty {
-                    Some(PgType::Int2 | PgType::Int4 | PgType::Int8) => self.call_by_name("~", vec![inner]),
-                    _ => Err(super::operator::no_prefix_operator("~", &inner)),
-                }
-            }
-            (UnaryOperator::PGAbs, _) => self.call_by_name("abs", vec![self.expr(env, inner)?]),
-            (other, _) => Err(Error::unsupported(format!("the operator {other}"))),
-        }
-    }
-
     fn distinct(&self, env: &Env<'_>, left: &ast::Expr, op: &BinaryOperator, right: &ast::Expr) -> Result<Typed> {
+        // Beside a bare NULL it is a test of the other side, of whatever type.
+        let tested = if is_null(right) { Some(left) } else { is_null(left).then_some(right) };
+        if let Some(tested) = tested {
+            let tested = Box::new(tested.clone());
+            let equal = *op == BinaryOperator::Eq;
+            let test = if equal { ast::Expr::IsNull(tested) } else { ast::Expr::IsNotNull(tested) };
+            return self.is_test(env, &test);
+        }
         match self.rows_compared(env, left, op, right, true)? {
             Some(result) => Ok(result),
             None => self.compare(op, self.expr(env, left)?, self.expr(env, right)?, true),
@@ -455,6 +440,15 @@ impl Binder<'_> {
     }
 }
 
+/// Whether this is NULL, and nothing else.
+fn is_null(expr: &ast::Expr) -> bool {
+    match expr {
+        ast::Expr::Nested(inner) => is_null(inner),
+        ast::Expr::Value(value) => value.value == Value::Null,
+        _ => false,
+    }
+}
+
 /// A parameter as DataFusion carries it.
 fn placeholder(name: &str, ty: Option<&PgType>) -> Expr {
     let field = ty.map(|ty| std::sync::Arc::new(ty.field(name, true)));
@@ -462,7 +456,7 @@ fn placeholder(name: &str, ty: Option<&PgType>) -> Expr {
 }
 
 /// A number as PostgreSQL types it: integer, bigint, else numeric.
-fn number(digits: &str) -> Result<Typed> {
+pub(super) fn number(digits: &str) -> Result<Typed> {
     let clean = digits.replace('_', "");
     if let Ok(value) = clean.parse::<i32>() {
         return Ok(Typed::constant(ScalarValue::Int32(Some(value)), PgType::Int4));

@@ -138,7 +138,7 @@ impl Binder<'_> {
             let scope = left.scope.clone();
             let near = surroundings(&scope, beside.or(outer), ctes);
             let right = self.factor(&join.relation, outer, Some(&near), ctes)?;
-            left = self.join(left, right, &join.join_operator, outer, ctes)?;
+            left = self.join(left, right, &join.join_operator, outer, ctes).map_err(|error| unseen(error, beside))?;
         }
         Ok(left)
     }
@@ -153,7 +153,11 @@ impl Binder<'_> {
         match factor {
             TableFactor::Table { name, alias, args: None, sample: None, with_ordinality: false, .. } => {
                 let place = self.position(name.span());
-                self.table(name, alias.as_ref(), ctes).map_err(|error| at(error, place))
+                let mut from = self.table(name, alias.as_ref(), ctes).map_err(|error| at(error, place))?;
+                if let (Some(alias), Some(own)) = (alias, name_parts(name)?.pop()) {
+                    from.scope.renamed.push((own, fold(&alias.name)));
+                }
+                Ok(from)
             }
             TableFactor::Table { .. } | TableFactor::Function { .. } | TableFactor::UNNEST { .. } => {
                 let scope = Scope::default();

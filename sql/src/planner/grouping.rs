@@ -17,6 +17,7 @@ use thalweg_dataflow::{Error, Result, SqlState};
 use super::binder::{Binder, Env, at, fold};
 use super::form;
 use super::functions::{self, ordered_set};
+use super::query::numbered_place;
 use super::scope::Scope;
 use super::select::{Item, Order, replace};
 use super::subquery::map_subquery;
@@ -133,19 +134,10 @@ impl Binder<'_> {
     }
 
     fn group_key(&self, env: &Env<'_>, expr: &ast::Expr, items: &mut [Item]) -> Result<Typed> {
+        if let Some(place) = numbered_place(expr, items.len(), "GROUP BY")? {
+            return self.grouped_item(&mut items[place]);
+        }
         match expr {
-            ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, _), .. })
-                if digits.bytes().all(|b| b.is_ascii_digit()) =>
-            {
-                let place = digits.parse::<usize>().ok().filter(|number| (1..=items.len()).contains(number));
-                let place = place.ok_or_else(|| {
-                    Error::new(
-                        SqlState::InvalidColumnReference,
-                        format!("GROUP BY position {digits} is not in select list"),
-                    )
-                })?;
-                self.grouped_item(&mut items[place - 1])
-            }
             ast::Expr::Identifier(ident)
                 if env.scope.find(None, &fold(ident))?.is_none()
                     && items.iter().any(|item| item.name == fold(ident)) =>

@@ -47,6 +47,7 @@ mod operator;
 mod outer_call;
 mod own_frame;
 mod precedence;
+mod prefix;
 mod prune;
 mod query;
 mod record;

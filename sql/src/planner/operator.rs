@@ -68,6 +68,11 @@ impl Binder<'_> {
 
     /// `left op right` over bound operands.
     pub(crate) fn operate(&self, op: &BinaryOperator, left: Typed, right: Typed) -> Result<Typed> {
+        let names = (left.type_name(), right.type_name());
+        self.operated(op, left, right).map_err(|error| of_the_operator(error, op, &names.0, &names.1))
+    }
+
+    fn operated(&self, op: &BinaryOperator, left: Typed, right: Typed) -> Result<Typed> {
         use BinaryOperator as B;
         if let Some(result) = self.json_operator(op, &left, &right)? {
             return Ok(result);
@@ -112,7 +117,8 @@ impl Binder<'_> {
         if let Some((left, right)) = decimal_fast_path(&left, &right) {
             return Ok(Typed::new(binary(left, operator, right), PgType::Bool));
         }
-        let (left, right) = self.comparable(op, left, right)?;
+        let shown = if distinct { &BinaryOperator::Eq } else { op };
+        let (left, right) = self.comparable(shown, left, right)?;
         Ok(Typed::new(binary(left, operator, right), PgType::Bool))
     }
 
@@ -142,8 +148,7 @@ impl Binder<'_> {
         let (left_type, right_type) = match (&left.ty, &right.ty) {
             (None, None) => {
                 let message = format!("operator is not unique: unknown {symbol} unknown");
-                return Err(Error::new(SqlState::AmbiguousFunction, message)
-                    .hint("Could not choose a best candidate operator. You might need to add explicit type casts."));
+                return Err(Error::new(SqlState::AmbiguousFunction, message).hint(NOT_UNIQUE));
             }
             (Some(one), None) => (one.clone(), unknown_operand(op, one, false)),
             (None, Some(other)) => (unknown_operand(op, other, true), other.clone()),
@@ -153,7 +158,7 @@ impl Binder<'_> {
                     SqlState::AmbiguousFunction,
                     format!("operator is not unique: {name} + {name}"),
                 )
-                .hint("Could not choose a best candidate operator. You might need to add explicit type casts."));
+                .hint(NOT_UNIQUE));
             }
             (Some(one), Some(other)) => (one.clone(), other.clone()),
         };
@@ -179,9 +184,17 @@ impl Binder<'_> {
             other => other.to_string(),
         };
         let integer = |ty: &Option<PgType>| matches!(ty, None | Some(PgType::Int2 | PgType::Int4 | PgType::Int8));
-        if !integer(&left.ty) || !integer(&right.ty) || (left.ty.is_none() && right.ty.is_none()) {
+        if !integer(&left.ty) || !integer(&right.ty) {
             return Err(no_operator(&symbol, &left, &right));
         }
+        let left = match (&left.ty, &right.ty) {
+            (None, None) => {
+                let message = format!("operator is not unique: unknown {symbol} unknown");
+                return Err(Error::new(SqlState::AmbiguousFunction, message).hint(NOT_UNIQUE));
+            }
+            (None, Some(PgType::Int4)) => self.coerce(left, &PgType::Int4, Cast::Implicit)?,
+            _ => left,
+        };
         let name = match symbol.as_str() {
             "&" => "bit_and_op",
             "|" => "bit_or_op",
@@ -242,25 +255,13 @@ impl Binder<'_> {
         let pattern = self.call_by_name("similar_to_escape", [right].into_iter().chain(escape).collect())?;
         self.text_match(if negated { "!~" } else { "~" }, left, pattern)
     }
-
-    /// `- inner`.
-    pub(crate) fn negate(&self, inner: Typed) -> Result<Typed> {
-        let Some(ty) = inner.ty.clone() else {
-            return Err(Error::new(SqlState::AmbiguousFunction, "operator is not unique: - unknown")
-                .hint("Could not choose a best candidate operator. You might need to add explicit type casts."));
-        };
-        if let PgType::Time(_) = ty {
-            return self.negate(self.coerce(inner, &PgType::Interval, Cast::Implicit)?);
-        }
-        if category(&ty) != Category::Number && ty != PgType::Interval || ty == PgType::Oid {
-            return Err(no_prefix_operator("-", &inner));
-        }
-        self.call_by_name("uminus", vec![inner])
-    }
 }
 
 const NO_OPERATOR: &str =
     "No operator matches the given name and argument types. You might need to add explicit type casts.";
+
+pub(super) const NOT_UNIQUE: &str =
+    "Could not choose a best candidate operator. You might need to add explicit type casts.";
 
 /// Conditions joined in their order by fewer operators in a row stay one below the other.
 const FEW: usize = 16;
@@ -296,19 +297,27 @@ fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
 }
 
 /// The error for an operator that nobody knows before its operand.
-pub(super) fn no_prefix_operator(symbol: &str, operand: &Typed) -> Error {
-    if operand.ty.is_none() {
-        return Error::new(SqlState::AmbiguousFunction, format!("operator is not unique: {symbol} unknown"))
-            .hint("Could not choose a best candidate operator. You might need to add explicit type casts.");
-    }
-    let message = format!("operator does not exist: {symbol} {}", operand.type_name());
-    Error::new(SqlState::UndefinedFunction, message)
-        .hint("No operator matches the given name and argument type. You might need to add an explicit type cast.")
-}
-
 pub(super) fn no_operator(symbol: &str, left: &Typed, right: &Typed) -> Error {
     let message = format!("operator does not exist: {} {symbol} {}", left.type_name(), right.type_name());
     Error::new(SqlState::UndefinedFunction, message).hint(NO_OPERATOR)
+}
+
+/// What is wrong with the function that stands for an operator, said of the operator.
+fn of_the_operator(error: Error, op: &BinaryOperator, left: &str, right: &str) -> Error {
+    if !error.message().starts_with("function ") {
+        return error;
+    }
+    match error.state() {
+        SqlState::UndefinedFunction => {
+            Error::new(SqlState::UndefinedFunction, format!("operator does not exist: {left} {op} {right}"))
+                .hint(NO_OPERATOR)
+        }
+        SqlState::AmbiguousFunction => {
+            Error::new(SqlState::AmbiguousFunction, format!("operator is not unique: {left} {op} {right}"))
+                .hint(NOT_UNIQUE)
+        }
+        _ => error,
+    }
 }
 
 pub(super) fn named_operator(name: &str) -> Option<BinaryOperator> {
@@ -375,7 +384,7 @@ fn unknown_operand(op: &BinaryOperator, known: &PgType, literal_is_left: bool) -
 }
 
 /// The type in which two values of different types are compared.
-fn comparison_type(one: &PgType, other: &PgType) -> Option<PgType> {
+pub(super) fn comparison_type(one: &PgType, other: &PgType) -> Option<PgType> {
     use PgType::{Date, Float4, Float8, Int2, Int4, Int8, Interval, Numeric, Oid, Time, Timestamp, Timestamptz};
     if one == other {
         return Some(match one {

@@ -134,7 +134,7 @@ impl Binder<'_> {
         let bound = self.settled_query(bound)?;
         let mut sorts = Vec::with_capacity(order.len());
         for item in &order {
-            let place = match output_place(&item.expr, &bound.columns)? {
+            let place = match output_place(&item.expr, &bound.columns, "ORDER BY")? {
                 Some(place) => place,
                 None if let ast::Expr::Identifier(name) = &item.expr => {
                     let message = format!("column \"{}\" does not exist", fold(name));
@@ -200,27 +200,49 @@ fn order_items(order: Option<&ast::OrderBy>) -> Result<Vec<ast::OrderByExpr>> {
     }
 }
 
-/// The output column that an ORDER BY item names by its number or name.
-pub(crate) fn output_place(expr: &ast::Expr, columns: &[OutputColumn]) -> Result<Option<usize>> {
+/// The output column that an item of `clause` names by its number or name.
+pub(crate) fn output_place(expr: &ast::Expr, columns: &[OutputColumn], clause: &str) -> Result<Option<usize>> {
     match expr {
-        ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, _), .. })
-            if digits.bytes().all(|b| b.is_ascii_digit()) =>
-        {
-            match digits.parse::<usize>() {
-                Ok(number) if number >= 1 && number <= columns.len() => Ok(Some(number - 1)),
-                _ => Err(Error::new(
-                    SqlState::InvalidColumnReference,
-                    format!("ORDER BY position {digits} is not in select list"),
-                )),
-            }
-        }
         ast::Expr::Identifier(ident) => {
             let name = fold(ident);
             let mut found = columns.iter().enumerate().filter(|(_, column)| column.name == name);
             let first = found.next();
             Ok(first.map(|(place, _)| place))
         }
-        _ => Ok(None),
+        ast::Expr::Nested(inner) => output_place(inner, columns, clause),
+        other => numbered_place(other, columns.len(), clause),
+    }
+}
+
+/// The place, from 0, that a number in `clause` names among so many. Any other constant is refused there.
+pub(crate) fn numbered_place(expr: &ast::Expr, count: usize, clause: &str) -> Result<Option<usize>> {
+    let Some(constant) = written_constant(expr) else { return Ok(None) };
+    let Some(number) = constant.and_then(|digits| digits.parse::<i32>().ok()) else {
+        return Err(Error::new(SqlState::SyntaxError, format!("non-integer constant in {clause}")));
+    };
+    match usize::try_from(number) {
+        Ok(place) if (1..=count).contains(&place) => Ok(Some(place - 1)),
+        _ => Err(Error::new(
+            SqlState::InvalidColumnReference,
+            format!("{clause} position {number} is not in select list"),
+        )),
+    }
+}
+
+/// A constant as PostgreSQL's grammar sees it, its digits if it is a number.
+fn written_constant(expr: &ast::Expr) -> Option<Option<String>> {
+    match expr {
+        ast::Expr::Nested(inner) => written_constant(inner),
+        ast::Expr::Value(value) => match &value.value {
+            ast::Value::Number(digits, _) => Some(Some(digits.clone())),
+            ast::Value::Placeholder(_) => None,
+            _ => Some(None),
+        },
+        ast::Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => {
+            let digits = written_constant(expr)??;
+            Some(Some(digits.strip_prefix('-').map_or_else(|| format!("-{digits}"), str::to_string)))
+        }
+        _ => None,
     }
 }
 

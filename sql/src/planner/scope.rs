@@ -43,6 +43,8 @@ pub(crate) struct Scope {
     pub(crate) columns: Vec<ScopeColumn>,
     /// The names of the tables, for errors and `t.*`.
     pub(crate) tables: Vec<String>,
+    /// Relations that have another name here, which hides their own: that, and the other.
+    pub(crate) renamed: Vec<(String, String)>,
     /// `tableoid` of the tables of the catalog among them, by the name.
     pub(crate) table_oids: Vec<(String, u32)>,
     /// Functions whose rows are one value, by the name of the table: what its name stands for.
@@ -137,6 +139,7 @@ impl Scope {
             }
         }
         self.tables.extend(other.tables);
+        self.renamed.extend(other.renamed);
         self.table_oids.extend(other.table_oids);
         self.rows.extend(other.rows);
         self.present.extend(other.present);
@@ -151,6 +154,14 @@ impl Scope {
             (None, [(_, only)]) => Some(*only),
             (None, _) => None,
         }
+    }
+
+    /// The error for a column of a relation that has another name here.
+    pub(crate) fn hidden_table(&self, table: &str) -> Option<Error> {
+        let (_, alias) = self.renamed.iter().find(|(own, _)| own == table)?;
+        let message = format!("invalid reference to FROM-clause entry for table \"{table}\"");
+        let hint = format!("Perhaps you meant to reference the table alias \"{alias}\".");
+        Some(Error::new(SqlState::UndefinedTable, message).hint(hint))
     }
 
     /// The error for a name that nothing has.

@@ -82,8 +82,8 @@ impl Binder<'_> {
             Some(Distinct::On(exprs)) => exprs.iter().map(ascending).collect(),
             _ => Vec::new(),
         };
-        let mut orders = self.orders(&env, &on, &mut items)?;
-        orders.extend(self.orders(&env, &order, &mut items)?);
+        let mut orders = self.orders(&env, &on, &mut items, "DISTINCT ON")?;
+        orders.extend(self.orders(&env, &order, &mut items, "ORDER BY")?);
         plan = self.aggregate(plan, &scope, &groups, &mut items, &mut having, &mut orders)?;
         if let Some(having) = having {
             plan = LogicalPlan::Filter(Filter::try_new(having, plan.into())?);
@@ -130,7 +130,13 @@ impl Binder<'_> {
         Ok(items)
     }
 
-    fn orders(&self, env: &Env<'_>, order: &[ast::OrderByExpr], items: &mut [Item]) -> Result<Vec<Order>> {
+    fn orders(
+        &self,
+        env: &Env<'_>,
+        order: &[ast::OrderByExpr],
+        items: &mut [Item],
+        clause: &str,
+    ) -> Result<Vec<Order>> {
         let mut orders = Vec::with_capacity(order.len());
         for item in order {
             let columns: Vec<OutputColumn> = items
@@ -142,12 +148,12 @@ impl Binder<'_> {
                     origin: None,
                 })
                 .collect();
-            let place = output_place(&item.expr, &columns)?;
+            let place = output_place(&item.expr, &columns, clause)?;
             if let (Some(place), ast::Expr::Identifier(ident)) = (place, &item.expr) {
                 let name = fold(ident);
                 let same = items.iter().filter(|item| item.name == name);
                 if same.clone().any(|other| other.value.expr != items[place].value.expr) {
-                    return Err(Error::new(SqlState::AmbiguousColumn, format!("ORDER BY \"{name}\" is ambiguous")));
+                    return Err(Error::new(SqlState::AmbiguousColumn, format!("{clause} \"{name}\" is ambiguous")));
                 }
             }
             let (value, place) = match place {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use datafusion::functions_aggregate as df;
 use datafusion::functions_window as windows;
-use datafusion::logical_expr::{AggregateUDF, WindowUDF};
+use datafusion::logical_expr::{AggregateUDF, Expr, WindowUDF};
 use thalweg_dataflow::plan::Function;
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result};
@@ -19,7 +19,7 @@ use super::interval_sums::IntervalSum;
 use super::spread::Spread;
 use super::string_agg::StringAgg;
 use super::sums::{ExactSum, Output};
-use super::{choose, no_function};
+use super::{ambiguous, choose, no_function};
 
 /// An aggregate with its types settled.
 pub(crate) struct Aggregate {
@@ -169,6 +169,10 @@ fn sum_or_mean(ty: &PgType, mean: bool) -> ExactSum {
 pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<Aggregate> {
     use PgType::{Bool, Float4, Float8, Int2, Int4, Int8, Text};
     let numeric = PgType::Numeric(None);
+    // An open literal: there are sums of intervals too, and array_agg of arrays.
+    if let ("sum" | "avg" | "array_agg", [Typed { ty: None, expr: Expr::Literal(..), .. }]) = (name, args) {
+        return Err(ambiguous(name, args));
+    }
     if let Some(aggregate) = of_any_type(name, args)? {
         return Ok(aggregate);
     }
