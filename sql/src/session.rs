@@ -374,17 +374,6 @@ impl Session {
         self.failed.store(true, Ordering::Release);
     }
 
-    /// Sends a NOTICE.
-    pub(crate) fn notice(&self, fields: Error) {
-        // A connection that does not read its notices loses them, not its statements.
-        let _ = self.notices.try_send(Notice { severity: Severity::Notice, fields });
-    }
-
-    /// Sends a WARNING.
-    pub(crate) fn warning(&self, fields: Error) {
-        let _ = self.notices.try_send(Notice { severity: Severity::Warning, fields });
-    }
-
     /// Several statements came as one request: as in PostgreSQL they are a block of their own, so
     /// that all of them read one snapshot and their changes are made together, until
     /// [`Session::finish_request`] or, when one of them failed, [`Session::end_request`].

@@ -197,17 +197,19 @@ fn cut(text: &str, other: &str) -> String {
 fn scripts_print_what_they_print_over_postgresql() {
     let postgres = Postgres::start();
     let server = Server::start(Options::default());
-    let script = std::fs::read_to_string(data("session.sql")).expect("the script");
-    // A statement for each answer, and errors among the answers.
-    let text = format!("\\set ECHO queries\n{script}");
     let merged = |output: std::process::Output| {
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         (out.into_owned(), err.into_owned())
     };
-    let theirs = merged(postgres.psql(&text));
-    let ours = merged(psql("127.0.0.1", server.port(), "thalweg", &text));
-    assert_eq!(different(&ours.0, &theirs.0), None, "what the statements print");
-    assert_eq!(different(&ours.1, &theirs.1), None, "the errors");
+    for name in ["session.sql", "indexes.sql"] {
+        let script = std::fs::read_to_string(data(name)).expect("the script");
+        // A statement for each answer, and errors among the answers.
+        let text = format!("\\set ECHO queries\n{script}");
+        let theirs = merged(postgres.psql(&text));
+        let ours = merged(psql("127.0.0.1", server.port(), "thalweg", &text));
+        assert_eq!(different(&ours.0, &theirs.0), None, "what the statements of {name} print");
+        assert_eq!(different(&ours.1, &theirs.1), None, "the errors of {name}");
+    }
 }
 
 /// The first place where two outputs differ, with what stands around it.

@@ -5,6 +5,7 @@
 //! says which version wrote it. A change makes a new value: readers keep theirs. Does not know
 //! what is open or running.
 
+pub(crate) mod index;
 mod meaning;
 mod names;
 mod object;
@@ -15,9 +16,10 @@ pub(crate) mod sequence;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use index::Index;
 pub(crate) use meaning::{Earlier, Meaning, Stored, found};
 pub(crate) use names::{did_you_mean, nearest};
-pub(crate) use object::{Constraint, Index, NamedQuery, Object, ObjectData, Rule, StoredSource, Table, View, ViewBody};
+pub(crate) use object::{Constraint, NamedQuery, Object, ObjectData, Rule, StoredSource, Table, View, ViewBody};
 pub(crate) use owned::{DefaultAcl, DefaultKind};
 pub(crate) use schemas::{PUBLIC, PUBLIC_OID, SYSTEM_SCHEMAS, TEMPORARY, is_temporary};
 pub(crate) use sequence::{Identity, Sequence};
@@ -252,13 +254,10 @@ impl Catalog {
         self.objects.values().any(named) || self.index(schema, name).is_some()
     }
 
-    /// The table that has the index of this name, a constraint's too.
+    /// The relation that has the index of this name, a constraint's too.
     pub(crate) fn index(&self, schema: &str, name: &str) -> Option<&Object> {
-        let has = |table: &Table| {
-            let of_constraint = |one: &Constraint| one.name == name && matches!(one.rule, Rule::Unique { .. });
-            table.indexes.iter().any(|index| index.name == name) || table.constraints.iter().any(of_constraint)
-        };
-        self.objects.values().find(|object| object.schema == schema && object.table().is_some_and(has))
+        let has = |object: &&Object| object.schema == schema && object.index_names().any(|own| own == name);
+        self.objects.values().find(has)
     }
 
     /// The same; without a schema in the first of `path` that has one.

@@ -14,7 +14,7 @@ use thalweg_dataflow::plan::RelationId;
 use thalweg_dataflow::source::{Column, FileDefinition, SourceDefinition};
 use thalweg_dataflow::table::{Follower, TableDefinition, UniqueKey};
 
-use super::{Earlier, Identity, Meaning, Sequence, sequence};
+use super::{Earlier, Identity, Index, Meaning, Sequence, sequence};
 use crate::parser::ObjectKind;
 
 /// See the module.
@@ -88,12 +88,6 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// The names of its indexes, those of constraints too.
-    pub(crate) fn index_names(&self) -> impl Iterator<Item = &String> {
-        let keys = self.constraints.iter().filter(|one| matches!(one.rule, Rule::Unique { .. }));
-        keys.map(|one| &one.name).chain(self.indexes.iter().map(|index| &index.name))
-    }
-
     /// A table as CREATE TABLE makes it.
     pub(crate) fn new(defaults: Vec<Option<String>>, constraints: Vec<Constraint>) -> Table {
         Table {
@@ -106,32 +100,6 @@ impl Table {
             earlier: Vec::new(),
             identities: Vec::new(),
         }
-    }
-}
-
-/// An index that is no constraint's. Only what it makes unique has an effect.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Index {
-    /// Its oid.
-    pub(crate) oid: u32,
-    /// Its name.
-    pub(crate) name: String,
-    /// CREATE UNIQUE INDEX.
-    pub(crate) unique: bool,
-    /// The place of each of its columns, and behind it ` DESC` and the like.
-    pub(crate) columns: Vec<(usize, String)>,
-}
-
-impl Index {
-    /// The places of its columns, each once.
-    pub(crate) fn places(&self) -> Vec<usize> {
-        let mut places = Vec::with_capacity(self.columns.len());
-        for (place, _) in &self.columns {
-            if !places.contains(place) {
-                places.push(*place);
-            }
-        }
-        places
     }
 }
 
@@ -183,6 +151,9 @@ pub(crate) struct View {
     pub(crate) body: ViewBody,
     /// OR REPLACE: what is built beside, with its columns.
     pub(crate) replacement: Option<(ViewBody, Vec<Column>)>,
+    /// CREATE INDEX.
+    #[serde(default)]
+    pub(crate) indexes: Vec<Index>,
 }
 
 /// One definition of a view.
@@ -292,6 +263,31 @@ impl Object {
             ObjectData::Table(table) => Some(table),
             _ => None,
         }
+    }
+
+    /// Its indexes but those of constraints.
+    pub(crate) fn indexes(&self) -> &[Index] {
+        match &self.data {
+            ObjectData::Table(table) => &table.indexes,
+            ObjectData::View(view) => &view.indexes,
+            _ => &[],
+        }
+    }
+
+    /// The same to be changed; `None`: it has none of its kind.
+    pub(crate) fn indexes_mut(&mut self) -> Option<&mut Vec<Index>> {
+        match &mut self.data {
+            ObjectData::Table(table) => Some(&mut table.indexes),
+            ObjectData::View(view) => Some(&mut view.indexes),
+            _ => None,
+        }
+    }
+
+    /// The names of its indexes, those of constraints too.
+    pub(crate) fn index_names(&self) -> impl Iterator<Item = &String> {
+        let constraints = self.table().into_iter().flat_map(|table| &table.constraints);
+        let keys = constraints.filter(|one| matches!(one.rule, Rule::Unique { .. })).map(|one| &one.name);
+        keys.chain(self.indexes().iter().map(|index| &index.name))
     }
 
     /// What the engine knows of it, if it is a table or a sequence. In the engine every column may be

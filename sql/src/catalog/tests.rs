@@ -18,7 +18,7 @@ fn view(catalog: &mut Catalog, name: &str, reads: &[u32]) -> u32 {
         options: BTreeMap::new(),
     };
     let columns = vec![Column { name: "a".into(), data_type: PgType::Numeric(Some((10, 2))), not_null: false }];
-    let data = ObjectData::View(View { body, replacement: None });
+    let data = ObjectData::View(View { body, replacement: None, indexes: Vec::new() });
     catalog.put(Object { oid, schema: PUBLIC.into(), name: name.into(), columns, data });
     oid
 }

@@ -2,6 +2,7 @@
 //!
 //! Checks form only: what is altered and whether it may be is looked at when it is done.
 
+use datafusion::sql::sqlparser::tokenizer::Token;
 use thalweg_dataflow::error::{Error, Result};
 
 use super::alter_column::{self, ColumnChange};
@@ -44,13 +45,8 @@ pub(crate) enum AlterAction {
     SetSchema(String),
     /// RENAME COLUMN a TO b.
     RenameColumn(String, String),
-    /// ADD COLUMN: a table of this one column with its constraints.
-    AddColumn {
-        /// IF NOT EXISTS.
-        if_not_exists: bool,
-        /// The column.
-        column: CreateTable,
-    },
+    /// ADD COLUMN, once or more.
+    AddColumns(Vec<NewColumn>),
     /// DROP COLUMN.
     DropColumn {
         /// IF EXISTS.
@@ -60,6 +56,15 @@ pub(crate) enum AlterAction {
         /// CASCADE.
         cascade: bool,
     },
+}
+
+/// ADD COLUMN.
+#[derive(Debug)]
+pub(crate) struct NewColumn {
+    /// IF NOT EXISTS.
+    pub(crate) if_not_exists: bool,
+    /// A table of this one column with its constraints.
+    pub(crate) column: CreateTable,
 }
 
 /// ALTER; the word is taken already.
@@ -87,7 +92,7 @@ pub(crate) fn alter(cursor: &mut Cursor<'_>) -> Result<Kind> {
     } else if view.is_some() && !cursor.sees("RENAME TO") {
         return refuse(cursor, "ALTER VIEW ... _");
     } else if cursor.takes("ADD") {
-        add_column(cursor, &name)?
+        add(cursor, &name)?
     } else if cursor.takes("ALTER") {
         cursor.takes("COLUMN");
         let column = cursor.identifier()?;
@@ -108,24 +113,41 @@ pub(crate) fn alter(cursor: &mut Cursor<'_>) -> Result<Kind> {
         cursor.expect("TO")?;
         AlterAction::RenameColumn(old, cursor.identifier()?)
     };
+    if cursor.peek().token == Token::Comma {
+        let error = Error::unsupported("several actions other than ADD COLUMN in one ALTER TABLE");
+        return Err(cursor.error_here(error.hint("Use a statement for each, in a block.")));
+    }
     Ok(Kind::AlterTable(AlterTable { view, if_exists, name, action }))
 }
 
 /// The word ADD is taken already.
-fn add_column(cursor: &mut Cursor<'_>, table: &Name) -> Result<AlterAction> {
-    let of_column = cursor.takes("COLUMN");
-    if !of_column && cursor.sees("FOREIGN") {
+fn add(cursor: &mut Cursor<'_>, table: &Name) -> Result<AlterAction> {
+    if cursor.sees("FOREIGN") {
         return refuse(cursor, "ALTER TABLE ... ADD _");
     }
-    if !of_column && ["CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK"].iter().any(|word| cursor.sees(word)) {
+    if adds_constraint(cursor) {
         let mut table = CreateTable::new(false, table.clone());
         item(cursor, &mut table)?;
         return Ok(AlterAction::AddConstraint(table));
     }
-    let if_not_exists = cursor.takes("IF NOT EXISTS");
-    let mut one = CreateTable::new(if_not_exists, table.clone());
-    column(cursor, &mut one)?;
-    Ok(AlterAction::AddColumn { if_not_exists, column: one })
+    let mut columns = Vec::new();
+    loop {
+        cursor.takes("COLUMN");
+        let if_not_exists = cursor.takes("IF NOT EXISTS");
+        let mut one = CreateTable::new(if_not_exists, table.clone());
+        column(cursor, &mut one)?;
+        columns.push(NewColumn { if_not_exists, column: one });
+        let start = cursor.at;
+        if !(cursor.takes_token(&Token::Comma) && cursor.takes("ADD") && !adds_constraint(cursor)) {
+            cursor.at = start;
+            return Ok(AlterAction::AddColumns(columns));
+        }
+    }
+}
+
+/// Whether the word ADD has a constraint behind it.
+fn adds_constraint(cursor: &Cursor<'_>) -> bool {
+    ["CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN"].iter().any(|word| cursor.sees(word))
 }
 
 /// The word DROP is taken already.

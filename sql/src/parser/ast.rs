@@ -104,7 +104,7 @@ pub(crate) enum Kind {
     /// CREATE TABLE ... WITH (connector = ...).
     CreateStoredSource(CreateSource),
     /// CREATE INDEX.
-    CreateIndex(CreateIndex),
+    CreateIndex(Box<CreateIndex>),
     /// DROP INDEX.
     DropIndex(DropIndex),
     /// COMMENT ON.

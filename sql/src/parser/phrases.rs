@@ -44,6 +44,13 @@ impl Cursor<'_> {
         Ok((expr, self.written(start)))
     }
 
+    /// A call with its text.
+    pub(crate) fn written_call(&mut self) -> Result<(ast::Expr, String)> {
+        let start = self.place();
+        let expr = self.judged(|parser| parser.parse_prefix())?;
+        Ok((expr, self.written(start)))
+    }
+
     /// A value of SET or VALUES: an expression or DEFAULT.
     pub(crate) fn value_or_default(&mut self) -> Result<ast::Expr> {
         if self.sees("DEFAULT") {

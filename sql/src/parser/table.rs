@@ -68,6 +68,14 @@ impl CreateTable {
         let (temporary, on_commit) = (false, None);
         CreateTable { temporary, on_commit, if_not_exists, name, columns, defaults, constraints, generators, likes }
     }
+
+    /// Puts the columns of another behind its own, with all that belongs to them.
+    pub(crate) fn append(&mut self, other: &CreateTable) {
+        self.columns.extend_from_slice(&other.columns);
+        self.defaults.extend_from_slice(&other.defaults);
+        self.constraints.extend_from_slice(&other.constraints);
+        self.generators.extend_from_slice(&other.generators);
+    }
 }
 
 /// A constraint of a table or of one of its columns.

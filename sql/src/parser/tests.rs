@@ -231,14 +231,9 @@ fn syntax_errors_are_postgresql_s() {
 #[test]
 fn what_views_and_indexes_cannot_be_is_refused_in_its_place() {
     for (sql, expected) in [
-        ("create index on t (lower(a))", "0A000 an index on an expression is not supported @25"),
-        ("create index i on t ((a + 1))", "0A000 an index on an expression is not supported @22"),
-        (
-            "create index i on t (a) where a > 0",
-            "0A000 an index of some rows (CREATE INDEX ... WHERE) is not supported @25",
-        ),
-        ("create unique index i on t using hash (a)", "0A000 CREATE INDEX ... USING HASH is not supported @34"),
-        ("create index i on t (a text_pattern_ops)", "0A000 an operator class is not supported @24"),
+        ("create index i on t (a + 1)", "42601 syntax error at or near \"+\" @24"),
+        ("create index i on t (a nice_ops)", "0A000 the operator class nice_ops is not supported @24"),
+        ("create index i on t (a) with (fillfactor = 7)", "0A000 CREATE INDEX ... WITH is not supported @25"),
         ("create view v with (security_barrier) as select 1", "0A000 CREATE VIEW ... WITH is not supported @15"),
         ("create view v as select 1 with local check option", "0A000 CHECK OPTION is not supported @27"),
         ("create view if not exists v as select 1", "42601 syntax error at or near \"not\" @16"),

@@ -94,6 +94,7 @@ pub(crate) use functions::identifiers::parts as identifier_parts;
 pub(crate) use functions::sleep::is_sleep;
 pub(crate) use guard::{can_fail, guard};
 pub use named_query::NamedQuery;
+pub(crate) use names::output_name;
 pub(crate) use recursive_query::{RecursiveQuery, Same, WorkingTable};
 pub use system::{ORIGIN, SHOWN_OID, SystemFunction};
 pub(crate) use typed::literal;

@@ -6,7 +6,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
 use thalweg_dataflow::error::Error;
 
-use super::{CopyIn, CopyOut};
+use super::{CopyIn, CopyOut, Session};
 
 /// How bad a notice is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +112,25 @@ impl std::fmt::Debug for Outcome {
             Outcome::CopyOut(copy) => copy.fmt(f),
             Outcome::Done(tag) => f.debug_tuple("Done").field(tag).finish(),
             Outcome::Empty => f.write_str("Empty"),
+        }
+    }
+}
+
+impl Session {
+    /// Sends a NOTICE.
+    pub(crate) fn notice(&self, fields: Error) {
+        self.tell(Severity::Notice, fields);
+    }
+
+    /// Sends a WARNING.
+    pub(crate) fn warning(&self, fields: Error) {
+        self.tell(Severity::Warning, fields);
+    }
+
+    fn tell(&self, severity: Severity, fields: Error) {
+        if !self.settings.is_silent(severity) {
+            // A connection that does not read its notices loses them, not its statements.
+            let _ = self.notices.try_send(Notice { severity, fields });
         }
     }
 }

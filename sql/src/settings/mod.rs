@@ -17,6 +17,8 @@ pub(crate) use known::Setting;
 use known::{REPORTED, SETTINGS, find};
 use units::Unit;
 
+use crate::session::Severity;
+
 /// What we say we are.
 pub(crate) const SERVER_VERSION: &str = concat!("16.0 (Thalweg ", env!("CARGO_PKG_VERSION"), ")");
 
@@ -162,6 +164,15 @@ impl SessionSettings {
     /// `extra_float_digits`.
     pub(crate) fn float_digits(&self) -> i32 {
         self.known("extra_float_digits").parse().unwrap_or(1)
+    }
+
+    /// Whether `client_min_messages` keeps messages of this severity from the client.
+    pub(crate) fn is_silent(&self, severity: Severity) -> bool {
+        match self.known("client_min_messages") {
+            "error" => true,
+            "warning" => severity == Severity::Notice,
+            _ => false,
+        }
     }
 
     /// Whether the transaction may change nothing.

@@ -15,7 +15,8 @@ use super::resolve::{Names, open_files};
 use super::{already_exists, drop};
 use crate::catalog::{Object, ObjectData, Rule, Stored, is_temporary};
 use crate::database::{Database, Published};
-use crate::parser::alter_table::{AlterAction, AlterTable};
+use crate::parser::alter_table::{AlterAction, AlterTable, NewColumn};
+use crate::parser::table::CreateTable;
 use crate::parser::{ObjectKind, parse_expression, parse_query};
 use crate::planner::{Planner, Settings};
 use crate::session::{Outcome, Session};
@@ -93,15 +94,7 @@ pub(crate) async fn run(session: &mut Session, alter: &AlterTable) -> Result<Out
 async fn alter_columns(session: &mut Session, object: &Object, action: &AlterAction) -> Result<()> {
     let place_of = |name: &str| object.columns.iter().position(|column| column.name == name);
     match action {
-        AlterAction::AddColumn { if_not_exists, column } => {
-            let twice = column.columns.iter().find(|new| place_of(&new.name).is_some());
-            let Some(twice) = twice else { return alter::add_column(session, object, column).await };
-            let message = format!("column \"{}\" of relation \"{}\" already exists", twice.name, object.name);
-            if !if_not_exists {
-                return Err(Error::new(SqlState::DuplicateColumn, message));
-            }
-            session.notice(Error::new(SqlState::DuplicateColumn, format!("{message}, skipping")));
-        }
+        AlterAction::AddColumns(new) => return add_columns(session, object, new).await,
         AlterAction::DropColumn { if_exists, name, cascade } => {
             if let Some(place) = place_of(name) {
                 let gone = readers_of_column(session, object, place, *cascade).await?;
@@ -130,6 +123,31 @@ async fn alter_columns(session: &mut Session, object: &Object, action: &AlterAct
     Ok(())
 }
 
+/// ADD COLUMN: all of them or none; what IF makes a no is told.
+async fn add_columns(session: &mut Session, object: &Object, new: &[NewColumn]) -> Result<()> {
+    let mut all: Option<CreateTable> = None;
+    for NewColumn { if_not_exists, column } in new {
+        let before = all.iter().flat_map(|all| &all.columns).chain(&object.columns);
+        let twice = before.map(|known| &known.name).find(|name| column.columns.iter().any(|one| one.name == **name));
+        if let Some(name) = twice {
+            let message = format!("column \"{name}\" of relation \"{}\" already exists", object.name);
+            if !if_not_exists {
+                return Err(Error::new(SqlState::DuplicateColumn, message));
+            }
+            session.notice(Error::new(SqlState::DuplicateColumn, format!("{message}, skipping")));
+            continue;
+        }
+        match &mut all {
+            Some(all) => all.append(column),
+            None => all = Some(column.clone()),
+        }
+    }
+    match all {
+        Some(all) => alter::add_columns(session, object, &all).await,
+        None => Ok(()),
+    }
+}
+
 /// Refuses ALTER VIEW of a table, and the like; ALTER TABLE takes all.
 fn check_kind(alter: &AlterTable, object: &Object) -> Result<()> {
     match alter.view.filter(|kind| *kind != object.kind()) {
@@ -142,11 +160,7 @@ fn check_kind(alter: &AlterTable, object: &Object) -> Result<()> {
 
 /// The names that an object takes in its schema: its own and those of its indexes.
 fn names_of(object: &Object) -> Vec<&String> {
-    let indexes = object.table().into_iter().flat_map(|table| {
-        let keys = table.constraints.iter().filter(|one| matches!(one.rule, Rule::Unique { .. }));
-        keys.map(|one| &one.name).chain(table.indexes.iter().map(|index| &index.name))
-    });
-    std::iter::once(&object.name).chain(indexes).collect()
+    std::iter::once(&object.name).chain(object.index_names()).collect()
 }
 
 /// SET SCHEMA: the object and its indexes; views that read it go on doing so. The catalog's turn is held.
@@ -259,6 +273,9 @@ fn rename_column(object: &mut Object, from: &str, to: &str) -> Result<()> {
         if let Rule::Check(text) = &mut constraint.rule {
             *text = renamed(text, from, to)?;
         }
+    }
+    for text in table.indexes.iter_mut().flat_map(|index| index.extras.texts_mut()) {
+        *text = renamed(text, from, to)?;
     }
     Ok(())
 }

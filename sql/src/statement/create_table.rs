@@ -15,6 +15,7 @@ use super::query::planning;
 use super::resolve::Names;
 use super::sequence::{bound_default, generated};
 use super::{already_exists, is_skipped};
+use crate::catalog::index::Extras;
 use crate::catalog::{Catalog, Constraint, Index, Object, ObjectData, Rule, Table};
 use crate::database::Published;
 use crate::parser::parse_expression;
@@ -63,18 +64,24 @@ pub(crate) async fn run(session: &mut Session, create: &CreateTable) -> Result<O
 
 /// The indexes that come with LIKE, under names of their own.
 fn add_indexes(indexes: &[NewIndex], object: &mut Object, catalog: &mut Catalog) {
-    for (unique, columns) in indexes {
-        let names: Vec<String> = columns.iter().map(|(name, _)| name.clone()).collect();
-        let own: Vec<String> = object.table().into_iter().flat_map(Table::index_names).cloned().collect();
+    for new in indexes {
+        let mut names: Vec<String> = new.columns.iter().map(|(name, _)| name.clone()).collect();
+        for expression in &new.extras.expressions {
+            names.insert(expression.at.min(names.len()), expression.column.name.clone());
+        }
+        names.extend_from_slice(&new.included);
+        let own: Vec<String> = object.index_names().cloned().collect();
         let taken = |name: &str| {
             object.name == name || own.iter().any(|own| own == name) || catalog.is_taken(&object.schema, name)
         };
         let name = chosen_name(&object.name, &names, "idx", &taken);
         let oid = catalog.allocate();
         let place = |name: &String| object.columns.iter().position(|column| column.name == *name);
-        let columns = columns.iter().filter_map(|(name, order)| Some((place(name)?, order.clone()))).collect();
+        let columns = new.columns.iter().filter_map(|(name, order)| Some((place(name)?, order.clone()))).collect();
+        let included = new.included.iter().filter_map(place).collect();
+        let extras = Extras { included, ..new.extras.clone() };
         if let ObjectData::Table(table) = &mut object.data {
-            table.indexes.push(Index { oid, name, unique: *unique, columns });
+            table.indexes.push(Index { oid, name, unique: new.unique, columns, extras });
         }
     }
 }
@@ -278,7 +285,7 @@ fn is_value_word(name: &str) -> bool {
     name.starts_with("current_") || matches!(name, "user" | "session_user" | "localtime" | "localtimestamp")
 }
 
-fn has_subquery(expr: &ast::Expr) -> bool {
+pub(super) fn has_subquery(expr: &ast::Expr) -> bool {
     any_expr(expr, &mut |inner| {
         matches!(inner, ast::Expr::Subquery(_) | ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. })
     })

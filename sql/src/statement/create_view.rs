@@ -123,6 +123,10 @@ fn replaceable(existing: &Object, create: &CreateView, published: &Published) ->
             format!("materialized view \"{name}\" is being replaced already"),
         ));
     }
+    if let Some(index) = view.indexes.first() {
+        let error = Error::unsupported(format!("replacing materialized view \"{name}\", which has an index,"));
+        return Err(error.hint(format!("Use DROP INDEX {} first.", index.name)));
+    }
     let dependants = published.catalog.dependants(existing.oid);
     if dependants.is_empty() {
         return Ok(());
@@ -234,7 +238,7 @@ async fn enter(
             existing.oid
         }
         None => {
-            let data = ObjectData::View(View { body, replacement: None });
+            let data = ObjectData::View(View { body, replacement: None, indexes: Vec::new() });
             session.create(&mut next.catalog, Object { oid: number, schema: schema.into(), name, columns, data })?;
             number
         }

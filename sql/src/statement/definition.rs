@@ -8,6 +8,7 @@ use std::fmt::Write;
 use thalweg_dataflow::source::{Column, Connectors, Meta, SourceDefinition};
 
 use super::qualified::qualified;
+use crate::catalog::index;
 use crate::catalog::sequence::with_references;
 use crate::catalog::{Catalog, Object, ObjectData, Rule, Table};
 
@@ -143,13 +144,18 @@ fn table(catalog: &Catalog, path: &[String], name: &str, (object, table): (&Obje
         lines.push(format!("  CONSTRAINT {} {}", quoted(&constraint.name), rule(columns, &constraint.rule)));
     }
     let mut text = format!("CREATE TABLE {name} (\n{}\n)", lines.join(",\n"));
-    for index in &table.indexes {
-        let unique = if index.unique { "UNIQUE " } else { "" };
-        let column = |(place, order): &(usize, String)| Some(format!("{}{order}", quoted(&columns.get(*place)?.name)));
-        let of: Vec<String> = index.columns.iter().filter_map(column).collect();
-        let _ = write!(text, ";\nCREATE {unique}INDEX {} ON {name} ({})", quoted(&index.name), of.join(", "));
-    }
+    write_indexes(&mut text, object, &name);
     text
+}
+
+/// The statements that make a relation's indexes, behind its own.
+fn write_indexes(text: &mut String, object: &Object, name: &str) {
+    for one in object.indexes() {
+        let unique = if one.unique { "UNIQUE " } else { "" };
+        let method = one.extras.method.as_ref().map(|method| format!("USING {method} ")).unwrap_or_default();
+        let tail = index::tail(&one.parts(), Some(&one.extras), &object.columns);
+        let _ = write!(text, ";\nCREATE {unique}INDEX {} ON {name} {method}{tail}", quoted(&one.name));
+    }
 }
 
 /// What a constraint says, as `pg_get_constraintdef` prints it.

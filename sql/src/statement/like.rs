@@ -4,6 +4,7 @@
 
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
+use crate::catalog::index::Extras;
 use crate::catalog::{Catalog, Object, Rule};
 use crate::parser::like::Like;
 use crate::parser::sequence::SequenceOptions;
@@ -11,8 +12,16 @@ use crate::parser::table::{self, CreateTable, Generator, GeneratorKind};
 use crate::roles::acl::SELECT;
 use crate::session::Session;
 
-/// An index to be made: whether it is unique, its columns and what stands behind each.
-pub(super) type NewIndex = (bool, Vec<(String, String)>);
+/// An index to be made.
+pub(super) struct NewIndex {
+    pub(super) unique: bool,
+    /// Its columns and what stands behind each.
+    pub(super) columns: Vec<(String, String)>,
+    /// INCLUDE.
+    pub(super) included: Vec<String>,
+    /// What it has besides, as the other has it.
+    pub(super) extras: Extras,
+}
 
 /// The statement with the columns of others in it, and the indexes that come with them.
 pub(super) fn expanded(
@@ -65,7 +74,12 @@ fn add(like: &Like, of: &Object, catalog: &Catalog, whole: &mut CreateTable, ind
     if like.includes("INDEXES") {
         for index in &table.indexes {
             let column = |(place, order): &(usize, String)| Some((name_of(place)?, order.clone()));
-            indexes.push((index.unique, index.columns.iter().filter_map(column).collect()));
+            indexes.push(NewIndex {
+                unique: index.unique,
+                columns: index.columns.iter().filter_map(column).collect(),
+                included: index.extras.included.iter().filter_map(name_of).collect(),
+                extras: index.extras.clone(),
+            });
         }
     }
     if like.includes("IDENTITY") {

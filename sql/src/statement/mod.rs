@@ -18,6 +18,7 @@ pub(crate) mod explain;
 pub(crate) mod external_table;
 pub(crate) mod grant;
 pub(crate) mod index;
+mod index_keys;
 mod like;
 mod locking;
 mod membership;
@@ -102,7 +103,7 @@ pub(crate) async fn execute(
         Kind::CreateTableAs(create) => create_table_as::run(session, create, prepared.statement.request(), guard).await,
         Kind::CreateTable(create) => create_table::run(session, create).await,
         Kind::CreateStoredSource(create) => stored_source::run(session, create, guard).await,
-        Kind::CreateIndex(create) => index::create(session, create).await,
+        Kind::CreateIndex(create) => index::create(session, create, prepared.statement.request()).await,
         Kind::DropIndex(drop) => index::drop(session, drop).await,
         Kind::Comment(comment) => comment::run(session, comment).await,
         Kind::Lock(names) => comment::lock(session, names),

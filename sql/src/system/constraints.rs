@@ -9,6 +9,7 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 use datafusion::scalar::ScalarValue;
 use thalweg_dataflow::error::Result;
+use thalweg_dataflow::source::Column;
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::types::PgType::{Array, Bool, Int2, Int4, Oid, Text};
 
@@ -16,6 +17,7 @@ use super::information::Relation;
 use super::names::Named;
 use super::queries::CatalogTables;
 use super::table::{Table, array, bool, int2, int4, maybe, text};
+use crate::catalog::index::{self, Extras, Part};
 use crate::catalog::sequence::with_references;
 use crate::catalog::{Constraint, Object, Rule};
 use crate::database::DATABASE;
@@ -40,24 +42,35 @@ struct ShownIndex<'a> {
     name: &'a str,
     unique: bool,
     primary: bool,
-    /// Places of its columns, and what stands behind each.
-    columns: Vec<(usize, &'a str)>,
+    /// Its keys, and what stands behind each.
+    parts: Vec<(Part<'a>, &'a str)>,
+    /// What it has besides.
+    extras: Option<&'a Extras>,
 }
 
 impl ShownIndex<'_> {
     /// The statement that would make it.
     fn definition(&self) -> String {
-        let column =
-            |(place, order): &(usize, &str)| Some(format!("{}{order}", quoted(&self.table.columns.get(*place)?.name)));
-        let columns: Vec<String> = self.columns.iter().filter_map(column).collect();
         format!(
-            "CREATE {}INDEX {} ON {}.{} USING btree ({})",
+            "CREATE {}INDEX {} ON {}.{} USING {} {}",
             if self.unique { "UNIQUE " } else { "" },
             quoted(self.name),
             quoted(&self.table.schema),
             quoted(&self.table.name),
-            columns.join(", ")
+            index::method(self.extras),
+            index::tail(&self.parts, self.extras, &self.table.columns)
         )
+    }
+
+    /// Its columns: keys, then INCLUDE's; each with its number in the table, 0 for an expression.
+    fn columns(&self) -> Vec<(usize, &Column)> {
+        let column = |place: usize| Some((place + 1, self.table.columns.get(place)?));
+        let keys = self.parts.iter().map(|(part, _)| match part {
+            Part::Column(place) => column(*place),
+            Part::Expression(expression) => Some((0, &expression.column)),
+        });
+        let included = self.extras.into_iter().flat_map(|extras| &extras.included);
+        keys.chain(included.map(|place| column(*place))).flatten().collect()
     }
 }
 
@@ -66,16 +79,16 @@ fn all_indexes(tables: &CatalogTables) -> Vec<ShownIndex<'_>> {
     let mut shown = Vec::new();
     for (table, constraint) in all(tables) {
         if let Rule::Unique { primary, columns, index } = &constraint.rule {
-            let columns = columns.iter().map(|place| (*place, "")).collect();
+            let parts = columns.iter().map(|place| (Part::Column(*place), "")).collect();
             let (oid, name, primary) = (*index, constraint.name.as_str(), *primary);
-            shown.push(ShownIndex { table, oid, name, unique: true, primary, columns });
+            shown.push(ShownIndex { table, oid, name, unique: true, primary, parts, extras: None });
         }
     }
     for object in tables.published.catalog.objects() {
-        for index in object.table().into_iter().flat_map(|table| &table.indexes) {
-            let columns = index.columns.iter().map(|(place, order)| (*place, order.as_str())).collect();
-            let (oid, name, unique) = (index.oid, index.name.as_str(), index.unique);
-            shown.push(ShownIndex { table: object, oid, name, unique, primary: false, columns });
+        for index in object.indexes() {
+            let (oid, name, unique, parts) = (index.oid, index.name.as_str(), index.unique, index.parts());
+            let extras = Some(&index.extras);
+            shown.push(ShownIndex { table: object, oid, name, unique, primary: false, parts, extras });
         }
     }
     shown
@@ -88,8 +101,9 @@ pub(super) fn indexes(tables: &CatalogTables) -> Vec<Relation> {
         namespace: tables.schema_oid(&index.table.schema),
         schema: index.table.schema.clone(),
         name: index.name.to_string(),
-        columns: index.columns.iter().filter_map(|(place, _)| index.table.columns.get(*place)).cloned().collect(),
+        columns: index.columns().into_iter().map(|(_, column)| column.clone()).collect(),
         kind: "i",
+        method: index::method_oid(index::method(index.extras)).unwrap_or(index::BTREE),
         checks: 0,
         indexed: false,
         table: Some(number(index.table.oid)),
@@ -123,21 +137,20 @@ pub(super) fn pg_index(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>>
         ("indpred", Text),
     ]);
     for index in all_indexes(tables) {
-        let width = int2(i16::try_from(index.columns.len()).unwrap_or(i16::MAX));
-        let places: Vec<String> = index.columns.iter().map(|(place, _)| (place + 1).to_string()).collect();
-        let options: Vec<String> = index.columns.iter().map(|(_, order)| option(order).to_string()).collect();
-        let is_text = |place: usize| {
-            let column = index.table.columns.get(place).map(|column| &column.data_type);
-            column.is_some_and(|ty| ty.category() == 'S')
-        };
-        let each = |of: &dyn Fn(usize) -> i32| {
-            index.columns.iter().map(|(place, _)| of(*place).to_string()).collect::<Vec<_>>().join(" ")
-        };
+        let columns = index.columns();
+        let width = |count: usize| int2(i16::try_from(count).unwrap_or(i16::MAX));
+        let places: Vec<String> = columns.iter().map(|(place, _)| place.to_string()).collect();
+        let keys = columns.iter().take(index.parts.len());
+        let collation = |column: &Column| if column.data_type.category() == 'S' { "100" } else { "0" };
+        let collations: Vec<&str> = keys.map(|(_, column)| collation(column)).collect();
+        let options: Vec<String> = index.parts.iter().map(|(_, order)| option(order).to_string()).collect();
+        let expressions = index.extras.into_iter().flat_map(|extras| &extras.expressions);
+        let expressions: Vec<&str> = expressions.map(|one| one.text.as_str()).collect();
         table.row([
             int4(number(index.oid)),
             int4(number(index.table.oid)),
-            width.clone(),
-            width,
+            width(columns.len()),
+            width(index.parts.len()),
             bool(index.unique),
             bool(false),
             bool(index.primary),
@@ -150,11 +163,11 @@ pub(super) fn pg_index(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>>
             bool(true),
             bool(false),
             text(places.join(" ")),
-            text(each(&|place| if is_text(place) { 100 } else { 0 })),
-            text(each(&|_| 0)),
+            text(collations.join(" ")),
+            text(vec!["0"; index.parts.len()].join(" ")),
             text(options.join(" ")),
-            maybe(None::<String>),
-            maybe(None::<String>),
+            maybe((!expressions.is_empty()).then(|| expressions.join(", "))),
+            maybe(index.extras.and_then(|extras| extras.predicate.as_ref())),
         ]);
     }
     table.finish()
@@ -171,10 +184,12 @@ fn option(order: &str) -> i32 {
 pub(super) fn index_columns(tables: &CatalogTables) -> BTreeMap<(i32, i32), String> {
     let mut found = BTreeMap::new();
     for index in all_indexes(tables) {
-        for (place, (column, _)) in (1..).zip(&index.columns) {
-            if let Some(column) = index.table.columns.get(*column) {
-                found.insert((number(index.oid), place), quoted(&column.name));
-            }
+        let included = index.extras.into_iter().flat_map(|extras| &extras.included);
+        let parts = index.parts.iter().map(|(part, _)| *part).chain(included.map(|place| Part::Column(*place)));
+        for (place, part) in (1..).zip(parts) {
+            let text = part.text(&index.table.columns);
+            let text = if matches!(part, Part::Expression(_)) { index::bare(&text).to_string() } else { text };
+            found.insert((number(index.oid), place), text);
         }
     }
     found
@@ -336,6 +351,17 @@ pub(super) fn constraint_definitions(tables: &CatalogTables) -> BTreeMap<i32, St
 /// `pg_get_indexdef`, by oid.
 pub(super) fn index_definitions(tables: &CatalogTables) -> BTreeMap<i32, String> {
     all_indexes(tables).iter().map(|index| (number(index.oid), index.definition())).collect()
+}
+
+/// The same as it is printed for people: the condition without its parentheses.
+pub(super) fn pretty_indexes(tables: &CatalogTables) -> BTreeMap<i32, String> {
+    let pretty = |index: &ShownIndex<'_>| {
+        let predicate = index.extras.and_then(|extras| extras.predicate.as_ref())?;
+        let whole = index.definition();
+        let before = whole.strip_suffix(predicate.as_str())?;
+        Some((number(index.oid), format!("{before}{}", index::bare(predicate))))
+    };
+    all_indexes(tables).iter().filter_map(pretty).collect()
 }
 
 /// `information_schema.table_constraints` and, with a row for each column of a key,

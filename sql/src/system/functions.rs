@@ -69,6 +69,9 @@ const OTHERS: &[&str] = &[
     "to_regtype",
 ];
 
+/// In place of a column's number: a whole index for people.
+const PRETTY: i32 = -1;
+
 /// What casts to `reg...` types call ([`crate::planner`]).
 const REG: &[(&str, Named)] = &[
     ("regclass", Named::Relation),
@@ -115,7 +118,11 @@ fn answer(tables: &CatalogTables, name: &str) -> Option<Answer> {
         "pg_type_is_visible" => Answer::TypeVisible,
         "pg_get_viewdef" => Answer::ViewDefinition(view_definitions(tables), tables.visible()),
         "pg_get_constraintdef" => Answer::ByOid(constraints::constraint_definitions(tables)),
-        "pg_get_indexdef" => Answer::Index(constraints::index_definitions(tables), constraints::index_columns(tables)),
+        "pg_get_indexdef" => {
+            let mut parts = constraints::index_columns(tables);
+            parts.extend(constraints::pretty_indexes(tables).into_iter().map(|(oid, text)| ((oid, PRETTY), text)));
+            Answer::Index(constraints::index_definitions(tables), parts)
+        }
         "pg_get_expr" => Answer::First,
         "pg_backend_pid" => Answer::Pid(tables.pid),
         "pg_cancel_backend" => Answer::Signal(Signal::Cancel, numbers(tables)),
@@ -348,7 +355,9 @@ impl Answer {
             }
             Answer::Index(whole, columns) => {
                 let places = if call.args.len() > 1 { call.numbers(1)? } else { vec![Some(0); call.rows] };
+                let pretty = call.args.len() > 2;
                 texts(oids.zip(places).map(|(oid, place)| match (oid?, place?) {
+                    (oid, 0) if pretty && columns.contains_key(&(oid, PRETTY)) => columns.get(&(oid, PRETTY)).cloned(),
                     (oid, 0) => whole.get(&oid).cloned(),
                     (oid, place) => Some(columns.get(&(oid, place)).cloned().unwrap_or_default()),
                 }))

@@ -37,6 +37,8 @@ pub(crate) struct Relation {
     /// `relkind`: `r` for tables, sources and external tables, `v` for views, `m` for materialized
     /// views, `i`.
     pub(crate) kind: &'static str,
+    /// The oid of its access method in `pg_am`; 0: none.
+    pub(crate) method: i32,
     /// How many CHECKs it has.
     pub(crate) checks: i16,
     /// Whether it has an index.

@@ -52,15 +52,6 @@ pub(crate) fn table(tables: &CatalogTables, name: &str) -> Option<Result<Arc<dyn
     })
 }
 
-/// heap, btree, or none.
-fn access_method(relation: &Relation) -> i32 {
-    match relation.kind {
-        "r" | "m" => 2,
-        "i" => 403,
-        _ => 0,
-    }
-}
-
 /// The columns of `pg_class` but its arrays.
 const CLASS: &[(&str, PgType)] = &[
     ("oid", Oid),
@@ -108,7 +99,7 @@ fn pg_class(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
             zero(),
             zero(),
             int4(roles::number(tables.owner_of(&relation))),
-            int4(access_method(&relation)),
+            int4(relation.method),
             int4(relation.oid),
             zero(),
             zero(),

@@ -24,6 +24,9 @@ use crate::statement::create_source::columns_of;
 use crate::statement::resolve::{folded, relations_of};
 use crate::walk::any_expr;
 
+/// The oid of the access method of rows, in `pg_am`.
+const HEAP: i32 = 2;
+
 /// What the catalog tables are made from.
 #[derive(Debug, Clone)]
 pub(crate) struct CatalogTables {
@@ -123,13 +126,12 @@ impl CatalogTables {
                 ObjectKind::Sequence => "S",
                 ObjectKind::Source | ObjectKind::Table => "r",
             },
+            method: if matches!(object.kind(), ObjectKind::NamedQuery | ObjectKind::Sequence) { 0 } else { HEAP },
             checks: object.table().map_or(0, |table| {
                 let checks = table.constraints.iter().filter(|one| matches!(one.rule, Rule::Check(_))).count();
                 i16::try_from(checks).unwrap_or(i16::MAX)
             }),
-            indexed: object.table().is_some_and(|table| {
-                !table.indexes.is_empty() || table.constraints.iter().any(|one| matches!(one.rule, Rule::Unique { .. }))
-            }),
+            indexed: object.index_names().next().is_some(),
             table: None,
         });
         let system = (THALWEG_OID..).zip(&self.thalweg).map(|(oid, (name, schema))| Relation {
@@ -139,6 +141,7 @@ impl CatalogTables {
             name: (*name).into(),
             columns: columns_of(schema),
             kind: "r",
+            method: HEAP,
             checks: 0,
             indexed: false,
             table: None,

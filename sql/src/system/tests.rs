@@ -54,7 +54,7 @@ fn tables() -> CatalogTables {
         options: BTreeMap::new(),
     };
     let columns = vec![column("n", PgType::Int8), column("s", PgType::Varchar(Some(9)))];
-    let data = ObjectData::View(View { body, replacement: None });
+    let data = ObjectData::View(View { body, replacement: None, indexes: Vec::new() });
     published.catalog.put(Object { oid: view, schema: PUBLIC.into(), name: "v".into(), columns, data });
     let options = EngineOptions {
         workers: 1,

@@ -17,7 +17,7 @@ use thalweg_dataflow::types::PgType;
 
 use super::evaluate::Evaluation;
 use super::{MAX_TRIES, Target, check, concurrent_update};
-use crate::catalog::{Catalog, Constraint, Earlier, Object, ObjectData, Rule};
+use crate::catalog::{Catalog, Constraint, Earlier, Index, Object, ObjectData, Rule};
 use crate::database::Published;
 use crate::parser::parse_expression;
 use crate::parser::table::CreateTable;
@@ -29,8 +29,8 @@ use crate::statement::query::planning;
 use crate::statement::resolve::Names;
 use crate::statement::sequence::generated;
 
-/// Adds a column; the catalog's turn is held.
-pub(crate) async fn add_column(session: &mut Session, old: &Object, one: &CreateTable) -> Result<()> {
+/// Adds columns; the catalog's turn is held.
+pub(crate) async fn add_columns(session: &mut Session, old: &Object, one: &CreateTable) -> Result<()> {
     let current = session.database.published();
     let mut next = (*current).clone();
     let mut object = old.clone();
@@ -47,8 +47,9 @@ pub(crate) async fn add_column(session: &mut Session, old: &Object, one: &Create
     (table.relation, table.indexes) = (Some(next.catalog.allocate()), indexes);
     (table.defaults, table.constraints) = (defaults, all);
     let next_number = next_number(old);
-    (table.numbers, table.next_number) = (old.numbers(), next_number + 1);
-    table.numbers.push(next_number);
+    table.numbers = old.numbers();
+    table.numbers.extend((next_number..).take(one.columns.len()));
+    table.next_number = table.numbers.last().map_or(next_number, |last| last + 1);
     next.catalog.keep_version(old);
     table.earlier = earlier(&next.catalog, old);
     object.data = ObjectData::Table(table);
@@ -107,9 +108,14 @@ pub(crate) async fn drop_column(session: &mut Session, old: &Object, place: usiz
         }
     }
     table.constraints = kept;
-    table.indexes.retain(|index| !index.places().contains(&place));
-    let places = table.indexes.iter_mut().flat_map(|index| &mut index.columns);
-    places.filter(|(known, _)| *known > place).for_each(|(known, _)| *known -= 1);
+    let mut indexes = Vec::with_capacity(table.indexes.len());
+    for mut index in table.indexes {
+        if !names_column(&index, place, &name)? {
+            index.without(place);
+            indexes.push(index);
+        }
+    }
+    table.indexes = indexes;
     table.relation = Some(next.catalog.allocate());
     (table.numbers, table.next_number) = (old.numbers(), next_number(old));
     let number = table.numbers.remove(place);
@@ -121,6 +127,15 @@ pub(crate) async fn drop_column(session: &mut Session, old: &Object, place: usiz
     table.earlier = earlier(&next.catalog, old);
     object.data = ObjectData::Table(table);
     replace(session, old, object, next, &Rewrite::Dropped(place), &gone).await
+}
+
+/// Whether an index needs a column.
+fn names_column(index: &Index, place: usize, name: &String) -> Result<bool> {
+    let mut named = index.places().contains(&place) || index.extras.included.contains(&place);
+    for text in index.extras.texts() {
+        named |= columns_in(text)?.contains(name);
+    }
+    Ok(named)
 }
 
 /// The table as it is to be, in a version of its own that the rows are put into.
@@ -261,7 +276,10 @@ async fn rewritten(
     let mut columns = rows.columns().to_vec();
     match rewrite {
         Rewrite::Dropped(place) => drop(columns.remove(*place)),
-        Rewrite::Added(_) => columns.push(default_column(session, view, target, rows.num_rows()).await?),
+        Rewrite::Added(_) => {
+            let sizes = (columns.len(), rows.num_rows());
+            columns.extend(default_columns(session, view, target, sizes).await?);
+        }
         Rewrite::Held(_) => {}
         Rewrite::Typed { place, using, columns: before, .. } => {
             columns[*place] = converted(session, view, target, (*place, using.as_deref(), before), rows).await?;
@@ -299,17 +317,21 @@ async fn converted(
     values.into_iter().next().ok_or_else(|| Error::internal("a column without values"))
 }
 
-/// The DEFAULT of the last column, for so many rows.
-async fn default_column(session: &Session, view: &View, target: &Target, rows: usize) -> Result<ArrayRef> {
+/// The values of the columns behind these, for so many rows.
+async fn default_columns(
+    session: &Session,
+    view: &View,
+    target: &Target,
+    (before, rows): (usize, usize),
+) -> Result<Vec<ArrayRef>> {
     let names = Names::of_defaults(session, view);
-    let mut defaults = Planner.bind_defaults(&target.planned()?, &names, &planning(session, "", false))?;
-    let last = defaults.pop().ok_or_else(|| Error::internal("a table without columns"))?;
-    let ty = target.object.columns.last().map_or(PgType::Text, |column| column.data_type.clone());
+    let defaults = Planner.bind_defaults(&target.planned()?, &names, &planning(session, "", false))?;
+    let new = defaults.get(before..).unwrap_or_default();
+    let types: Vec<PgType> = target.object.columns.iter().skip(before).map(|column| column.data_type.clone()).collect();
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     let nothing = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?;
     let evaluation = Evaluation { session, view, parameters: &[], types: &[] };
-    let values = evaluation.over(&[last], &[ty], &RowScope::new(&[])?.schema, &nothing).await?;
-    values.into_iter().next().ok_or_else(|| Error::internal("a default without a value"))
+    evaluation.over(new, &types, &RowScope::new(&[])?.schema, &nothing).await
 }
 
 /// Holds the rows that are there against what is new.
