@@ -97,3 +97,72 @@ SET SESSION AUTHORIZATION ann;
 SET SESSION AUTHORIZATION bob;
 SELECT session_user;
 \c - tester
+
+-- rights on columns
+SET ROLE NONE;
+CREATE TABLE staff (id int PRIMARY KEY, name text, salary int, note text DEFAULT 'new');
+INSERT INTO staff VALUES (1, 'x', 100), (2, 'y', 200);
+GRANT SELECT (id, name), INSERT (id, name), UPDATE (note, name) ON staff TO ann;
+GRANT SELECT (salary) ON staff TO bob WITH GRANT OPTION;
+GRANT ALL (note), DELETE ON staff TO bob;
+\dp staff
+SELECT attname, attacl FROM pg_attribute WHERE attrelid = 'staff'::regclass AND attnum > 0 ORDER BY attnum;
+SELECT has_table_privilege('ann', 'staff', 'SELECT'), has_any_column_privilege('ann', 'staff', 'SELECT'), has_column_privilege('ann', 'staff', 'name', 'SELECT'), has_column_privilege('ann', 'staff', 'salary', 'SELECT'), has_column_privilege('ann', 'staff', 2::smallint, 'UPDATE'), has_column_privilege('bob', 'staff', 'salary', 'SELECT');
+SELECT has_column_privilege('ann', 'staff', 'nothing', 'SELECT');
+GRANT SELECT (nothing) ON staff TO ann;
+GRANT DELETE (id) ON staff TO ann;
+GRANT SELECT (id) ON SCHEMA public TO ann;
+SET ROLE ann;
+SELECT id, name FROM staff ORDER BY id;
+SELECT count(*) FROM staff;
+SELECT * FROM staff;
+SELECT id FROM staff WHERE salary > 1;
+SELECT id FROM staff ORDER BY salary;
+SELECT s FROM staff s;
+SELECT row_to_json(s) FROM staff s;
+SELECT a.id FROM staff a JOIN staff b USING (id, name) ORDER BY 1;
+SELECT a.id FROM staff a NATURAL JOIN staff b;
+SELECT (SELECT max(name) FROM staff), (SELECT count(*) FROM staff b WHERE b.id > a.id) FROM staff a ORDER BY 2;
+SELECT (SELECT max(salary) FROM staff);
+SELECT 1 WHERE EXISTS (SELECT FROM staff WHERE salary = 100);
+WITH RECURSIVE r AS (SELECT id, salary FROM staff UNION ALL SELECT id + 10, salary FROM r WHERE id < 10) SELECT count(id) FROM r;
+WITH RECURSIVE r AS (SELECT id FROM staff UNION ALL SELECT r.id + 10 FROM r JOIN staff s ON s.salary > 0 WHERE r.id < 10) SELECT count(id) FROM r, staff t WHERE t.id = 1;
+SELECT name, sum(id) OVER (ORDER BY name) FROM staff ORDER BY 1;
+SELECT id FROM staff UNION SELECT salary FROM staff;
+TABLE staff;
+INSERT INTO staff (id, name) VALUES (3, 'z');
+INSERT INTO staff (id, name, salary) VALUES (4, 'z', 1);
+INSERT INTO staff VALUES (4, 'z');
+INSERT INTO staff (id, name) VALUES (5, 'v') RETURNING salary;
+UPDATE staff SET note = 'old';
+UPDATE staff SET salary = 1;
+UPDATE staff SET note = note, name = 'q' WHERE salary = 1;
+DELETE FROM staff;
+PREPARE by_id AS SELECT name FROM staff WHERE id = $1;
+EXECUTE by_id(2);
+RESET ROLE;
+SET ROLE bob;
+SELECT salary FROM staff ORDER BY 1;
+SELECT id FROM staff;
+GRANT SELECT (salary) ON staff TO ann;
+GRANT SELECT (id) ON staff TO ann;
+RESET ROLE;
+\dp staff
+SET ROLE ann;
+SELECT salary FROM staff ORDER BY 1;
+RESET ROLE;
+REVOKE SELECT (salary) ON staff FROM bob;
+REVOKE SELECT (salary) ON staff FROM bob CASCADE;
+REVOKE SELECT ON staff FROM ann;
+\dp staff
+ALTER TABLE staff RENAME COLUMN note TO remark;
+ALTER TABLE staff DROP COLUMN salary;
+DROP ROLE ann;
+REVOKE ALL ON staff FROM ann, bob;
+\dp staff
+GRANT SELECT (id) ON staff TO ann;
+DROP OWNED BY ann;
+SET ROLE ann;
+SELECT id FROM staff;
+RESET ROLE;
+DROP TABLE staff;

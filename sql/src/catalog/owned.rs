@@ -16,6 +16,9 @@ use crate::roles::{Roles, SUPERUSER};
 struct Owned {
     owner: u32,
     acl: Option<Acl>,
+    /// What was granted on columns, by their numbers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    columns: BTreeMap<u32, Acl>,
 }
 
 /// What default privileges are of.
@@ -90,7 +93,11 @@ impl Ownership {
     /// Brings what an earlier version wrote into today's form.
     pub(super) fn upgrade(&mut self) {
         if let Some(acl) = std::mem::take(&mut self.schemas).remove(PUBLIC) {
-            self.objects.entry(PUBLIC_OID).or_insert(Owned { owner: SUPERUSER, acl: Some(acl) });
+            self.objects.entry(PUBLIC_OID).or_insert(Owned {
+                owner: SUPERUSER,
+                acl: Some(acl),
+                columns: BTreeMap::new(),
+            });
         }
     }
 
@@ -115,8 +122,33 @@ impl Catalog {
     /// Sets what is granted on an object.
     pub(crate) fn set_acl(&mut self, oid: u32, acl: Option<Acl>) {
         self.version += 1;
+        let (owner, columns) = (self.owner(oid), self.column_acls(oid).cloned().unwrap_or_default());
+        self.ownership.objects.insert(oid, Owned { owner, acl, columns });
+    }
+
+    /// What was granted on the columns of a relation, by their numbers; `None`: nothing ever.
+    pub(crate) fn column_acls(&self, oid: u32) -> Option<&BTreeMap<u32, Acl>> {
+        self.ownership.objects.get(&oid).map(|owned| &owned.columns).filter(|columns| !columns.is_empty())
+    }
+
+    /// Sets what is granted on a column.
+    pub(crate) fn set_column_acl(&mut self, oid: u32, number: u32, acl: Acl) {
+        self.version += 1;
         let owner = self.owner(oid);
-        self.ownership.objects.insert(oid, Owned { owner, acl });
+        let unsaid = || Owned { owner, acl: None, columns: BTreeMap::new() };
+        let columns = &mut self.ownership.objects.entry(oid).or_insert_with(unsaid).columns;
+        if acl.items().is_empty() {
+            columns.remove(&number);
+        } else {
+            columns.insert(number, acl);
+        }
+    }
+
+    /// What a role has on each column of a relation by the columns' own lists, by their numbers.
+    pub(crate) fn held_on_columns(&self, role: u32, oid: u32) -> BTreeMap<u32, Rights> {
+        let inherited = self.roles.inherited(role);
+        let held = |acl: &Acl| acl.held(|grantee| inherited.contains(&grantee));
+        self.column_acls(oid).into_iter().flatten().map(|(number, acl)| (*number, held(acl))).collect()
     }
 
     /// Gives an object to another owner.
@@ -124,8 +156,9 @@ impl Catalog {
         self.version += 1;
         let from = self.owner(oid);
         let mut acl = self.acl(oid).cloned();
-        acl.iter_mut().for_each(|acl| acl.change_owner(from, to));
-        self.ownership.objects.insert(oid, Owned { owner: to, acl });
+        let mut columns = self.column_acls(oid).cloned().unwrap_or_default();
+        acl.iter_mut().chain(columns.values_mut()).for_each(|acl| acl.change_owner(from, to));
+        self.ownership.objects.insert(oid, Owned { owner: to, acl, columns });
     }
 
     /// A new object or schema is `owner`'s, with that role's default privileges.
@@ -143,7 +176,7 @@ impl Catalog {
             acl.add(item.grantee, item.grantor, item.rights, item.options);
         }
         let acl = (acl != standard).then_some(acl);
-        self.ownership.objects.insert(oid, Owned { owner, acl });
+        self.ownership.objects.insert(oid, Owned { owner, acl, columns: BTreeMap::new() });
     }
 
     /// Nothing is owned or granted of an object that is gone.
@@ -228,7 +261,8 @@ impl Catalog {
     /// Takes away all rights of a role, and its default privileges.
     pub(crate) fn forget_rights(&mut self, role: u32) {
         self.version += 1;
-        let objects = self.ownership.objects.values_mut().filter_map(|owned| owned.acl.as_mut());
+        let objects = self.ownership.objects.values_mut();
+        let objects = objects.flat_map(|owned| owned.acl.iter_mut().chain(owned.columns.values_mut()));
         let acls = objects.chain(&mut self.ownership.database);
         let defaults = &mut self.ownership.defaults;
         defaults.retain(|one| one.role != role);
@@ -243,8 +277,14 @@ impl Catalog {
         for (oid, what) in objects.chain(schemas) {
             if self.owner(oid) == role {
                 lines.insert(oid, format!("owner of {what}"));
-            } else if self.acl(oid).is_some_and(|acl| acl.names(role)) {
-                lines.insert(oid, format!("privileges for {what}"));
+                continue;
+            }
+            let whole = self.acl(oid).is_some_and(|acl| acl.names(role)).then(|| format!("privileges for {what}"));
+            let columns =
+                self.columns_naming(oid, role).map(|column| format!("privileges for column {column} of {what}"));
+            let privileges: Vec<String> = whole.into_iter().chain(columns).collect();
+            if !privileges.is_empty() {
+                lines.insert(oid, privileges.join("\n"));
             }
         }
         for one in self.default_acls().iter().filter(|one| one.role == role || one.acl.names(role)) {
@@ -258,6 +298,17 @@ impl Catalog {
         let database = self.database_acl().filter(|acl| acl.names(role));
         let database = database.map(|_| format!("privileges for database {}", crate::database::DATABASE));
         database.into_iter().chain(lines.into_values()).collect()
+    }
+
+    /// The columns of an object whose lists concern a role.
+    fn columns_naming(&self, oid: u32, role: u32) -> impl Iterator<Item = &str> {
+        let acls = self.column_acls(oid).into_iter().flatten().filter(move |(_, acl)| acl.names(role));
+        let object = self.get(oid);
+        acls.filter_map(move |(number, _)| {
+            let object = object?;
+            let place = object.numbers().iter().position(|known| known == number)?;
+            object.columns.get(place).map(|column| column.name.as_str())
+        })
     }
 
     /// The list on a thing as it is in force.

@@ -8,6 +8,7 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 use super::ast::{Kind, Name, ObjectKind};
 use super::cursor::Cursor;
 use super::role::{self, MemberOptions, RoleName};
+use super::table::column_names;
 use crate::catalog::DefaultKind;
 
 /// What is granted or taken, and from whom.
@@ -17,6 +18,8 @@ pub(crate) struct Change {
     pub(crate) grants: bool,
     /// The privileges in upper case; `None`: ALL.
     pub(crate) rights: Option<Vec<String>>,
+    /// Privileges on columns, `ALL` too, each with the columns.
+    pub(crate) columns: Vec<(String, Vec<String>)>,
     /// Who gets or loses them.
     pub(crate) grantees: Vec<RoleName>,
     /// WITH GRANT OPTION, GRANT OPTION FOR.
@@ -117,7 +120,7 @@ pub(crate) fn grant(cursor: &mut Cursor<'_>) -> Result<Kind> {
     }
     let rights = rights(cursor)?;
     let objects = objects(cursor)?;
-    let change = granted(cursor, rights)?;
+    let change = of_relations(granted(cursor, rights)?, &objects)?;
     Ok(Kind::Grant(GrantStatement::Objects(objects, change)))
 }
 
@@ -136,8 +139,16 @@ pub(crate) fn revoke(cursor: &mut Cursor<'_>) -> Result<Kind> {
     let option = takes_option(cursor, "GRANT");
     let rights = rights(cursor)?;
     let objects = objects(cursor)?;
-    let change = revoked(cursor, rights, option)?;
+    let change = of_relations(revoked(cursor, rights, option)?, &objects)?;
     Ok(Kind::Grant(GrantStatement::Objects(objects, change)))
+}
+
+/// Refuses columns of what has none.
+fn of_relations(change: Change, objects: &Objects) -> Result<Change> {
+    if change.columns.is_empty() || matches!(objects, Objects::Relations(_)) {
+        return Ok(change);
+    }
+    Err(Error::new(SqlState::InvalidGrantOperation, "column privileges are only valid for relations"))
 }
 
 /// Takes `word OPTION FOR`.
@@ -155,21 +166,21 @@ fn names_objects(cursor: &Cursor<'_>) -> bool {
 }
 
 /// TO ..., after the objects.
-fn granted(cursor: &mut Cursor<'_>, rights: Option<Vec<String>>) -> Result<Change> {
+fn granted(cursor: &mut Cursor<'_>, (rights, columns): Privileges) -> Result<Change> {
     cursor.expect("TO")?;
     let grantees = grantees(cursor)?;
     let option = cursor.takes("WITH GRANT OPTION");
     let grantor = role::granted_by(cursor)?;
-    Ok(Change { grants: true, rights, grantees, option, grantor, cascade: false })
+    Ok(Change { grants: true, rights, columns, grantees, option, grantor, cascade: false })
 }
 
 /// FROM ..., after the objects.
-fn revoked(cursor: &mut Cursor<'_>, rights: Option<Vec<String>>, option: bool) -> Result<Change> {
+fn revoked(cursor: &mut Cursor<'_>, (rights, columns): Privileges, option: bool) -> Result<Change> {
     cursor.expect("FROM")?;
     let grantees = grantees(cursor)?;
     let grantor = role::granted_by(cursor)?;
     let cascade = behaviour(cursor);
-    Ok(Change { grants: false, rights, grantees, option, grantor, cascade })
+    Ok(Change { grants: false, rights, columns, grantees, option, grantor, cascade })
 }
 
 /// CASCADE or RESTRICT; whether the first.
@@ -193,30 +204,31 @@ fn grantees(cursor: &mut Cursor<'_>) -> Result<Vec<RoleName>> {
     }
 }
 
-/// Privileges; `None`: ALL. ON comes next.
-fn rights(cursor: &mut Cursor<'_>) -> Result<Option<Vec<String>>> {
+/// Privileges on the whole (`None`: ALL), and those on columns.
+type Privileges = (Option<Vec<String>>, Vec<(String, Vec<String>)>);
+
+/// Privileges; ON comes next.
+fn rights(cursor: &mut Cursor<'_>) -> Result<Privileges> {
     if cursor.takes("ALL") {
         cursor.takes("PRIVILEGES");
-        refuse_columns(cursor)?;
-        return Ok(None);
+        if cursor.peek().token != Token::LParen {
+            return Ok((None, Vec::new()));
+        }
+        return Ok((Some(Vec::new()), vec![("ALL".into(), column_names(cursor)?)]));
     }
-    let mut rights = Vec::new();
+    let (mut rights, mut columns) = (Vec::new(), Vec::new());
     loop {
         let Some(word) = cursor.word() else { return cursor.unexpected() };
         cursor.next();
-        refuse_columns(cursor)?;
-        rights.push(word);
+        if cursor.peek().token == Token::LParen {
+            columns.push((word, column_names(cursor)?));
+        } else {
+            rights.push(word);
+        }
         if !cursor.takes_token(&Token::Comma) {
-            return Ok(Some(rights));
+            return Ok((Some(rights), columns));
         }
     }
-}
-
-fn refuse_columns(cursor: &Cursor<'_>) -> Result<()> {
-    if cursor.peek().token == Token::LParen {
-        return Err(cursor.error_here(Error::unsupported("a privilege on columns")));
-    }
-    Ok(())
 }
 
 fn objects(cursor: &mut Cursor<'_>) -> Result<Objects> {
@@ -309,6 +321,9 @@ fn default_privileges(cursor: &mut Cursor<'_>) -> Result<Kind> {
     if change.grantor.is_some() {
         return Err(Error::new(SqlState::SyntaxError, "syntax error at or near \"GRANTED\""));
     }
+    if !change.columns.is_empty() {
+        return Err(Error::new(SqlState::InvalidGrantOperation, "default privileges cannot be set for columns"));
+    }
     Ok(Kind::Grant(GrantStatement::Default { roles, schemas, kind, change }))
 }
 
@@ -383,7 +398,9 @@ mod tests {
             ("REASSIGN OWNED BY a, b TO c", "Reassign"),
             ("DROP OWNED BY a CASCADE", "DropOwned { of: [Named(\"a\")], cascade: true }"),
             ("ALTER TABLE t RENAME TO u", "AlterTable"),
-            ("GRANT SELECT (a) ON t TO x", "0A000 a privilege on columns is not supported"),
+            ("GRANT SELECT (a, b), INSERT ON t TO x", "columns: [(\"SELECT\", [\"a\", \"b\"])]"),
+            ("GRANT ALL PRIVILEGES (a) ON t TO x", "rights: Some([]), columns: [(\"ALL\", [\"a\"])]"),
+            ("GRANT SELECT (a) ON SCHEMA s TO x", "0LP01 column privileges are only valid for relations"),
             ("GRANT EXECUTE ON FUNCTION f TO x", "0A000 a privilege on a function is not supported"),
             ("GRANT SELECT ON t", "42601 syntax error at end of input"),
             ("GRANT SELECT ON t FROM x", "42601 syntax error at or near \"FROM\""),

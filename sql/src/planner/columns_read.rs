@@ -8,6 +8,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::sqlparser::ast::Query;
 use thalweg_dataflow::Result;
 use thalweg_dataflow::plan::RelationId;
+use thalweg_dataflow::types::PgType;
 
 use super::binder::Binder;
 use super::from::RelationSource;
@@ -20,8 +21,9 @@ impl Planner {
         query: &Query,
         resolver: &dyn Resolver,
         settings: &Settings,
+        types: &[Option<PgType>],
     ) -> Result<BTreeMap<RelationId, BTreeSet<usize>>> {
-        let binder = Binder::new(resolver, settings, &[]);
+        let binder = Binder::new(resolver, settings, types);
         let plan = binder.query(query, None, &Vec::new().into())?.plan;
         let mut scans: BTreeMap<TableReference, (RelationId, Vec<String>)> = BTreeMap::new();
         let mut named: BTreeSet<(TableReference, String)> = BTreeSet::new();

@@ -44,6 +44,8 @@ const ALL: [(Rights, &str, char); 11] = [
 pub(crate) enum Thing {
     /// A relation of any kind.
     Relation,
+    /// A column of a relation.
+    Column,
     /// A sequence.
     Sequence,
     /// A schema.
@@ -57,6 +59,7 @@ impl Thing {
     pub(crate) fn of_letter(letter: &str) -> Option<Thing> {
         match letter {
             "r" => Some(Thing::Relation),
+            "c" => Some(Thing::Column),
             "s" => Some(Thing::Sequence),
             "n" => Some(Thing::Schema),
             "d" => Some(Thing::Database),
@@ -68,6 +71,7 @@ impl Thing {
     pub(crate) fn all(self) -> Rights {
         match self {
             Thing::Relation => INSERT | SELECT | UPDATE | DELETE | TRUNCATE | REFERENCES | TRIGGER,
+            Thing::Column => INSERT | SELECT | UPDATE | REFERENCES,
             Thing::Sequence => SELECT | UPDATE | USAGE,
             Thing::Schema => USAGE | CREATE,
             Thing::Database => CREATE | TEMPORARY | CONNECT,
@@ -78,6 +82,7 @@ impl Thing {
     fn word(self) -> &'static str {
         match self {
             Thing::Relation => "table",
+            Thing::Column => "column",
             Thing::Sequence => "sequence",
             Thing::Schema => "schema",
             Thing::Database => "database",
@@ -90,7 +95,10 @@ impl Thing {
         if self == Thing::Database {
             acl.add(PUBLIC, owner, TEMPORARY | CONNECT, 0);
         }
-        acl.add(owner, owner, self.all(), 0);
+        // The rights on a column are its relation's.
+        if self != Thing::Column {
+            acl.add(owner, owner, self.all(), 0);
+        }
         acl
     }
 }

@@ -3,7 +3,10 @@
 //! Promises: nothing is checked for superusers; a view's inputs are read with the rights of its owner;
 //! refusals are 42501 in PostgreSQL's words. Changes nothing.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use thalweg_dataflow::error::{Error, Result, SqlState};
+use thalweg_dataflow::plan::RelationId;
 
 use super::acl::{self, Acl, Rights, Thing};
 use super::{READ_ALL_DATA, READ_SERVER_FILES, SUPERUSER, WRITE_ALL_DATA};
@@ -91,6 +94,50 @@ impl Asker<'_> {
             return Err(denied("schema", &object.schema));
         }
         if self.has(object.oid, right) { Ok(()) } else { Err(denied(object.kind().word(), &object.name)) }
+    }
+
+    /// Refuses without this right on all of these columns of an object, by their places, or on the whole; where
+    /// none is named, on any.
+    pub(crate) fn need_on_columns(&self, object: &Object, right: Rights, places: &BTreeSet<usize>) -> Result<()> {
+        let whole = self.need(object, right);
+        if whole.is_ok() || !self.has_on_schema(&object.schema, acl::USAGE) {
+            return whole;
+        }
+        let held = self.catalog.held_on_columns(self.role, object.oid);
+        let numbers = object.numbers();
+        let has = |place: &usize| {
+            let own = numbers.get(*place).and_then(|number| held.get(number));
+            own.is_some_and(|rights| right & !rights == 0)
+        };
+        let enough = match places.is_empty() {
+            true => (0..numbers.len()).any(|place| has(&place)),
+            false => places.iter().all(has),
+        };
+        if enough { Ok(()) } else { whole }
+    }
+
+    /// As [`Asker::need_to_read`] for a query whose columns read can be asked for: rights on these are enough.
+    pub(crate) fn need_to_read_columns(
+        &self,
+        oids: &[u32],
+        columns: impl FnOnce() -> Result<BTreeMap<RelationId, BTreeSet<usize>>>,
+    ) -> Result<()> {
+        let refused = match self.need_to_read(oids) {
+            Ok(()) => return Ok(()),
+            Err(refused) => refused,
+        };
+        let (by_column, whole): (Vec<u32>, Vec<u32>) =
+            oids.iter().partition(|oid| self.catalog.column_acls(**oid).is_some() && !self.has(**oid, acl::SELECT));
+        if by_column.is_empty() {
+            return Err(refused);
+        }
+        self.need_to_read(&whole)?;
+        let columns = columns()?;
+        for object in by_column.iter().filter_map(|oid| self.catalog.get(*oid)) {
+            let named = columns.get(&object.relation()).cloned().unwrap_or_default();
+            self.need_on_columns(object, acl::SELECT, &named)?;
+        }
+        Ok(())
     }
 
     /// Refuses to read any of these, or what a view among them reads where its owner may not.

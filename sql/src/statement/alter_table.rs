@@ -251,7 +251,7 @@ async fn columns_of(
     let published = open_files(database, published, &query, &settings.search_path()).await?;
     let names = Names::of_stored(&published, settings.search_path(), (stored.reads, stored.meaning));
     let planning = Settings { zone: settings.zone().into(), ..Settings::default() };
-    let read = Planner.columns_read(&query, &names, &planning)?;
+    let read = Planner.columns_read(&query, &names, &planning, &[])?;
     let version = table.version(stored.meaning.versions.get(&table.oid).copied());
     let places = read.get(&version.relation).into_iter().flatten();
     Ok(places.filter_map(|place| version.numbers.get(*place).copied()).collect())

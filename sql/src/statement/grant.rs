@@ -8,7 +8,7 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 use super::alter_table::linked;
 use super::drop;
 use super::schema::need_to_become;
-use crate::catalog::{Catalog, DefaultAcl, DefaultKind, Object, SYSTEM_SCHEMAS};
+use crate::catalog::{Catalog, DefaultAcl, DefaultKind, Object, ObjectData, SYSTEM_SCHEMAS};
 use crate::database::{DATABASE, Published};
 use crate::parser::grant::{Change, GrantStatement, Objects};
 use crate::parser::role::RoleName;
@@ -125,10 +125,73 @@ fn on_relation(session: &Session, catalog: &mut Catalog, oid: u32, change: &Chan
     let Some(object) = catalog.get(oid) else { return Ok(()) };
     let (name, word, owner) = (object.name.clone(), object.kind().word(), catalog.owner(oid));
     let thing = object.thing();
+    on_columns(session, catalog, oid, change)?;
+    if change.rights.as_ref().is_some_and(Vec::is_empty) {
+        return Ok(());
+    }
     let acl = Catalog::acl_in_force(catalog.acl(oid), thing, owner);
     let acl = changed(session, catalog, (thing, owner, acl), (word, &name), change)?;
     catalog.set_acl(oid, Some(acl));
     Ok(())
+}
+
+/// What a statement says of columns; a REVOKE on a relation is one on its columns too.
+fn on_columns(session: &Session, catalog: &mut Catalog, oid: u32, change: &Change) -> Result<()> {
+    let Some(object) = catalog.get(oid) else { return Ok(()) };
+    let (name, owner, numbers) = (object.name.clone(), catalog.owner(oid), object.numbers());
+    if !change.columns.is_empty() && !has_columns(object) {
+        return Err(Error::unsupported(format!("a privilege on columns of a {}", object.kind().word())));
+    }
+    let (mut wanted, mut named): (Vec<(u32, Rights)>, Vec<String>) = Default::default();
+    for (word, columns) in &change.columns {
+        let rights = if word == "ALL" { Thing::Column.all() } else { acl::named(word, Thing::Column)? };
+        for column in columns {
+            let place = object.columns.iter().position(|known| known.name == *column).ok_or_else(|| {
+                let message = format!("column \"{column}\" of relation \"{name}\" does not exist");
+                Error::new(SqlState::UndefinedColumn, message)
+            })?;
+            wanted.push((numbers[place], rights));
+            named.push(column.clone());
+        }
+    }
+    if !change.grants {
+        let all = match &change.rights {
+            None => Thing::Column.all(),
+            Some(words) => {
+                words.iter().filter_map(|word| acl::named(word, Thing::Column).ok()).fold(0, |all, one| all | one)
+            }
+        };
+        wanted.extend(catalog.column_acls(oid).into_iter().flat_map(|known| known.keys()).map(|number| (*number, all)));
+    }
+    let me = session.role_in(catalog);
+    let table = Catalog::acl_in_force(catalog.acl(oid), Thing::Relation, owner);
+    for (place, (number, rights)) in wanted.into_iter().enumerate() {
+        let mut acl = catalog.column_acls(oid).and_then(|known| known.get(&number)).cloned().unwrap_or_default();
+        let (mut grantor, mut options) = best_grantor(catalog, me, (Thing::Column, owner, &table), rights);
+        if options & rights == 0 {
+            (grantor, options) = best_grantor(catalog, me, (Thing::Column, owner, &acl), rights);
+        }
+        if options & rights == 0 && change.grants {
+            let column = named.get(place).cloned().unwrap_or_default();
+            let message = format!("permission denied for column \"{column}\" of relation \"{name}\"");
+            return Err(Error::new(SqlState::InsufficientPrivilege, message));
+        }
+        for grantee in &change.grantees {
+            let grantee = session.named_role(catalog, grantee)?;
+            if change.grants {
+                acl.grant(owner, grantee, grantor, rights & options, change.option)?;
+            } else {
+                acl.revoke(owner, grantee, grantor, rights & options, change.option, change.cascade)?;
+            }
+        }
+        catalog.set_column_acl(oid, number, acl);
+    }
+    Ok(())
+}
+
+/// Whether rights on single columns are checked where it is read and changed.
+fn has_columns(object: &Object) -> bool {
+    matches!(object.data, ObjectData::Table(_) | ObjectData::View(_) | ObjectData::StoredSource(_))
 }
 
 /// The rights that a statement names.

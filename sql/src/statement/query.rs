@@ -51,7 +51,8 @@ pub(crate) async fn bind(
     let bound = aside_if_long(&settings.text, || Planner.bind(query, &names, &settings, types));
     let bound = bound.map_err(|error| with_near_name(&published, error))?;
     let oids = names.oids();
-    session.asker(&published.catalog).need_to_read(&oids)?;
+    let columns = || Planner.columns_read(query, &names, &settings, types);
+    session.asker(&published.catalog).need_to_read_columns(&oids, columns)?;
     Ok((bound, oids))
 }
 

@@ -187,9 +187,7 @@ pub(super) fn index_columns(tables: &CatalogTables) -> BTreeMap<(i32, i32), Stri
         let included = index.extras.into_iter().flat_map(|extras| &extras.included);
         let parts = index.parts.iter().map(|(part, _)| *part).chain(included.map(|place| Part::Column(*place)));
         for (place, part) in (1..).zip(parts) {
-            let text = part.text(&index.table.columns);
-            let text = if matches!(part, Part::Expression(_)) { index::bare(&text).to_string() } else { text };
-            found.insert((number(index.oid), place), text);
+            found.insert((number(index.oid), place), part.text(&index.table.columns));
         }
     }
     found

@@ -25,6 +25,7 @@ use super::queries::CatalogTables;
 use super::roles::number;
 use super::table::array;
 use super::{activity, config, constraints, privileges, routines, sequences, session};
+use crate::catalog::index::bare;
 use crate::catalog::{Object, is_temporary};
 use crate::planner::SystemFunction;
 use crate::roles::acl::Thing;
@@ -355,11 +356,14 @@ impl Answer {
             }
             Answer::Index(whole, columns) => {
                 let places = if call.args.len() > 1 { call.numbers(1)? } else { vec![Some(0); call.rows] };
-                let pretty = call.args.len() > 2;
+                let pretty = matches!(call.args.get(2), Some(ColumnarValue::Scalar(ScalarValue::Boolean(Some(true)))));
                 texts(oids.zip(places).map(|(oid, place)| match (oid?, place?) {
                     (oid, 0) if pretty && columns.contains_key(&(oid, PRETTY)) => columns.get(&(oid, PRETTY)).cloned(),
                     (oid, 0) => whole.get(&oid).cloned(),
-                    (oid, place) => Some(columns.get(&(oid, place)).cloned().unwrap_or_default()),
+                    (oid, place) => {
+                        let text = columns.get(&(oid, place)).map_or("", String::as_str);
+                        Some(if pretty && text.starts_with("((") { bare(text) } else { text }.to_string())
+                    }
                 }))
             }
             Answer::FormatType => {

@@ -183,9 +183,19 @@ fn pg_attribute(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
                 int4(0),
                 int4(if column.data_type.category() == 'S' { 100 } else { 0 }),
             ]);
+            table.text_array("attacl", column_acl(tables, &relation, usize::from(place.unsigned_abs()) - 1));
         }
     }
     table.finish()
+}
+
+/// `attacl`.
+fn column_acl(tables: &CatalogTables, relation: &Relation, place: usize) -> Option<Vec<String>> {
+    let catalog = &tables.published.catalog;
+    let oid = u32::try_from(relation.oid).ok()?;
+    let acls = catalog.column_acls(oid)?;
+    let number = *catalog.get(oid)?.numbers().get(place)?;
+    acls.get(&number).map(|acl| roles::printed(catalog, acl))
 }
 
 /// `attidentity`: `a` for ALWAYS, `d` for BY DEFAULT.

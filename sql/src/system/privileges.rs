@@ -153,7 +153,18 @@ impl Privilege {
                 let Some(object) = self.relation(thing)? else { return Ok(None) };
                 let owner = catalog.owner(object.oid);
                 let acl = Catalog::acl_in_force(catalog.acl(object.oid), Thing::Relation, owner);
-                let has = |right| asker.has(object.oid, right);
+                let columns = catalog.held_on_columns(role, object.oid);
+                let column = match self.about {
+                    About::Column => Some(column_number(object, given.last())?),
+                    _ => None,
+                };
+                let on_column = |right: Rights| match column {
+                    Some(number) => {
+                        number.and_then(|number| columns.get(&number)).is_some_and(|held| right & !held == 0)
+                    }
+                    None => self.name == "has_any_column_privilege" && columns.values().any(|held| right & !held == 0),
+                };
+                let has = |right| asker.has(object.oid, right) || on_column(right);
                 any(privilege.value, Thing::Relation, has, |right| grantable(asker, owner, &acl, right)).map(Some)
             }
             About::Sequence => {
@@ -227,6 +238,20 @@ impl Privilege {
         }
         Ok(Some(false))
     }
+}
+
+/// The number of a column that is named or counted; `None`: there is none of this place.
+fn column_number(object: &Object, column: Option<&Argument<'_>>) -> Result<Option<u32>> {
+    let Some(column) = column else { return Ok(None) };
+    let place = match column.is_oid {
+        true => column.value.parse::<usize>().ok().and_then(|number| number.checked_sub(1)),
+        false => {
+            let found = object.columns.iter().position(|known| known.name == column.value);
+            let message = || format!("column \"{}\" of relation \"{}\" does not exist", column.value, object.name);
+            Some(found.ok_or_else(|| Error::new(SqlState::UndefinedColumn, message()))?)
+        }
+    };
+    Ok(place.and_then(|place| object.numbers().get(place).copied()))
 }
 
 fn unrecognized(privilege: &str) -> Error {

@@ -1,10 +1,12 @@
 //! The rights that INSERT, UPDATE, DELETE and their kin need on the table that they change.
 //!
 //! As in PostgreSQL: SELECT too where a statement looks at the table's rows, in its condition, its
-//! values or RETURNING. Rights are a table's, not a column's. What else a statement reads is checked
+//! values or RETURNING; then a right on columns is not enough. What else a statement reads is checked
 //! where its names are resolved ([`super::target::with_names`]).
 
-use datafusion::sql::sqlparser::ast::{Expr, Visit};
+use std::collections::BTreeSet;
+
+use datafusion::sql::sqlparser::ast::{Expr, SetExpr, Visit};
 use thalweg_dataflow::error::Result;
 
 use super::Target;
@@ -16,7 +18,41 @@ use crate::walk::any_expr;
 
 /// Refuses a statement without the rights it needs on its target.
 pub(super) fn check(session: &Session, view: &View, kind: &Kind, target: &Target) -> Result<()> {
-    session.asker(&view.published.catalog).need(&target.object, needed(kind))
+    let asker = session.asker(&view.published.catalog);
+    let rights = needed(kind);
+    match (kind, asker.need(&target.object, rights)) {
+        // Rights on the columns that are given values are enough where nothing is read.
+        (Kind::Insert(insert), Err(_)) if rights == INSERT => {
+            asker.need_on_columns(&target.object, INSERT, &inserted(insert, target))
+        }
+        (Kind::Update(update), Err(_)) if rights == UPDATE => {
+            asker.need_on_columns(&target.object, UPDATE, &assigned(&update.assignments, target))
+        }
+        (_, checked) => checked,
+    }
+}
+
+/// The places of the columns that an INSERT names; if it names none, of as many as it has values for.
+fn inserted(insert: &Insert, target: &Target) -> BTreeSet<usize> {
+    let all = target.object.columns.len();
+    let values = match insert.source.as_ref().map(|source| source.body.as_ref()) {
+        Some(SetExpr::Values(values)) => values.rows.first().map_or(all, |row| row.len()),
+        _ => all,
+    };
+    match &insert.columns {
+        None => (0..values.min(all)).collect(),
+        Some(columns) => places(columns.iter().map(|column| &column.name), target),
+    }
+}
+
+/// The places of the columns that an UPDATE gives values.
+fn assigned(assignments: &[Assignment], target: &Target) -> BTreeSet<usize> {
+    places(assignments.iter().flat_map(|one| &one.columns).map(|column| &column.name), target)
+}
+
+fn places<'n>(names: impl Iterator<Item = &'n String>, target: &Target) -> BTreeSet<usize> {
+    let columns = &target.object.columns;
+    names.filter_map(|name| columns.iter().position(|column| column.name == *name)).collect()
 }
 
 fn needed(kind: &Kind) -> Rights {
