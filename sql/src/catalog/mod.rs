@@ -127,6 +127,7 @@ impl Catalog {
         }
         self.schemas.append(&mut self.dropped_schemas);
         self.objects.append(&mut self.dropped);
+        self.undo_open_rights();
     }
 
     /// The bytes that the engine makes durable.

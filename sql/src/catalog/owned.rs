@@ -3,9 +3,13 @@
 //! Promises: what nothing is said of belongs to the superuser; a new object's access list follows the
 //! default privileges of who makes it. Checks nobody's rights.
 
+mod unsettled;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+use unsettled::RightsChange;
 
 use super::{Catalog, Object, PUBLIC, PUBLIC_OID};
 use crate::roles::acl::{self, Acl, Rights, Thing};
@@ -87,6 +91,9 @@ pub(crate) struct Ownership {
     schemas: BTreeMap<String, Acl>,
     database: Option<Acl>,
     defaults: Vec<DefaultAcl>,
+    /// What open blocks have changed, by their numbers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    unsettled: BTreeMap<u32, Vec<RightsChange>>,
 }
 
 impl Ownership {

@@ -56,7 +56,7 @@ impl Target<'_> {
 pub(crate) struct RowScope {
     /// The rows' schema as DataFusion knows it.
     pub(crate) schema: DFSchemaRef,
-    scope: Scope,
+    pub(super) scope: Scope,
 }
 
 /// RETURNING.
@@ -264,47 +264,8 @@ impl Planner {
     }
 }
 
-/// An expression that an index is about.
-pub(crate) struct IndexTerm<'a> {
-    /// The expression.
-    pub(crate) expr: &'a ast::Expr,
-    /// Whether it is the condition of an index of some rows, else a key.
-    pub(crate) is_predicate: bool,
-}
-
-impl Planner {
-    /// The type of an expression of an index. Errors: 42P17 for what is not the same tomorrow.
-    pub(crate) fn index_type(
-        &self,
-        term: &IndexTerm<'_>,
-        scope: &RowScope,
-        resolver: &dyn Resolver,
-        settings: &Settings,
-    ) -> Result<PgType> {
-        let binder = Binder::new(resolver, settings, &[]);
-        let (clause, part) = match term.is_predicate {
-            true => ("index predicates", "index predicate"),
-            false => ("index expressions", "index expression"),
-        };
-        let env = env(&scope.scope, clause);
-        let ty = match term.is_predicate {
-            true => binder.condition(&env, term.expr, "WHERE").map(|_| PgType::Bool)?,
-            false => binder.settled(binder.expr(&env, term.expr)?)?.ty.unwrap_or(PgType::Text),
-        };
-        let stable = !binder.reads_clock.get();
-        settled(binder)?;
-        match stable {
-            true => Ok(ty),
-            false => {
-                let message = format!("functions in {part} must be marked IMMUTABLE");
-                Err(Error::new(SqlState::InvalidObjectDefinition, message))
-            }
-        }
-    }
-}
-
 /// The types of the parameters; all must be known by now.
-fn settled(binder: Binder<'_>) -> Result<Vec<PgType>> {
+pub(super) fn settled(binder: Binder<'_>) -> Result<Vec<PgType>> {
     let parameters = binder.parameters.into_inner();
     match parameters.iter().position(Option::is_none) {
         Some(open) => Err(Error::new(

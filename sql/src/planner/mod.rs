@@ -33,6 +33,7 @@ mod functions;
 mod grouping;
 mod groups;
 mod guard;
+pub(crate) mod index_term;
 mod interval_literal;
 mod join;
 mod json;

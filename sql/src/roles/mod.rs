@@ -174,6 +174,11 @@ impl Roles {
         self.roles.values().chain(PREDEFINED.iter())
     }
 
+    /// The roles that are not predefined.
+    pub(crate) fn made(&self) -> &BTreeMap<u32, Role> {
+        &self.roles
+    }
+
     /// All memberships, in the order they were granted.
     pub(crate) fn members(&self) -> &[Membership] {
         &self.members

@@ -1,7 +1,8 @@
 //! DDL in a transaction block: how its end settles it.
 //!
 //! What a block creates is there at once, for everybody, and goes with ROLLBACK. What it drops is
-//! out of sight at once and gone with COMMIT; ROLLBACK brings it back. ALTER TABLE, CREATE OR
+//! out of sight at once and gone with COMMIT; ROLLBACK brings it back. Rights, owners and roles are
+//! changed at once, and ROLLBACK changes them back. ALTER TABLE, CREATE OR
 //! REPLACE and indexes are done at once and stay: ROLLBACK warns of them. After a crash an open
 //! block counts as rolled back: the catalog knows what is not settled.
 
@@ -18,11 +19,24 @@ pub(crate) struct Ddl {
     dropped: Vec<u32>,
     /// The tags of statements that stay.
     lasting: Vec<&'static str>,
+    /// What it changed of rights and roles.
+    rights: Rights,
+}
+
+/// Changes of rights and roles, as the catalog keeps them.
+#[derive(Debug, Clone, Copy, Default)]
+struct Rights {
+    /// The block's number there, once there is one.
+    block: Option<u32>,
+    /// The first of them.
+    from: usize,
+    /// Behind the last.
+    to: usize,
 }
 
 impl Ddl {
     fn is_empty(&self) -> bool {
-        self.created.is_empty() && self.dropped.is_empty()
+        self.created.is_empty() && self.dropped.is_empty() && self.rights.from == self.rights.to
     }
 
     /// What it did since it was `earlier`.
@@ -31,6 +45,7 @@ impl Ddl {
             created: self.created.get(earlier.created.len()..).unwrap_or_default().to_vec(),
             dropped: self.dropped.get(earlier.dropped.len()..).unwrap_or_default().to_vec(),
             lasting: self.lasting.get(earlier.lasting.len()..).unwrap_or_default().to_vec(),
+            rights: Rights { from: earlier.rights.to, ..self.rights },
         }
     }
 }
@@ -82,6 +97,15 @@ impl Session {
         }
     }
 
+    /// A statement has changed rights or roles from `before` to `next`: the end of a block settles it.
+    pub(crate) fn changed_rights(&mut self, before: &Catalog, next: &mut Catalog) {
+        let Some(block) = &mut self.block else { return };
+        let rights = &mut block.ddl.rights;
+        let number = *rights.block.get_or_insert_with(|| next.allocate());
+        next.keep_rights(number, before);
+        rights.to += 1;
+    }
+
     /// Settles what a block did with objects.
     pub(super) async fn settle(&self, ddl: Ddl, committed: bool) -> Result<()> {
         if !committed && let Some(tag) = ddl.lasting.first() {
@@ -122,6 +146,9 @@ async fn settle(database: &Database, ddl: Ddl, committed: bool) -> Result<()> {
     relations.extend(next.catalog.release_versions());
     if !committed {
         next.catalog.bring_all_back(&ddl.dropped);
+    }
+    if let Some(block) = ddl.rights.block {
+        next.catalog.settle_rights(block, ddl.rights.from, committed);
     }
     database.publish(next).await?;
     database.0.engine.remove(relations).await

@@ -21,10 +21,10 @@ use crate::session::{Outcome, Session};
 /// See the module.
 pub(crate) async fn run(session: &mut Session, statement: &GrantStatement) -> Result<Outcome> {
     let tag = statement.tag();
-    session.changed_lastingly(tag);
     let database = session.database.clone();
     let _turn = database.0.ddl.lock().await;
-    let mut next = (*database.published()).clone();
+    let current = database.published();
+    let mut next = (*current).clone();
     let mut gone = Vec::new();
     match statement {
         GrantStatement::Objects(objects, change) => on_objects(session, &mut next.catalog, objects, change)?,
@@ -37,6 +37,7 @@ pub(crate) async fn run(session: &mut Session, statement: &GrantStatement) -> Re
         GrantStatement::Reassign { from, to } => reassign(session, &mut next.catalog, from, to)?,
         GrantStatement::DropOwned { of, cascade } => gone = drop_owned(session, &mut next, of, *cascade)?,
     }
+    session.changed_rights(&current.catalog, &mut next.catalog);
     database.publish(next).await?;
     if !gone.is_empty() {
         database.0.engine.remove(gone).await?;

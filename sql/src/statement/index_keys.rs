@@ -14,7 +14,8 @@ use crate::catalog::index::{Extras, IndexExpression, Part, method_oid};
 use crate::catalog::{Index, Object};
 use crate::parser::change::ColumnName;
 use crate::parser::index::{CreateIndex, Key};
-use crate::planner::change::{IndexTerm, RowScope};
+use crate::planner::change::RowScope;
+use crate::planner::index_term::IndexTerm;
 use crate::planner::{Planner, output_name};
 use crate::session::Session;
 

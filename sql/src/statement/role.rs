@@ -19,10 +19,10 @@ use crate::session::{Outcome, Session};
 
 /// See the module.
 pub(crate) async fn run(session: &mut Session, statement: &RoleStatement) -> Result<Outcome> {
-    session.changed_lastingly(statement.tag());
     let database = session.database.clone();
     let _turn = database.0.ddl.lock().await;
-    let mut next = (*database.published()).clone();
+    let current = database.published();
+    let mut next = (*current).clone();
     match statement {
         RoleStatement::Create { name, options } => create(session, &mut next, name, options)?,
         RoleStatement::Alter { name, options } => alter(session, &mut next, name, options)?,
@@ -39,6 +39,7 @@ pub(crate) async fn run(session: &mut Session, statement: &RoleStatement) -> Res
         }
     }
     let first_password = next.catalog.roles.have_password() && !database.has_passwords();
+    session.changed_rights(&current.catalog, &mut next.catalog);
     database.publish(next).await?;
     if first_password {
         warn_of_first_password(session);

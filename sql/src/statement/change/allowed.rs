@@ -20,16 +20,18 @@ use crate::walk::any_expr;
 pub(super) fn check(session: &Session, view: &View, kind: &Kind, target: &Target) -> Result<()> {
     let asker = session.asker(&view.published.catalog);
     let rights = needed(kind);
-    match (kind, asker.need(&target.object, rights)) {
-        // Rights on the columns that are given values are enough where nothing is read.
-        (Kind::Insert(insert), Err(_)) if rights == INSERT => {
-            asker.need_on_columns(&target.object, INSERT, &inserted(insert, target))
-        }
-        (Kind::Update(update), Err(_)) if rights == UPDATE => {
-            asker.need_on_columns(&target.object, UPDATE, &assigned(&update.assignments, target))
-        }
-        (_, checked) => checked,
-    }
+    let refused = match asker.need(&target.object, rights) {
+        Ok(()) => return Ok(()),
+        Err(refused) => refused,
+    };
+    // Rights on the columns that are given values are enough for these.
+    let (right, given) = match kind {
+        Kind::Insert(insert) => (INSERT, inserted(insert, target)),
+        Kind::Update(update) => (UPDATE, assigned(&update.assignments, target)),
+        _ => return Err(refused),
+    };
+    asker.need(&target.object, rights & !right)?;
+    asker.need_on_columns(&target.object, right, &given)
 }
 
 /// The places of the columns that an INSERT names; if it names none, of as many as it has values for.
