@@ -21,7 +21,7 @@ use super::datetime::Interval;
 use super::text::normalize;
 use crate::error::Result;
 
-pub use shape::{Dimension, borders, check_count, dimensions, shaped, stacked};
+pub use shape::{Dimension, borders, check_count, dimensions, parts, shaped, stacked};
 pub(super) use text::{parse, write};
 pub(super) use wire::{read_wire, write_wire};
 

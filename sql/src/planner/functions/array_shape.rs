@@ -36,8 +36,8 @@ pub(crate) const SUBSCRIPT: Kernel = |input| {
     let null: &[u8] = &[2];
     let mut chosen = Vec::with_capacity(input.rows);
     for row in 0..input.rows {
-        let place = numbers(row).and_then(|subscripts| place_of(&arrays.dimensions(row), &subscripts));
-        let items = arrays.items(row).unwrap_or_default();
+        let (items, dimensions) = arrays.parts(row).unwrap_or_default();
+        let place = numbers(row).and_then(|subscripts| place_of(&dimensions, &subscripts));
         chosen.push(place.and_then(|place| items.get(place).copied()).unwrap_or(null));
     }
     array::element_values(input.result, chosen)
@@ -57,8 +57,8 @@ fn place_of(dimensions: &[Dimension], subscripts: &[i32]) -> Option<usize> {
 pub(crate) const SLICE: Kernel = |input| {
     let (arrays, numbers) = (Arrays::of(input, 0)?, numbers(input)?);
     built(input.rows, |row| {
-        let (Some(bounds), Some(items)) = (numbers(row), arrays.items(row)) else { return Ok(None) };
-        Ok(Some(sliced(&items, &arrays.dimensions(row), &bounds)))
+        let (Some(bounds), Some((items, dimensions))) = (numbers(row), arrays.parts(row)) else { return Ok(None) };
+        Ok(Some(sliced(&items, &dimensions, &bounds)))
     })
 };
 
@@ -129,9 +129,8 @@ pub(crate) const COUNTED: Kernel = |input| {
 pub(crate) const TRIM: Kernel = |input| {
     let (arrays, numbers) = (Arrays::of(input, 0)?, numbers(input)?);
     built(input.rows, |row| {
-        let (Some(items), Some(count)) = (arrays.items(row), numbers(row)) else { return Ok(None) };
+        let (Some((items, dimensions)), Some(count)) = (arrays.parts(row), numbers(row)) else { return Ok(None) };
         let count = count.first().copied().unwrap_or(0);
-        let dimensions = arrays.dimensions(row);
         let length = dimensions.first().map_or(0, |dimension| dimension.length);
         let kept = usize::try_from(count).ok().and_then(|count| length.checked_sub(count));
         let kept = kept.ok_or_else(|| {

@@ -35,6 +35,12 @@ impl Arrays {
         self.array.as_binary::<i32>()
     }
 
+    /// The elements of a row's array and its dimensions; `None`: the array is null.
+    pub(super) fn parts(&self, row: usize) -> Option<(Vec<&[u8]>, Vec<Dimension>)> {
+        let bytes = self.bytes();
+        bytes.is_valid(row).then(|| array::parts(self.element, bytes.value(row)))
+    }
+
     /// The dimensions of a row's array; none of one that is null.
     pub(super) fn dimensions(&self, row: usize) -> Vec<Dimension> {
         let bytes = self.bytes();

@@ -35,10 +35,22 @@ impl Dimension {
 pub fn dimensions(element: &PgType, bytes: &[u8]) -> Vec<Dimension> {
     let mut items = items(element, bytes);
     let count = items.by_ref().count();
-    if count == 0 {
-        return Vec::new();
+    of_tail(count, tail(&items))
+}
+
+/// The elements of an array, each as its bytes with the tag, and its dimensions.
+pub fn parts<'a>(element: &PgType, bytes: &'a [u8]) -> (Vec<&'a [u8]>, Vec<Dimension>) {
+    let mut behind = items(element, bytes);
+    let items: Vec<&[u8]> = behind.by_ref().collect();
+    let dimensions = of_tail(items.len(), tail(&behind));
+    (items, dimensions)
+}
+
+fn of_tail(count: usize, tail: &[u8]) -> Vec<Dimension> {
+    match count {
+        0 => Vec::new(),
+        _ => written(tail).unwrap_or_else(|| vec![Dimension::of(count)]),
     }
-    written(tail(&items)).unwrap_or_else(|| vec![Dimension::of(count)])
 }
 
 /// What stands behind the elements that were gone through.
@@ -117,7 +129,7 @@ pub fn borders(dimensions: &[Dimension], place: usize) -> usize {
     let mut size = 1;
     let inner = dimensions.iter().skip(1).rev().take_while(|dimension| {
         size *= dimension.length.max(1);
-        place % size == 0
+        place.is_multiple_of(size)
     });
     inner.count()
 }

@@ -53,12 +53,8 @@ pub(in crate::types) fn read_wire(element: &PgType, mut bytes: &[u8]) -> Result<
         let (length, lower) = (number(&mut bytes)?, number(&mut bytes)?);
         dimensions.push(Dimension { length: usize::try_from(length).map_err(|_| damaged())?, lower });
     }
-    let lengths = dimensions.iter().map(|dimension| dimension.length);
-    let count = if dimensions.is_empty() {
-        Some(0)
-    } else {
-        lengths.fold(Some(1), |all: Option<usize>, n| all?.checked_mul(n))
-    };
+    let mut lengths = dimensions.iter().map(|dimension| dimension.length);
+    let count = if dimensions.is_empty() { Some(0) } else { lengths.try_fold(1, usize::checked_mul) };
     let count = count.ok_or_else(damaged)?;
     let mut values = Vec::new();
     for _ in 0..count {
