@@ -99,6 +99,8 @@ sql_states! {
     JsonNumberNotFound = "2203B",
     /// No object where a jsonpath needs one.
     JsonObjectNotFound = "2203C",
+    /// A value that an operation has no use for.
+    DataException = "22000",
     /// Arrays that do not go together.
     ArraySubscript = "2202E",
     /// A character that text cannot hold.

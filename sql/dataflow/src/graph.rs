@@ -30,7 +30,7 @@ use crate::plan::{JoinKind, Op, Plan, RelationId};
 
 use epoch::{Epoch, Place, run_node};
 pub(crate) use key::NodeKey;
-use key::{fingerprint, indexed, inputs_of, key_of, rename};
+use key::{fingerprint, indexed, inputs_of, key_of, rename, variable_of};
 
 /// A node's number.
 pub(crate) type NodeId = u32;
@@ -286,12 +286,12 @@ impl Dataflow {
     fn find_within(&self, plan: &Plan, around: &mut Vec<Arc<Plan>>) -> Option<NodeId> {
         match &plan.op {
             Op::View { relation } => return self.views.get(relation).copied(),
-            Op::Iterate { body, limit } => {
-                let whole = Arc::new(plan.clone());
-                let variable = self.index.get(&NodeKey::Variable(whole.clone())).copied()?;
-                around.push(whole);
+            Op::Iterate { body, limit, .. } => {
+                around.push(Arc::new(plan.clone()));
+                let variable = self.index.get(&variable_of(around)).copied();
                 let body = self.find_within(body, around);
                 around.pop();
+                let variable = variable?;
                 return self.index.get(&NodeKey::Iterate(variable, body?, *limit)).copied();
             }
             _ => {}
@@ -356,10 +356,9 @@ impl Dataflow {
                     .copied()
                     .ok_or_else(|| Error::internal(format!("view {} is not in the dataflow", relation.0)));
             }
-            Op::Iterate { body, limit } => {
-                let whole = Arc::new(plan.clone());
-                let variable = self.intern(NodeKey::Variable(whole.clone()), nullable(&plan.schema))?;
-                around.push(whole);
+            Op::Iterate { body, limit, .. } => {
+                around.push(Arc::new(plan.clone()));
+                let variable = self.intern(variable_of(around), nullable(&plan.schema))?;
                 let body = self.add(body, import, around)?;
                 around.pop();
                 return self.intern(NodeKey::Iterate(variable, body, *limit), nullable(&plan.schema));
@@ -601,10 +600,7 @@ impl Dataflow {
         let all: Vec<NodeId> = self.nodes.keys().copied().collect();
         for id in all {
             let place = Place { frame, fresh: fresh.contains(&id), read: read.contains(&id) };
-            match self.node(id)?.key {
-                NodeKey::Iterate(variable, body, limit) => self.iterate(id, (variable, body, limit), &mut epoch)?,
-                _ => self.step(id, &mut inputs, place, &mut epoch)?,
-            }
+            self.step(id, &mut inputs, place, &mut epoch)?;
         }
         Ok(epoch.errors_changed)
     }
@@ -612,6 +608,9 @@ impl Dataflow {
     /// Runs one node.
     fn step(&mut self, id: NodeId, inputs: &mut Inputs, place: Place, epoch: &mut Epoch) -> Result<()> {
         let node = self.nodes.get_mut(&id).ok_or_else(|| Error::internal(format!("node {id} is gone")))?;
+        if let NodeKey::Iterate(variable, body, limit) = node.key {
+            return self.iterate(id, (variable, body, limit), epoch);
+        }
         let changed = run_node(id, node, &epoch.deltas, inputs, place)?;
         #[cfg(test)]
         let changed = crate::simulation::fault::altered(node, changed);

@@ -139,13 +139,18 @@ pub enum Op {
     /// column is the iteration it belongs to, a bigint from 0 on; what the body makes of rows of one
     /// iteration belongs to later ones.
     Iterate {
+        /// What tells it from those within its body.
+        name: String,
         /// The body; gives its columns.
         body: Box<Plan>,
         /// The first iteration whose rows are errors and go no further.
         limit: u64,
     },
     /// Within the body of an [`Op::Iterate`]: its rows.
-    Variable,
+    Variable {
+        /// Its name.
+        of: String,
+    },
 }
 
 /// What is told from others by a text.
@@ -333,8 +338,10 @@ impl Plan {
     pub fn map_inputs(self, each: &mut dyn FnMut(Plan) -> crate::Result<Plan>) -> crate::Result<Plan> {
         let mut boxed = |input: Box<Plan>| Ok::<_, crate::Error>(Box::new(each(*input)?));
         let op = match self.op {
-            op @ (Op::Source { .. } | Op::View { .. } | Op::Table { .. } | Op::Values { .. } | Op::Variable) => op,
-            Op::Iterate { body, limit } => Op::Iterate { body: boxed(body)?, limit },
+            op @ (Op::Source { .. } | Op::View { .. } | Op::Table { .. } | Op::Values { .. } | Op::Variable { .. }) => {
+                op
+            }
+            Op::Iterate { name, body, limit } => Op::Iterate { name, body: boxed(body)?, limit },
             Op::Map { input, filters, project } => Op::Map { input: boxed(input)?, filters, project },
             Op::Reduce { input, keys, calls } => Op::Reduce { input: boxed(input)?, keys, calls },
             Op::TopK { input, keys, order, offset, limit } => {
@@ -352,12 +359,29 @@ impl Plan {
         Ok(Plan { op, schema: self.schema })
     }
 
-    /// Whether it reads the rows of the [`Op::Iterate`] around it.
-    pub fn is_recursive(&self) -> bool {
+    /// Whether it reads the rows of the [`Op::Iterate`] of this name.
+    pub fn reads(&self, name: &str) -> bool {
         match &self.op {
-            Op::Variable => true,
-            Op::Iterate { .. } => false,
-            _ => self.inputs().into_iter().any(Plan::is_recursive),
+            Op::Variable { of } => of == name,
+            _ => self.inputs().into_iter().any(|input| input.reads(name)),
+        }
+    }
+
+    /// Whether it reads rows of no [`Op::Iterate`] around it.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed_within(&mut Vec::new())
+    }
+
+    fn is_closed_within<'a>(&'a self, around: &mut Vec<&'a str>) -> bool {
+        match &self.op {
+            Op::Variable { of } => around.contains(&of.as_str()),
+            Op::Iterate { name, body, .. } => {
+                around.push(name);
+                let closed = body.is_closed_within(around);
+                around.pop();
+                closed
+            }
+            _ => self.inputs().into_iter().all(|input| input.is_closed_within(around)),
         }
     }
 
@@ -371,7 +395,9 @@ impl Plan {
     /// The inputs.
     pub fn inputs(&self) -> Vec<&Plan> {
         match &self.op {
-            Op::Source { .. } | Op::View { .. } | Op::Table { .. } | Op::Values { .. } | Op::Variable => Vec::new(),
+            Op::Source { .. } | Op::View { .. } | Op::Table { .. } | Op::Values { .. } | Op::Variable { .. } => {
+                Vec::new()
+            }
             Op::Map { input, .. }
             | Op::Reduce { input, .. }
             | Op::TopK { input, .. }
@@ -414,8 +440,8 @@ impl fmt::Display for Plan {
             }
             Op::Expand { function, arguments, .. } => write!(f, "Expand {} of {arguments:?}", function.0.text()),
             Op::Values { rows } => write!(f, "Values {rows}"),
-            Op::Iterate { limit, .. } => write!(f, "Iterate up to {limit}"),
-            Op::Variable => f.write_str("Variable"),
+            Op::Iterate { name, limit, .. } => write!(f, "Iterate {name} up to {limit}"),
+            Op::Variable { of } => write!(f, "Variable of {of}"),
             Op::Reduce { keys, calls, .. } => {
                 write!(f, "Reduce by {keys:?}")?;
                 for call in calls {

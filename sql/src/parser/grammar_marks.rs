@@ -2,7 +2,7 @@
 //!
 //! `name := x` becomes `name => x`, `f(VARIADIC x)` an argument of a name that nobody can write, `BETWEEN SYMMETRIC a AND b` a
 //! call of such a function around `a`; `BETWEEN ASYMMETRIC` says nothing, nor does the FROM of `trim(both FROM x)` and `trim(FROM x)`. Names are
-//! cut to the length that PostgreSQL keeps.
+//! cut to the length that PostgreSQL keeps. `LIKE ALL (...)` becomes `~~ ALL (...)`.
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
@@ -35,6 +35,12 @@ pub(crate) fn rewrite(piece: &mut Piece) {
         } else if is_word(&tokens[place].token, "VARIADIC") && matches!(before, Token::LParen | Token::Comma) {
             tokens[place] = name(VARIADIC);
             tokens.insert(place + 1, spanned(Token::RArrow));
+        } else if is_word(&tokens[place].token, "ALL")
+            && tokens.get(place + 1).is_some_and(|next| next.token == Token::LParen)
+            && let Some((words, operator)) = like(tokens, place)
+        {
+            tokens.splice(place - words..place, [spanned(operator)]);
+            place -= words - 1;
         } else if is_word(before, "BETWEEN") && is_word(&tokens[place].token, "ASYMMETRIC")
             || is_word(&tokens[place].token, "FROM") && opens_trim(&tokens[..place])
         {
@@ -57,6 +63,23 @@ fn opens_trim(tokens: &[TokenWithSpan]) -> bool {
     let sided = tokens.last().is_some_and(|last| sides.iter().any(|side| is_word(&last.token, side)));
     let rest = &tokens[..tokens.len() - usize::from(sided)];
     matches!(rest, [.., name, open] if is_word(&name.token, "TRIM") && open.token == Token::LParen)
+}
+
+/// The words of a LIKE before this place, and the operator that they are.
+fn like(tokens: &[TokenWithSpan], place: usize) -> Option<(usize, Token)> {
+    let word = &tokens[place - 1].token;
+    let folded = is_word(word, "ILIKE");
+    if !folded && !is_word(word, "LIKE") {
+        return None;
+    }
+    let negated = place > 1 && is_word(&tokens[place - 2].token, "NOT");
+    let operator = match (negated, folded) {
+        (false, false) => Token::DoubleTilde,
+        (false, true) => Token::DoubleTildeAsterisk,
+        (true, false) => Token::ExclamationMarkDoubleTilde,
+        (true, true) => Token::ExclamationMarkDoubleTildeAsterisk,
+    };
+    Some((1 + usize::from(negated), operator))
 }
 
 /// The AND of a BETWEEN: the next that is in no parentheses and no CASE.

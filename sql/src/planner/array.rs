@@ -12,7 +12,7 @@ use thalweg_dataflow::{Error, Result, SqlState};
 use super::binder::{Binder, Env};
 use super::expr::Cast;
 use super::functions::udf::{Kernel, PgFunction};
-use super::functions::{self, arrays};
+use super::functions::{self, array_shape, arrays};
 use super::typed::{Typed, common, literal, null};
 
 /// What an argument is to the array's element.
@@ -40,13 +40,15 @@ enum Gives {
 fn signature(name: &str, count: usize) -> Option<(&'static [Param], Gives, Kernel)> {
     use Param::{Array, Element, Integer, Text};
     Some(match (name, count) {
-        ("cardinality" | "array_ndims", 1) => (&[Array], Gives::Integer, arrays::COUNTED),
-        ("array_length" | "array_upper" | "array_lower", 2) => (&[Array, Integer], Gives::Integer, arrays::COUNTED),
-        ("array_dims", 1) => (&[Array], Gives::Text, arrays::DIMENSIONS),
-        ("trim_array", 2) => (&[Array, Integer], Gives::Array, arrays::TRIM),
-        ("array_append", 2) => (&[Array, Element], Gives::Array, arrays::APPEND),
-        ("array_prepend", 2) => (&[Element, Array], Gives::Array, arrays::PREPEND),
-        ("array_cat", 2) => (&[Array, Array], Gives::Array, arrays::CONCAT),
+        ("cardinality" | "array_ndims", 1) => (&[Array], Gives::Integer, array_shape::COUNTED),
+        ("array_length" | "array_upper" | "array_lower", 2) => {
+            (&[Array, Integer], Gives::Integer, array_shape::COUNTED)
+        }
+        ("array_dims", 1) => (&[Array], Gives::Text, array_shape::DIMENSIONS),
+        ("trim_array", 2) => (&[Array, Integer], Gives::Array, array_shape::TRIM),
+        ("array_append", 2) => (&[Array, Element], Gives::Array, array_shape::APPEND),
+        ("array_prepend", 2) => (&[Element, Array], Gives::Array, array_shape::PREPEND),
+        ("array_cat", 2) => (&[Array, Array], Gives::Array, array_shape::CONCAT),
         ("array_position", 2) => (&[Array, Element], Gives::Integer, arrays::POSITION),
         ("array_position", 3) => (&[Array, Element, Integer], Gives::Integer, arrays::POSITION),
         ("array_positions", 2) => (&[Array, Element], Gives::Integers, arrays::POSITIONS),
@@ -114,7 +116,7 @@ impl Binder<'_> {
             let arg = self.coerce(arg.clone(), &PgType::Array(&PgType::Int4), Cast::Implicit);
             coerced.push(arg.map_err(|_| functions::no_function("array_fill", args))?);
         }
-        self.array_call("array_fill", coerced, element.array(), arrays::FILL)
+        self.array_call("array_fill", coerced, element.array(), array_shape::FILL)
     }
 
     /// `width_bucket(value, lower bounds)`.
@@ -200,10 +202,14 @@ impl Binder<'_> {
 
     /// `ARRAY[...]`; `target`: the type it is cast to, which an empty one needs.
     pub(super) fn array(&self, env: &Env<'_>, array: &ast::Array, target: Option<&PgType>) -> Result<Typed> {
-        let items = array.elem.iter().map(|item| self.expr(env, item)).collect::<Result<Vec<_>>>()?;
+        let item = |item: &ast::Expr| match item {
+            ast::Expr::Array(inner) => self.array(env, inner, target),
+            other => self.expr(env, other),
+        };
+        let items = array.elem.iter().map(item).collect::<Result<Vec<_>>>()?;
         let wanted = target.and_then(PgType::element);
         if items.iter().any(|item| item.ty.as_ref().is_some_and(|ty| ty.element().is_some())) {
-            return Err(Error::unsupported("an array of several dimensions"));
+            return self.stacked(items, wanted);
         }
         let (items, element) = match (items.is_empty(), wanted) {
             (true, None) => {
@@ -224,7 +230,26 @@ impl Binder<'_> {
         self.array_call("array", items, element.array(), arrays::CONSTRUCT)
     }
 
-    /// `array[n]`, `array[from:to]`.
+    /// `ARRAY[...]` of arrays of this element.
+    fn stacked(&self, items: Vec<Typed>, wanted: Option<&PgType>) -> Result<Typed> {
+        let mut elements: Vec<&PgType> = Vec::with_capacity(items.len());
+        let known = |item: &Typed| item.ty.as_ref().is_some_and(|ty| ty.element().is_none());
+        if let (Some(array), Some(other)) =
+            (items.iter().find(|item| !known(item) && item.ty.is_some()), items.iter().find(|item| known(item)))
+        {
+            let message = format!("ARRAY types {} and {} cannot be matched", array.type_name(), other.type_name());
+            return Err(super::binder::at(Error::new(SqlState::DatatypeMismatch, message), other.at));
+        }
+        elements.extend(items.iter().filter_map(|item| item.ty.as_ref().and_then(PgType::element)));
+        let element = match wanted {
+            Some(element) => element.clone(),
+            None => common(elements.iter().map(|ty| (Some(*ty), None)), "ARRAY")?.base(),
+        };
+        let items = items.into_iter().map(|item| self.coerce(item, &element.array(), Cast::Explicit));
+        self.array_call("array", items.collect::<Result<_>>()?, element.array(), array_shape::STACK)
+    }
+
+    /// `array[n]`, `array[n][m]`, `array[from:to]`.
     pub(super) fn subscripted(&self, env: &Env<'_>, root: &ast::Expr, chain: &[AccessExpr]) -> Result<Typed> {
         if let Some((whole, rest)) = named_root(root, chain) {
             return self.subscripted(env, &whole, rest);
@@ -244,11 +269,13 @@ impl Binder<'_> {
         if let Some(part) = self.json_subscripts(env, &whole, chain)? {
             return Ok(part);
         }
-        let [AccessExpr::Subscript(subscript)] = chain else {
-            return Err(Error::unsupported("a subscript of several dimensions, or a field of a value"));
+        let subscript = |access: &'_ AccessExpr| match access {
+            AccessExpr::Subscript(subscript) => Ok(subscript.clone()),
+            AccessExpr::Dot(_) => Err(Error::unsupported("a field of a value")),
         };
+        let subscripts = chain.iter().map(subscript).collect::<Result<Vec<_>>>()?;
         let (array, from_zero) = self.vector(whole)?;
-        if let [AccessExpr::Subscript(Subscript::Index { index })] = chain {
+        if let [Subscript::Index { index }] = subscripts.as_slice() {
             let place = self.coerce(self.expr(env, index)?, &PgType::Int4, Cast::Explicit)?;
             if let Some(byte) = self.name_byte(&array, &place)? {
                 return Ok(byte);
@@ -259,28 +286,45 @@ impl Binder<'_> {
                 format!("cannot subscript type {} because it does not support subscripting", array.type_name());
             return Err(Error::new(SqlState::DatatypeMismatch, message));
         };
+        self.part_of(env, array, element, (&subscripts, from_zero))
+    }
+
+    /// An element or a slice of an array.
+    fn part_of(
+        &self,
+        env: &Env<'_>,
+        array: Typed,
+        element: &PgType,
+        (subscripts, from_zero): (&[Subscript], bool),
+    ) -> Result<Typed> {
         let integer = |expr: &ast::Expr| {
             let typed = self.expr(env, expr)?;
             self.coerce(typed, &PgType::Int4, Cast::Explicit)
         };
-        match subscript {
-            Subscript::Index { index } => {
-                let mut place = integer(index)?;
-                if from_zero {
-                    let one = Typed::constant(ScalarValue::Int32(Some(1)), PgType::Int4);
-                    place = self.operate(&BinaryOperator::Plus, place, one)?;
+        let constant = |value: i32| Typed::constant(ScalarValue::Int32(Some(value)), PgType::Int4);
+        let slice = subscripts.iter().any(|subscript| matches!(subscript, Subscript::Slice { .. }));
+        let mut args = vec![array];
+        for subscript in subscripts {
+            match subscript {
+                // Beside a slice it is one from 1 on.
+                Subscript::Index { index } if slice => args.extend([constant(1), integer(index)?]),
+                Subscript::Index { index } if from_zero => {
+                    args.push(self.operate(&BinaryOperator::Plus, integer(index)?, constant(1))?);
                 }
-                self.element(array, place)
+                Subscript::Index { index } => args.push(integer(index)?),
+                Subscript::Slice { lower_bound, upper_bound, stride: None } => {
+                    let bound = |bound: &Option<ast::Expr>, otherwise: i32| match bound {
+                        Some(bound) => integer(bound),
+                        None => Ok(constant(otherwise)),
+                    };
+                    args.extend([bound(lower_bound, i32::MIN)?, bound(upper_bound, i32::MAX)?]);
+                }
+                Subscript::Slice { .. } => return Err(Error::unsupported("a slice with a stride")),
             }
-            Subscript::Slice { lower_bound, upper_bound, stride: None } => {
-                let bound = |bound: &Option<ast::Expr>, otherwise: i32| match bound {
-                    Some(bound) => integer(bound),
-                    None => Ok(Typed::constant(ScalarValue::Int32(Some(otherwise)), PgType::Int4)),
-                };
-                let args = vec![array, bound(lower_bound, i32::MIN)?, bound(upper_bound, i32::MAX)?];
-                self.array_call("slice", args, element.array(), arrays::SLICE)
-            }
-            Subscript::Slice { .. } => Err(Error::unsupported("a slice with a stride")),
+        }
+        match slice {
+            true => self.array_call("slice", args, element.array(), array_shape::SLICE),
+            false => self.array_call("subscript", args, element.clone(), array_shape::SUBSCRIPT),
         }
     }
 
@@ -298,7 +342,7 @@ impl Binder<'_> {
     /// `array[place]`.
     pub(super) fn element(&self, array: Typed, place: Typed) -> Result<Typed> {
         let element = array.ty.as_ref().and_then(PgType::element).cloned().unwrap_or(PgType::Text);
-        self.array_call("subscript", vec![array, place], element, arrays::SUBSCRIPT)
+        self.array_call("subscript", vec![array, place], element, array_shape::SUBSCRIPT)
     }
 
     fn array_call(&self, name: &str, args: Vec<Typed>, result: PgType, kernel: Kernel) -> Result<Typed> {

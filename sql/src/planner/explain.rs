@@ -81,7 +81,7 @@ fn operator(plan: &Plan, name: &dyn Fn(RelationId) -> String) -> String {
         Op::Values { rows } => format!("Values {rows}"),
         Op::Expand { function, .. } => format!("Expand: {}", function.0.text()),
         Op::Iterate { .. } => "Iterate".to_string(),
-        Op::Variable => "Rows of the iteration before".to_string(),
+        Op::Variable { .. } => "Rows of the iteration before".to_string(),
         Op::Reduce { input, keys, calls } => {
             // The keys come first in the output.
             let names = columns(&(0..keys.len()).collect::<Vec<_>>(), &plan.schema);

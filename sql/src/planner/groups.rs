@@ -241,16 +241,18 @@ pub(super) fn aggregates(aggregate: &Aggregate) -> Result<Plan> {
         let args = args.iter().map(|arg| arguments.argument(&mut base, arg)).collect::<Result<_>>()?;
         let filter = filter.as_ref().map(|filter| arguments.argument(&mut base, filter)).transpose()?;
         let order_by = arguments.sorts(&mut base, order_by)?;
+        // It tells values apart and sorts them itself, as numbers and not as bytes.
+        let own = *distinct && call.func.name() == "array_agg";
         let bare = Expr::AggregateFunction(AggregateFunction::new_udf(
             call.func.clone(),
             args,
-            false,
+            own,
             None,
-            Vec::new(),
+            if own { order_by.clone() } else { Vec::new() },
             *null_treatment,
         ));
         let declared = type_of(expr, base.schema);
-        rewritten.push(Call { expr: bare, distinct: *distinct, filter, order_by, declared });
+        rewritten.push(Call { expr: bare, distinct: *distinct && !own, filter, order_by, declared });
     }
     if arguments.places.is_empty() {
         // A batch of no columns would lose its rows.

@@ -36,7 +36,7 @@ fn keep(plan: Plan, wanted: &BTreeSet<usize>) -> Result<(Plan, Places)> {
             let schema = select(&schema, &kept);
             Ok((Plan { op: Op::Source { relation, columns }, schema }, places(&kept)))
         }
-        op @ (Op::View { .. } | Op::Table { .. } | Op::Values { .. } | Op::Variable) => {
+        op @ (Op::View { .. } | Op::Table { .. } | Op::Values { .. } | Op::Variable { .. }) => {
             let kept: Vec<usize> = (0..schema.fields().len()).collect();
             Ok((Plan { op, schema }, places(&kept)))
         }
@@ -91,11 +91,11 @@ fn keep(plan: Plan, wanted: &BTreeSet<usize>) -> Result<(Plan, Places)> {
             let op = Op::Expand { input: Box::new(input), passed, arguments, function };
             Ok((Plan { op, schema: select(&schema, &kept) }, places(&kept)))
         }
-        Op::Iterate { body, limit } => {
+        Op::Iterate { name, body, limit } => {
             // The body reads its own rows, whole.
             let all = (0..schema.fields().len()).collect();
             let body = Box::new(exactly(*body, &all)?);
-            Ok((Plan { op: Op::Iterate { body, limit }, schema }, ranks(&all)))
+            Ok((Plan { op: Op::Iterate { name, body, limit }, schema }, ranks(&all)))
         }
     }
 }

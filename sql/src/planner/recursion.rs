@@ -4,22 +4,22 @@
 //! grouping and ordering happen within an iteration, and rows of the term meet each other only
 //! within one. Then one iteration's rows are what the term makes of the rows of the one before, and
 //! under UNION a row belongs to the first iteration that makes it. The engine's `Iterate` does the
-//! rest.
+//! rest. A recursion that stands in the term and reads the working table does all this for each
+//! iteration of the outer one, whose number is one more of its columns.
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::{LogicalPlan, Operator};
+use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{BinaryExpr, Column, IsNotNullExpr, Literal, case};
 use thalweg_dataflow::plan::{Call, Function, JoinKind, On, Op, Plan, SortColumn};
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result};
 
-use super::lower::{identity, lower, map, refused};
+use super::lower::{identity, lower, map};
 use super::recursive_query::{RecursiveQuery, WorkingTable};
 
 /// Iterations that a view may need, so that one that never ends fails instead.
@@ -27,12 +27,6 @@ const MAX_ITERATIONS: u64 = 10_000;
 
 /// The dataflow of a recursive query.
 pub(super) fn recursive(query: &RecursiveQuery) -> Result<Plan> {
-    query.step.apply(|node| match RecursiveQuery::of(node) {
-        Some(inner) if reads_another(inner)? => {
-            Err(refused("a recursive query that reads the one around it").into_datafusion())
-        }
-        _ => Ok(TreeNodeRecursion::Continue),
-    })?;
     let (first, step) = (lower(&query.first)?, lower(&query.step)?);
     let (schema, width) = (first.schema.clone(), first.schema.fields().len());
     let counted = with_iteration(&schema);
@@ -43,8 +37,11 @@ pub(super) fn recursive(query: &RecursiveQuery) -> Result<Plan> {
         project.push(iteration);
         map(input, Vec::new(), project, counted.clone())
     };
-    let variable = Plan { op: Op::Variable, schema: counted.clone() };
-    let step = carried(step, &variable)?;
+    // The same for the same recursion, whatever is around it.
+    let name = height(&first).max(height(&step)).to_string();
+    let variable = Plan { op: Op::Variable { of: name.clone() }, schema: counted.clone() };
+    let carrier = Carrier { rows: vec![(named(&query.name), variable.clone())], variable };
+    let step = carrier.carried(step)?;
     let first = with(first, number(0));
     let step = with(step, Arc::new(BinaryExpr::new(column(), Operator::Plus, number(1))));
     let mut body = Plan { op: Op::Union { inputs: vec![first, step] }, schema: counted.clone() };
@@ -56,7 +53,7 @@ pub(super) fn recursive(query: &RecursiveQuery) -> Result<Plan> {
         let op = Op::TopK { input: Box::new(body), keys, order, offset: 0, limit: Some(1) };
         body = Plan { op, schema: counted.clone() };
     }
-    let iterate = Plan { op: Op::Iterate { body: Box::new(body), limit: MAX_ITERATIONS }, schema: counted };
+    let iterate = Plan { op: Op::Iterate { name, body: Box::new(body), limit: MAX_ITERATIONS }, schema: counted };
     Ok(map(iterate, Vec::new(), identity(&schema), schema))
 }
 
@@ -64,23 +61,19 @@ pub(super) fn recursive(query: &RecursiveQuery) -> Result<Plan> {
 pub(super) fn variable(table: &WorkingTable) -> Plan {
     let fields = table.schema.fields().iter().map(|field| PgType::of(field).field(field.name(), true));
     // The iteration is added with everybody else's.
-    Plan { op: Op::Variable, schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())) }
+    let op = Op::Variable { of: named(&table.name) };
+    Plan { op, schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())) }
 }
 
-/// Whether a recursive query reads the working table of another one.
-fn reads_another(query: &RecursiveQuery) -> datafusion::error::Result<bool> {
-    let mut known = vec![query.name.clone()];
-    let mut read = Vec::new();
-    for term in [&query.first, &query.step] {
-        term.apply(|node| {
-            known.extend(RecursiveQuery::of(node).map(|inner| inner.name.clone()));
-            if let LogicalPlan::TableScan(scan) = node {
-                read.extend(WorkingTable::of(scan).map(|table| table.name.clone()));
-            }
-            Ok(TreeNodeRecursion::Continue)
-        })?;
-    }
-    Ok(read.iter().any(|name| !known.contains(name)))
+/// A working table's name as long as the recursion around it is not there.
+fn named(table: &str) -> String {
+    format!("table {table}")
+}
+
+/// How many recursions are in one another in a plan.
+fn height(plan: &Plan) -> usize {
+    let below = plan.inputs().into_iter().map(height).max().unwrap_or(0);
+    below + usize::from(matches!(plan.op, Op::Iterate { .. }))
 }
 
 fn with_iteration(schema: &SchemaRef) -> SchemaRef {
@@ -89,108 +82,156 @@ fn with_iteration(schema: &SchemaRef) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// A part of the recursive term, its rows' iteration behind their columns.
-fn carried(plan: Plan, variable: &Plan) -> Result<Plan> {
-    if !plan.is_recursive() {
-        return Ok(beside(plan, variable));
-    }
-    let (schema, width) = (with_iteration(&plan.schema), plan.schema.fields().len());
-    let op = match plan.op {
-        Op::Variable => return Ok(variable.clone()),
-        Op::Map { input, filters, mut project } => {
-            let input = carried(*input, variable)?;
-            project.push(last(&input));
-            Op::Map { input: Box::new(input), filters, project }
-        }
-        Op::Union { inputs } => {
-            let inputs = inputs.into_iter().map(|input| carried(input, variable)).collect::<Result<_>>()?;
-            Op::Union { inputs }
-        }
-        Op::Reduce { input, mut keys, calls } => {
-            let input = Box::new(carried(*input, variable)?);
-            let (place, nothing) = (keys.len(), keys.is_empty().then(|| over_nothing(&calls, &plan.schema)));
-            keys.push(input.schema.fields().len() - 1);
-            let grouped = moved_last(Op::Reduce { input, keys, calls }, &plan.schema, place);
-            return match nothing {
-                Some(nothing) => everywhere(grouped, nothing?, variable),
-                None => Ok(grouped),
-            };
-        }
-        Op::TopK { input, mut keys, order, offset, limit } => {
-            let input = Box::new(carried(*input, variable)?);
-            keys.push(width);
-            Op::TopK { input, keys, order, offset, limit }
-        }
-        Op::GroupApply { input, mut keys, order, mut passed, arguments, function } => {
-            let whole = keys.is_empty() && function.0.aggregates();
-            let nothing = match whole {
-                true => Some(function.0.evaluate(&no_rows(&input.schema, &arguments)?)?),
-                false => None,
-            };
-            let input = Box::new(carried(*input, variable)?);
-            let iteration = input.schema.fields().len() - 1;
-            keys.push(iteration);
-            let place = passed.len();
-            passed.push(iteration);
-            let op = Op::GroupApply { input, keys, order, passed, arguments, function };
-            let grouped = moved_last(op, &plan.schema, place);
-            return match nothing {
-                Some(nothing) => everywhere(grouped, scalars(&nothing)?, variable),
-                None => Ok(grouped),
-            };
-        }
-        Op::Expand { input, mut passed, arguments, function } => {
-            let input = Box::new(carried(*input, variable)?);
-            let place = passed.len();
-            passed.push(input.schema.fields().len() - 1);
-            let op = Op::Expand { input, passed, arguments, function };
-            return Ok(moved_last(op, &plan.schema, place));
-        }
-        Op::Join { left, right, kind, on } => return join((*left, *right), kind, on, &plan.schema, variable),
-        Op::Source { .. } | Op::View { .. } | Op::Table { .. } | Op::Values { .. } | Op::Iterate { .. } => {
-            return Err(Error::internal("a leaf that is recursive"));
-        }
-    };
-    Ok(Plan { op, schema })
+/// What a recursion does to the parts of its recursive term.
+struct Carrier {
+    /// The rows of all its iterations.
+    variable: Plan,
+    /// The rows of the variables that carry the iteration, each with the iteration behind its columns.
+    rows: Vec<(String, Plan)>,
 }
 
-fn join(
-    (left, right): (Plan, Plan),
-    kind: JoinKind,
-    mut on: Vec<On>,
-    schema: &SchemaRef,
-    variable: &Plan,
-) -> Result<Plan> {
-    let narrow = matches!(kind, JoinKind::Semi | JoinKind::Anti);
-    // What an outer side is without its iteration would stand for all of them.
-    let (in_left, in_right) = (left.is_recursive() || kind != JoinKind::Inner, right.is_recursive());
-    if kind == JoinKind::Full {
-        return Err(refused("a recursive reference within an outer join"));
+impl Carrier {
+    /// Whether a part's rows depend on the iteration.
+    fn concerns(&self, plan: &Plan) -> bool {
+        self.rows.iter().any(|(name, _)| plan.reads(name))
     }
-    let left = if in_left { carried(left, variable)? } else { left };
-    let right = if in_right { carried(right, variable)? } else { right };
-    let width = left.schema.fields().len();
-    if in_left && in_right {
-        let columns = (width - 1, right.schema.fields().len() - 1);
-        on.push(On { left: columns.0, right: columns.1, nulls_equal: true });
+
+    /// A part of the recursive term, its rows' iteration behind their columns.
+    fn carried(&self, plan: Plan) -> Result<Plan> {
+        if !self.concerns(&plan) {
+            return Ok(beside(plan, &self.variable));
+        }
+        let (schema, width) = (with_iteration(&plan.schema), plan.schema.fields().len());
+        let op = match plan.op {
+            Op::Variable { of } => {
+                let known = self.rows.iter().find(|(name, _)| *name == of).map(|(_, rows)| rows.clone());
+                return known.ok_or_else(|| Error::internal("rows of a recursion that is not there"));
+            }
+            Op::Map { input, filters, mut project } => {
+                let input = self.carried(*input)?;
+                project.push(last(&input));
+                Op::Map { input: Box::new(input), filters, project }
+            }
+            Op::Union { inputs } => {
+                Op::Union { inputs: inputs.into_iter().map(|input| self.carried(input)).collect::<Result<_>>()? }
+            }
+            Op::TopK { input, mut keys, order, offset, limit } => {
+                keys.push(width);
+                Op::TopK { input: Box::new(self.carried(*input)?), keys, order, offset, limit }
+            }
+            Op::Expand { input, mut passed, arguments, function } => {
+                let input = Box::new(self.carried(*input)?);
+                let place = passed.len();
+                passed.push(input.schema.fields().len() - 1);
+                let op = Op::Expand { input, passed, arguments, function };
+                return Ok(moved_last(op, &plan.schema, place));
+            }
+            op @ (Op::Reduce { .. } | Op::GroupApply { .. }) => return self.groups(op, &plan.schema),
+            Op::Join { left, right, kind, on } => return self.join((*left, *right), kind, on, &plan.schema),
+            Op::Iterate { name, body, limit } => return self.iterate(name, *body, limit, &plan.schema),
+            Op::Source { .. } | Op::View { .. } | Op::Table { .. } | Op::Values { .. } => {
+                return Err(Error::internal("a leaf that is recursive"));
+            }
+        };
+        Ok(Plan { op, schema })
     }
-    let columns: Vec<Field> = left
-        .schema
-        .fields()
-        .iter()
-        .chain(right.schema.fields().iter().filter(|_| !narrow))
-        .map(|field| field.as_ref().clone())
-        .collect();
-    let count = columns.len();
-    let op = Op::Join { left: Box::new(left), right: Box::new(right), kind, on };
-    let joined = Plan { op, schema: Arc::new(Schema::new(columns)) };
-    // The users' columns, then the iteration: the left side's, if it has one.
-    let own_right = !narrow && in_right;
-    let iteration = if in_left { width - 1 } else { count - 1 };
-    let places = (0..count)
-        .filter(|place| !(in_left && *place == width - 1 || own_right && *place == count - 1))
-        .chain([iteration]);
-    Ok(chosen(joined, places.collect(), schema))
+
+    /// Aggregates and functions of groups, within an iteration.
+    fn groups(&self, op: Op, schema: &SchemaRef) -> Result<Plan> {
+        let (op, place, nothing) = match op {
+            Op::Reduce { input, mut keys, calls } => {
+                let input = Box::new(self.carried(*input)?);
+                let nothing = keys.is_empty().then(|| over_nothing(&calls, schema)).transpose()?;
+                let place = keys.len();
+                keys.push(input.schema.fields().len() - 1);
+                (Op::Reduce { input, keys, calls }, place, nothing)
+            }
+            Op::GroupApply { input, mut keys, order, mut passed, arguments, function } => {
+                let whole = keys.is_empty() && function.0.aggregates();
+                let nothing = match whole {
+                    true => Some(scalars(&function.0.evaluate(&no_rows(&input.schema, &arguments)?)?)?),
+                    false => None,
+                };
+                let input = Box::new(self.carried(*input)?);
+                let iteration = input.schema.fields().len() - 1;
+                keys.push(iteration);
+                let place = passed.len();
+                passed.push(iteration);
+                (Op::GroupApply { input, keys, order, passed, arguments, function }, place, nothing)
+            }
+            _ => return Err(Error::internal("groups of something else")),
+        };
+        let grouped = moved_last(op, schema, place);
+        match nothing {
+            Some(nothing) => everywhere(grouped, nothing, &self.variable),
+            None => Ok(grouped),
+        }
+    }
+
+    /// A recursion that reads the rows of this one: it runs once for each iteration, whose number
+    /// stands before its own.
+    fn iterate(&self, name: String, body: Plan, limit: u64, schema: &SchemaRef) -> Result<Plan> {
+        let own = schema.fields().len() - 1;
+        let mut fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone()).collect();
+        fields.insert(own, PgType::Int8.field("iteration", true));
+        let both = Arc::new(Schema::new(fields));
+        // The two numbers change places.
+        let swapped = |plan: Plan, to: SchemaRef| {
+            let all = identity(&plan.schema);
+            let places = (0..own).chain([own + 1, own]);
+            map(plan, Vec::new(), places.map(|place| all[place].clone()).collect(), to)
+        };
+        let variable = Plan { op: Op::Variable { of: name.clone() }, schema: both.clone() };
+        let rows = swapped(variable, with_iteration(schema));
+        let rows = self.rows.iter().cloned().chain([(name.clone(), rows)]).collect();
+        let within = Carrier { variable: self.variable.clone(), rows };
+        let body = Box::new(swapped(within.carried(body)?, both.clone()));
+        let iterate = Plan { op: Op::Iterate { name, body, limit }, schema: both };
+        Ok(swapped(iterate, with_iteration(schema)))
+    }
+
+    fn join(&self, (left, right): (Plan, Plan), kind: JoinKind, mut on: Vec<On>, schema: &SchemaRef) -> Result<Plan> {
+        let (narrow, full) = (matches!(kind, JoinKind::Semi | JoinKind::Anti), kind == JoinKind::Full);
+        // What an outer side is without its iteration would stand for all of them.
+        let in_left = self.concerns(&left) || kind != JoinKind::Inner;
+        let in_right = self.concerns(&right) || full;
+        let left = if in_left { self.carried(left)? } else { left };
+        let right = if in_right { self.carried(right)? } else { right };
+        let width = left.schema.fields().len();
+        if in_left && in_right {
+            let columns = (width - 1, right.schema.fields().len() - 1);
+            on.push(On { left: columns.0, right: columns.1, nulls_equal: true });
+        }
+        let columns: Vec<Field> = left
+            .schema
+            .fields()
+            .iter()
+            .chain(right.schema.fields().iter().filter(|_| !narrow))
+            .map(|field| field.as_ref().clone())
+            .collect();
+        let count = columns.len();
+        let op = Op::Join { left: Box::new(left), right: Box::new(right), kind, on };
+        let joined = Plan { op, schema: Arc::new(Schema::new(columns)) };
+        // The users' columns, then the iteration: the left side's, if it has one.
+        let own_right = !narrow && in_right;
+        let all = identity(&joined.schema);
+        let is_own = |place: &usize| !(in_left && *place == width - 1 || own_right && *place == count - 1);
+        let mut project: Vec<Arc<dyn PhysicalExpr>> =
+            (0..count).filter(is_own).map(|place| all[place].clone()).collect();
+        let (one, other) = (all[width - 1].clone(), all[count - 1].clone());
+        project.push(match (in_left, full) {
+            (_, true) => either(one, other)?,
+            (true, false) => one,
+            (false, false) => other,
+        });
+        Ok(map(joined, Vec::new(), project, with_iteration(schema)))
+    }
+}
+
+/// The first, or the second where it is null.
+fn either(one: Arc<dyn PhysicalExpr>, other: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
+    let there: Arc<dyn PhysicalExpr> = Arc::new(IsNotNullExpr::new(one.clone()));
+    Ok(case(None, vec![(there, one)], Some(other))?)
 }
 
 /// The rows of a part that is not recursive, once for each iteration that has rows.

@@ -89,7 +89,13 @@ impl Binder<'_> {
         items.iter().map(|item| self.expr(env, item)).collect()
     }
 
-    fn pairs_compared(&self, pairs: Vec<(Typed, Typed)>, op: &BinaryOperator, distinct: bool) -> Result<Expr> {
+    /// Rows compared item by item, given in pairs.
+    pub(super) fn pairs_compared(
+        &self,
+        pairs: Vec<(Typed, Typed)>,
+        op: &BinaryOperator,
+        distinct: bool,
+    ) -> Result<Expr> {
         use BinaryOperator as B;
         let strict = match op {
             B::LtEq => B::Lt,

@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
-use datafusion::common::Spans;
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{ScalarValue, Spans};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison, SetQuantifier};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Subquery};
+use datafusion::logical_expr::{Case, Expr, LogicalPlan, LogicalPlanBuilder, Subquery};
 use datafusion::sql::sqlparser::ast::{self, BinaryOperator};
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
@@ -91,15 +91,74 @@ impl Binder<'_> {
             BinaryOperator::LtEq => O::LtEq,
             BinaryOperator::Gt => O::Gt,
             BinaryOperator::GtEq => O::GtEq,
-            other => return Err(Error::unsupported(format!("{other} with ANY or ALL"))),
+            _ => return self.quantified_by_rows(env, left, op, query, any),
         };
+        if row_items(left).is_some_and(|items| items.len() > 1) {
+            return self.quantified_by_rows(env, left, op, query, any);
+        }
         let (mut values, plan) = self.beside(env, left, query, op)?;
         let (Some(value), true) = (values.pop(), values.is_empty()) else {
-            return Err(Error::unsupported(format!("{op} of rows with ANY or ALL")));
+            return Err(Error::internal("a comparison of several values"));
         };
         let quantifier = if any { SetQuantifier::Any } else { SetQuantifier::All };
         let test = SetComparison::new(Box::new(value), wrap(plan), operator, quantifier);
         Ok(Typed::new(Expr::SetComparison(test), PgType::Bool))
+    }
+
+    /// `left op ANY|ALL (SELECT ...)` of rows, or with an operator that is no comparison: whether there
+    /// is a row that decides, and else one that leaves it open.
+    fn quantified_by_rows(
+        &self,
+        env: &Env<'_>,
+        left: &ast::Expr,
+        op: &BinaryOperator,
+        query: &ast::Query,
+        any: bool,
+    ) -> Result<Typed> {
+        let items = row_items(left).unwrap_or_else(|| vec![left]);
+        let values = items.into_iter().map(|item| self.expr(env, item)).collect::<Result<Vec<_>>>()?;
+        let bound = self.settled_query(self.subquery(env, query)?)?;
+        if values.len() != bound.columns.len() {
+            let many = if bound.columns.len() < values.len() { "few" } else { "many" };
+            return Err(Error::new(SqlState::SyntaxError, format!("subquery has too {many} columns")));
+        }
+        let mut pairs = Vec::with_capacity(values.len());
+        for (value, column) in values.into_iter().zip(&bound.columns) {
+            let computed = |expr: &Expr| {
+                matches!(
+                    expr,
+                    Expr::AggregateFunction(_)
+                        | Expr::WindowFunction(_)
+                        | Expr::ScalarSubquery(_)
+                        | Expr::Exists(_)
+                        | Expr::InSubquery(_)
+                        | Expr::SetComparison(_)
+                )
+            };
+            if value.expr.exists(|expr| Ok(computed(expr)))? {
+                return Err(Error::unsupported(format!("{op} of this value with ANY or ALL over a query")));
+            }
+            let value = Typed { expr: env.scope.outward(&value.expr)?, ..value };
+            let ty = column.ty.clone().unwrap_or(PgType::Text);
+            pairs.push((value, Typed::new(Expr::Column(column.column.clone()), ty)));
+        }
+        let single = pairs.len() == 1;
+        let condition = match pairs.pop() {
+            Some((value, column)) if single => self.operate(op, value, column)?.expr,
+            last => {
+                pairs.extend(last);
+                self.pairs_compared(pairs, op, false)?
+            }
+        };
+        let exists = |condition: Expr| -> Result<Box<Expr>> {
+            let plan = LogicalPlanBuilder::from(bound.plan.clone()).filter(condition)?.build()?;
+            Ok(Box::new(Expr::Exists(Exists { subquery: wrap(plan), negated: false })))
+        };
+        let decides = if any { condition.clone() } else { Expr::Not(Box::new(condition.clone())) };
+        let verdict = |value: Option<bool>| Box::new(Expr::Literal(ScalarValue::Boolean(value), None));
+        let cases = vec![(exists(decides)?, verdict(Some(any))), (exists(condition.is_null())?, verdict(None))];
+        let case = Case { expr: None, when_then_expr: cases, else_expr: Some(verdict(Some(!any))) };
+        Ok(Typed::new(Expr::Case(case), PgType::Bool))
     }
 
     /// A value or row and a query to compare it with: both as keys of the types in which they are
@@ -153,6 +212,11 @@ impl Binder<'_> {
             ast::Expr::Array(array) if equal || unequal => {
                 let value = self.expr(env, left)?;
                 let list = array.elem.iter().map(|item| self.expr(env, item)).collect::<Result<Vec<_>>>()?;
+                // The elements of arrays are those of the whole.
+                if list.iter().any(|item| item.ty.as_ref().is_some_and(|ty| ty.element().is_some())) {
+                    let whole = self.expr(env, right)?;
+                    return self.quantified_array(op, value, whole, any);
+                }
                 self.in_values(value, list, unequal)
             }
             ast::Expr::Nested(inner) => self.quantified(env, left, op, inner, any),

@@ -92,7 +92,8 @@ impl Binder<'_> {
             let each = self.fraction(name, fraction, &given)?;
             if each.ty.as_ref().is_some_and(|ty| ty.element().is_some()) {
                 if ty.element().is_some() {
-                    return Err(Error::unsupported("an array of several dimensions"));
+                    let message = format!("could not find array type for data type {}", ty.name());
+                    return Err(Error::new(SqlState::UndefinedObject, message));
                 }
                 result = ty.array();
             }

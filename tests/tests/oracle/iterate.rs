@@ -25,10 +25,24 @@ impl Writer<'_> {
         // Both terms in one type: PostgreSQL wants the same modifier, too.
         let cast = if start.kind == Kind::Numeric { "::numeric" } else { "" };
         let names = if few { "c0, c1" } else { "c0" };
+        let step = if few && self.random.random_bool(0.3) {
+            self.count("WITH RECURSIVE in a recursive term");
+            // A recursion of its own from what the outer one has reached.
+            let inner = format!("i{}", self.names);
+            format!(
+                "SELECT q.m, q.d + 1 FROM (WITH RECURSIVE {inner}(m, k, d) AS (SELECT c0, 0, c1 FROM {table} WHERE c1 < {steps} \
+                 UNION SELECT e.{}{cast}, k + 1, d FROM {inner} JOIN ⟦{}⟧ AS e ON e.{} = m AND k < 2) SELECT m, d FROM {inner}) AS q",
+                to.name, pairs.name, from.name
+            )
+        } else {
+            format!(
+                "SELECT e.{}{cast}{one_more} FROM {table} JOIN ⟦{}⟧ AS e ON e.{} = {table}.c0{condition}",
+                to.name, pairs.name, from.name
+            )
+        };
         let text = format!(
-            "WITH RECURSIVE {table}({names}) AS (SELECT s.{}{cast}{column} FROM ⟦{}⟧ AS s UNION \
-             SELECT e.{}{cast}{one_more} FROM {table} JOIN ⟦{}⟧ AS e ON e.{} = {table}.c0{condition}) SELECT {names} FROM {table}",
-            start.name, first.name, to.name, pairs.name, from.name
+            "WITH RECURSIVE {table}({names}) AS (SELECT s.{}{cast}{column} FROM ⟦{}⟧ AS s UNION {step}) SELECT {names} FROM {table}",
+            start.name, first.name
         );
         let mut cols = vec![Col { name: "c0".into(), kind: start.kind, exact: true }];
         if few {

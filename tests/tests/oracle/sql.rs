@@ -479,6 +479,11 @@ impl Writer<'_> {
             8 => {
                 let kind = *[Kind::Int4, Kind::Text, Kind::Int8].choose(self.random).unwrap();
                 let argument = self.expr(kind, cols, 1);
+                if self.chance(30) {
+                    let pair = format!("ARRAY[{argument}, {argument}]");
+                    self.count("array_agg of arrays");
+                    return (format!("array_agg({word}{pair} ORDER BY {pair})::text"), Kind::Text, true);
+                }
                 let list = format!("array_agg({word}{argument} ORDER BY {argument})");
                 self.count("array_agg");
                 return (format!("array_to_string({list}, ',', '-')"), Kind::Text, true);

@@ -7,7 +7,9 @@
 //! that could still change it has been done, and what came and went meanwhile has cancelled out. A
 //! cycle of rows that hold each other up therefore dies with the row it came from, and work is
 //! proportional to what changes, iteration by iteration. (The order of time is that of McSherry,
-//! Murray, Isaacs, Isard: Differential dataflow, CIDR 2013.) Keeps nothing between epochs.
+//! Murray, Isaacs, Isard: Differential dataflow, CIDR 2013.) Within a body another may stand that reads
+//! its rows: an iteration of the outer one runs the inner one to its end. Keeps nothing between
+//! epochs.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -45,8 +45,9 @@ pub(crate) enum NodeKey {
     Join(JoinKind, [NodeId; 2], [NodeId; 2]),
     /// Rows that never change.
     Values(Arc<Constants>),
-    /// The rows of this [`Op::Iterate`], within its body.
-    Variable(Arc<Plan>),
+    /// The rows of the last of these [`Op::Iterate`]s, within its body; the others are around it, and
+    /// its body reads their rows.
+    Variable(Vec<Arc<Plan>>),
     /// A body's fixed point: its variable, the body, the first iteration that is too late.
     Iterate(NodeId, NodeId, u64),
     /// In a view's private dataflow: a node of the live one, read by snapshots.
@@ -96,7 +97,7 @@ pub(super) fn rename(key: &NodeKey, here: &HashMap<NodeId, NodeId>) -> Result<No
             NodeKey::Join(*kind, [at(left)?, at(right)?], [at(left_index)?, at(right_index)?])
         }
         NodeKey::Values(rows) => NodeKey::Values(rows.clone()),
-        NodeKey::Variable(whole) => NodeKey::Variable(whole.clone()),
+        NodeKey::Variable(wholes) => NodeKey::Variable(wholes.clone()),
         NodeKey::Iterate(variable, body, limit) => NodeKey::Iterate(at(variable)?, at(body)?, *limit),
     })
 }
@@ -125,7 +126,10 @@ pub(super) fn key_of(plan: &Plan, inputs: &[NodeId], indexes: &[NodeId], around:
         Op::Table { relation } => NodeKey::Table(*relation),
         // The graph knows these by what is around them.
         Op::View { .. } | Op::Iterate { .. } => return None,
-        Op::Variable => NodeKey::Variable(around.last()?.clone()),
+        Op::Variable { of } => {
+            let named = |whole: &Arc<Plan>| matches!(&whole.op, Op::Iterate { name, .. } if name == of);
+            variable_of(&around[..=around.iter().rposition(named)?])
+        }
         Op::Map { filters, project, .. } => {
             let types = plan.schema.fields().iter().map(|field| PgType::of(field)).collect();
             NodeKey::Map(*inputs.first()?, filters.clone(), project.clone(), types)
@@ -143,6 +147,15 @@ pub(super) fn key_of(plan: &Plan, inputs: &[NodeId], indexes: &[NodeId], around:
         }
         Op::Values { rows } => NodeKey::Values(rows.clone()),
     })
+}
+
+/// The rows of the last of these [`Op::Iterate`]s, each in the one before.
+pub(super) fn variable_of(around: &[Arc<Plan>]) -> NodeKey {
+    let own = match around.last() {
+        Some(whole) if whole.is_closed() => around.len() - 1,
+        _ => 0,
+    };
+    NodeKey::Variable(around[own..].to_vec())
 }
 
 /// A text that is the same for the same computation, digested.
@@ -171,7 +184,10 @@ pub(super) fn fingerprint(key: &NodeKey, schema: &SchemaRef, below: &[&Node]) ->
         NodeKey::Expand(_, columns, function) => format!("expand {columns:?} {}", function.0.text()),
         NodeKey::Join(kind, ..) => format!("{kind:?} join"),
         NodeKey::Values(rows) => format!("values {rows}"),
-        NodeKey::Variable(whole) => format!("variable of {}", whole.text()),
+        NodeKey::Variable(wholes) => {
+            let texts: Vec<String> = wholes.iter().map(|whole| whole.text()).collect();
+            format!("variable of {}", texts.join(" within "))
+        }
         NodeKey::Iterate(_, _, limit) => format!("iterate up to {limit}"),
     };
     let retracts = below.iter().any(|node| node.retracts);

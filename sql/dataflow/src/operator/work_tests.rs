@@ -70,12 +70,17 @@ fn recursion() -> Plan {
     let map = |input, project| plan(Op::Map { input, filters: vec![], project }, 3);
     let first = map(input(1), vec![column(0), column(1), number(0)]);
     let on = vec![On { left: 0, right: 0, nulls_equal: false }];
-    let met = Op::Join { left: Box::new(plan(Op::Variable, 3)), right: input(1), kind: JoinKind::Inner, on };
+    let met = Op::Join {
+        left: Box::new(plan(Op::Variable { of: "0".into() }, 3)),
+        right: input(1),
+        kind: JoinKind::Inner,
+        on,
+    };
     let step = map(Box::new(plan(met, 5)), vec![column(0), column(4), next]);
     let all = Box::new(plan(Op::Union { inputs: vec![first, step] }, 3));
     let order = vec![SortColumn { column: 2, descending: false, nulls_first: false }];
     let once = Op::TopK { input: all, keys: vec![0, 1], order, offset: 0, limit: Some(1) };
-    plan(Op::Iterate { body: Box::new(plan(once, 3)), limit: 100 }, 3)
+    plan(Op::Iterate { name: "0".into(), body: Box::new(plan(once, 3)), limit: 100 }, 3)
 }
 
 /// Rows looked at by ten changes after so many rows.

@@ -1,9 +1,13 @@
-//! Arrays of one dimension, their first subscript 1: as bytes, as text and in the wire's binary form.
+//! Arrays: as bytes, as text (`text`) and in the wire's binary form (`wire`).
 //!
-//! An array is its elements one behind the other, each behind a tag, and an end. The bytes compare as
-//! PostgreSQL compares arrays: element by element, null behind everything, the shorter one first. An
-//! element's own bytes are `codec`'s; those of variable length are escaped, so that an
-//! element ends before the next one begins. Arrays of several dimensions are refused.
+//! An array is its elements one behind the other, each behind a tag, an end, and its dimensions unless
+//! it has one that begins at 1 (`shape`). The bytes compare as PostgreSQL compares arrays: element by
+//! element, null behind everything, the shorter one first. An element's own bytes are `codec`'s; those
+//! of variable length are escaped, so that an element ends before the next one begins.
+
+mod shape;
+mod text;
+mod wire;
 
 use std::sync::Arc;
 
@@ -11,11 +15,15 @@ use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, new_emp
 use arrow::datatypes::IntervalMonthDayNanoType;
 use datafusion::scalar::ScalarValue;
 
+use super::PgType;
 use super::codec::{ValueBuilder, ValueCodec};
-use super::datetime::{Interval, Zone};
-use super::text::{TextStyle, TextWriter, normalize};
-use super::{PgType, parse_text, read_binary, write_binary};
-use crate::error::{Error, Result, SqlState};
+use super::datetime::Interval;
+use super::text::normalize;
+use crate::error::Result;
+
+pub use shape::{Dimension, borders, check_count, dimensions, parts, shaped, stacked};
+pub(super) use text::{parse, write};
+pub(super) use wire::{read_wire, write_wire};
 
 /// Behind the last element.
 pub(super) const END: u8 = 0;
@@ -140,9 +148,10 @@ pub fn element_values<'a>(element: &PgType, items: impl IntoIterator<Item = &'a 
 
 /// The same array, equal to the bytes of every array that is equal to it.
 pub fn canonical(element: &PgType, bytes: &[u8]) -> Vec<u8> {
-    let values = element_values(element, items(element, bytes));
+    let mut behind = items(element, bytes);
+    let values = element_values(element, behind.by_ref());
     match values.and_then(|values| canonical_element_bytes(element, &values)) {
-        Ok(items) => of_items(items.iter().map(Vec::as_slice)),
+        Ok(items) => [&of_items(items.iter().map(Vec::as_slice)), shape::tail(&behind)].concat(),
         Err(_) => bytes.to_vec(),
     }
 }
@@ -186,8 +195,9 @@ pub(super) fn convert(
     for array in arrays {
         match array {
             Some(bytes) => {
-                let count = items(from, bytes).count();
-                builder.append_value(of_items(next.by_ref().take(count)));
+                let mut behind = items(from, bytes);
+                let count = behind.by_ref().count();
+                builder.append_value([&of_items(next.by_ref().take(count)), shape::tail(&behind)].concat());
             }
             None => builder.append_null(),
         }
@@ -204,192 +214,4 @@ fn of_values(element: &PgType, values: Vec<ScalarValue>) -> Result<Vec<u8>> {
 
 fn null_of(element: &PgType) -> Result<ScalarValue> {
     Ok(ScalarValue::try_from(element.arrow())?)
-}
-
-/// An array from its text form, `{1,NULL,"a b"}`. Errors 22P02, and those of the elements.
-pub(super) fn parse(element: &PgType, text: &str, zone: &Zone) -> Result<Vec<u8>> {
-    let malformed = |detail: &str| {
-        Error::new(SqlState::InvalidTextRepresentation, format!("malformed array literal: \"{text}\"")).detail(detail)
-    };
-    let mut rest = text.trim();
-    if rest.starts_with('[') {
-        let (bounds, after) = rest.split_once('=').ok_or_else(|| malformed("Missing \"=\" after array dimensions."))?;
-        if !bounds.trim_end().starts_with("[1:") || bounds.matches('[').count() > 1 {
-            return Err(Error::unsupported("an array whose first subscript is not 1"));
-        }
-        rest = after.trim_start();
-    }
-    let Some(inside) = rest.strip_prefix('{') else {
-        return Err(malformed("Array value must start with \"{\" or dimension information."));
-    };
-    let mut values = Vec::new();
-    for field in fields(inside, &malformed)? {
-        values.push(match field {
-            None => null_of(element)?,
-            Some(field) => parse_text(element, &field, zone)?,
-        });
-    }
-    of_values(element, values)
-}
-
-/// What stands between the braces, up to the closing one and nothing behind it; `None`: null.
-fn fields(text: &str, malformed: &dyn Fn(&str) -> Error) -> Result<Vec<Option<String>>> {
-    let mut fields = Vec::new();
-    let mut chars = text.chars();
-    loop {
-        // `kept`: spaces behind this are no part of the field.
-        let (mut field, mut quoted, mut kept) = (String::new(), false, 0);
-        let closed = loop {
-            match chars.next().ok_or_else(|| malformed("Unexpected end of input."))? {
-                '{' if field.is_empty() && !quoted => return Err(Error::unsupported("an array of several dimensions")),
-                '"' => {
-                    quoted = true;
-                    quoted_part(&mut chars, &mut field).ok_or_else(|| malformed("Unexpected end of input."))?;
-                    kept = field.len();
-                }
-                '\\' => {
-                    field.extend(chars.next());
-                    kept = field.len();
-                }
-                ',' => break false,
-                '}' => break true,
-                space if space.is_ascii_whitespace() && field.is_empty() => {}
-                other => {
-                    field.push(other);
-                    if !other.is_ascii_whitespace() {
-                        kept = field.len();
-                    }
-                }
-            }
-        };
-        field.truncate(kept);
-        let empty = field.is_empty() && !quoted;
-        if empty && !(closed && fields.is_empty()) {
-            return Err(malformed(&format!("Unexpected \"{}\" character.", if closed { '}' } else { ',' })));
-        }
-        if !empty {
-            let null = !quoted && field.eq_ignore_ascii_case("null");
-            fields.push((!null).then_some(field));
-        }
-        if closed {
-            return match chars.as_str().trim() {
-                "" => Ok(fields),
-                _ => Err(malformed("Junk after closing right brace.")),
-            };
-        }
-    }
-}
-
-/// The rest of a part in quotes; `None` if it does not end.
-fn quoted_part(chars: &mut std::str::Chars<'_>, field: &mut String) -> Option<()> {
-    loop {
-        match chars.next()? {
-            '"' => return Some(()),
-            '\\' => field.push(chars.next()?),
-            other => field.push(other),
-        }
-    }
-}
-
-/// Appends an array's text.
-pub(super) fn write(element: &PgType, bytes: &[u8], style: &TextStyle, out: &mut String) {
-    let written = element_values(element, items(element, bytes))
-        .and_then(|values| Ok((TextWriter::new(element, &values)?, values)));
-    // Damaged bytes print as an empty array; state is checked where it is read.
-    let Ok((writer, values)) = written else { return out.push_str("{}") };
-    let mut field = String::new();
-    out.push('{');
-    for row in 0..values.len() {
-        if row > 0 {
-            out.push(',');
-        }
-        if values.is_null(row) {
-            out.push_str("NULL");
-            continue;
-        }
-        field.clear();
-        writer.write(row, style, &mut field);
-        let special = |c: char| matches!(c, '"' | '\\' | '{' | '}' | ',') || c.is_ascii_whitespace() || c == '\x0b';
-        if field.is_empty() || field.eq_ignore_ascii_case("null") || field.contains(special) {
-            out.push('"');
-            for c in field.chars() {
-                if matches!(c, '"' | '\\') {
-                    out.push('\\');
-                }
-                out.push(c);
-            }
-            out.push('"');
-        } else {
-            out.push_str(&field);
-        }
-    }
-    out.push('}');
-}
-
-/// Appends an array's binary form: dimensions, whether there are nulls, the element's oid, then for
-/// the dimension its length and first subscript, then each element behind its length.
-pub(super) fn write_wire(element: &PgType, bytes: &[u8], out: &mut Vec<u8>) -> Result<()> {
-    let values = element_values(element, items(element, bytes))?;
-    out.extend(i32::from(!values.is_empty()).to_be_bytes());
-    out.extend(i32::from(values.null_count() > 0).to_be_bytes());
-    out.extend(element.oid().to_be_bytes());
-    if values.is_empty() {
-        return Ok(());
-    }
-    out.extend((values.len() as i32).to_be_bytes());
-    out.extend(1_i32.to_be_bytes());
-    for row in 0..values.len() {
-        if values.is_null(row) {
-            out.extend((-1_i32).to_be_bytes());
-            continue;
-        }
-        let place = out.len();
-        out.extend([0; 4]);
-        write_binary(element, &values, row, out)?;
-        let length = (out.len() - place - 4) as i32;
-        out[place..place + 4].copy_from_slice(&length.to_be_bytes());
-    }
-    Ok(())
-}
-
-/// An array of a binary form. Errors 22P03, 42804, 0A000, and those of the elements.
-pub(super) fn read_wire(element: &PgType, mut bytes: &[u8]) -> Result<Vec<u8>> {
-    let damaged = || Error::new(SqlState::InvalidBinaryRepresentation, "incorrect binary data format for an array");
-    let number = |bytes: &mut &[u8]| -> Result<i32> {
-        let (head, rest) = bytes.split_first_chunk::<4>().ok_or_else(damaged)?;
-        *bytes = rest;
-        Ok(i32::from_be_bytes(*head))
-    };
-    let (dimensions, _nulls, oid) = (number(&mut bytes)?, number(&mut bytes)?, number(&mut bytes)?);
-    if oid as u32 != element.oid() {
-        let message =
-            format!("binary data has array element type {} instead of expected {}", oid as u32, element.oid());
-        return Err(Error::new(SqlState::DatatypeMismatch, message));
-    }
-    let count = match dimensions {
-        0 => 0,
-        1 => {
-            let (count, first) = (number(&mut bytes)?, number(&mut bytes)?);
-            if first != 1 {
-                return Err(Error::unsupported("an array whose first subscript is not 1"));
-            }
-            count
-        }
-        _ => return Err(Error::unsupported("an array of several dimensions")),
-    };
-    let mut values = Vec::new();
-    for _ in 0..count {
-        match usize::try_from(number(&mut bytes)?) {
-            Ok(length) => {
-                let value = bytes.get(..length).ok_or_else(damaged)?;
-                bytes = &bytes[length..];
-                values.push(read_binary(element, value)?);
-            }
-            Err(_) => values.push(null_of(element)?),
-        }
-    }
-    if !bytes.is_empty() {
-        return Err(damaged());
-    }
-    of_values(element, values)
 }

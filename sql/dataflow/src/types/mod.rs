@@ -74,7 +74,7 @@ pub enum PgType {
     Interval,
     /// oid, regclass and the like of the catalog tables: UInt32.
     Oid,
-    /// An array of one dimension, its element one of [`ALL`]: Binary, the form of [`mod@array`].
+    /// An array of any dimensions, its element one of [`ALL`]: Binary, the form of [`mod@array`].
     Array(#[serde(with = "element")] &'static PgType),
     /// time [without time zone], perhaps with digits of the second: Time64(Microsecond).
     Time(Option<u8>),

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use datafusion::functions_aggregate as df;
 use datafusion::functions_window as windows;
 use datafusion::logical_expr::{AggregateUDF, Expr, WindowUDF};
+use thalweg_dataflow::Result;
 use thalweg_dataflow::plan::Function;
 use thalweg_dataflow::types::PgType;
-use thalweg_dataflow::{Error, Result};
 
 use super::super::typed::{Typed, implicit};
 use super::approximate::{Approximate, is_approximate};
@@ -119,9 +119,6 @@ fn of_any_type(name: &str, args: &[Typed]) -> Result<Option<Aggregate>> {
         }
         ("array_agg", [argument]) => {
             let element = argument.ty.as_ref().unwrap_or(&Text).base();
-            if element.element().is_some() {
-                return Err(Error::unsupported("an array of several dimensions"));
-            }
             let function = Arc::new(AggregateUDF::new_from_impl(ArrayAgg::new(element.clone())));
             Aggregate { function, result: element.array(), args: vec![element] }
         }

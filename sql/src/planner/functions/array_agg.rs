@@ -11,6 +11,7 @@ use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
 use thalweg_dataflow::types::{PgType, array};
+use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::distinct_items::DistinctItems;
 
@@ -122,8 +123,32 @@ impl Accumulator for Collected {
         let Some(list) = list.as_list_opt::<i32>().filter(|list| list.is_valid(0)) else {
             return Ok(ScalarValue::Binary(None));
         };
-        let items = array::element_bytes(&self.element, &list.value(0), false);
-        let items = items.map_err(|error| error.into_datafusion())?;
-        Ok(ScalarValue::Binary(Some(array::of_items(items.iter().map(Vec::as_slice)))))
+        let values = list.value(0);
+        let array = match self.element.element() {
+            Some(inner) => stacked(inner, &values),
+            None => array::element_bytes(&self.element, &values, false)
+                .map(|items| array::of_items(items.iter().map(Vec::as_slice))),
+        };
+        Ok(ScalarValue::Binary(Some(array.map_err(|error| error.into_datafusion())?)))
     }
+}
+
+/// One array of arrays of one shape. Errors 22004 and 2202E.
+pub(super) fn stacked(element: &PgType, arrays: &ArrayRef) -> Result<Vec<u8>> {
+    let arrays = arrays.as_binary_opt::<i32>().ok_or_else(|| Error::internal("an array is bytes"))?;
+    let refused = |message: &str| Err(Error::new(SqlState::ArraySubscript, message));
+    let mut known = None;
+    for bytes in arrays {
+        let Some(bytes) = bytes else {
+            return Err(Error::new(SqlState::NullValueNotAllowed, "cannot accumulate null arrays"));
+        };
+        let dimensions = array::dimensions(element, bytes);
+        if dimensions.is_empty() {
+            return refused("cannot accumulate empty arrays");
+        }
+        if *known.get_or_insert_with(|| dimensions.clone()) != dimensions {
+            return refused("cannot accumulate arrays of different dimensionality");
+        }
+    }
+    array::stacked(element, arrays.iter())
 }

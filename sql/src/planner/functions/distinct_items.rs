@@ -15,6 +15,8 @@ use datafusion::logical_expr::Accumulator;
 use thalweg_dataflow::types::{PgType, array};
 use thalweg_dataflow::{Error, Result};
 
+use super::array_agg;
+
 /// Elements by their canonical bytes; of equal ones the greatest form (`planner::form`).
 #[derive(Debug)]
 pub(super) struct DistinctItems {
@@ -48,7 +50,7 @@ impl DistinctItems {
     }
 
     /// An array, or nothing if there was no value.
-    fn array(&self) -> Option<Vec<u8>> {
+    fn array(&self) -> Result<Option<Vec<u8>>> {
         let values = || self.items.values().map(Vec::as_slice).filter(|item| !array::is_null_item(item));
         let nulls = self.items.values().map(Vec::as_slice).filter(|item| array::is_null_item(item));
         let sorted: Vec<&[u8]> = match self.order.descending {
@@ -56,12 +58,16 @@ impl DistinctItems {
             false => values().collect(),
         };
         if self.items.is_empty() {
-            return None;
+            return Ok(None);
         }
-        Some(match self.order.nulls_first {
-            true => array::of_items(nulls.chain(sorted)),
-            false => array::of_items(sorted.into_iter().chain(nulls)),
-        })
+        let items: Vec<&[u8]> = match self.order.nulls_first {
+            true => nulls.chain(sorted).collect(),
+            false => sorted.into_iter().chain(nulls).collect(),
+        };
+        Ok(Some(match self.element.element() {
+            Some(inner) => array_agg::stacked(inner, &array::element_values(&self.element, items)?)?,
+            None => array::of_items(items),
+        }))
     }
 }
 
@@ -91,6 +97,6 @@ impl Accumulator for DistinctItems {
     }
 
     fn evaluate(&mut self) -> DataFusionResult<ScalarValue> {
-        Ok(ScalarValue::Binary(self.array()))
+        Ok(ScalarValue::Binary(self.array().map_err(Error::into_datafusion)?))
     }
 }

@@ -53,24 +53,27 @@ impl SetFunction for Elements {
         let rows = arguments.num_rows();
         let element = self.element;
         let columns = arguments.columns().to_vec();
+        if let Gives::Places(first) = self.gives {
+            let places = move |row: usize| {
+                let (from, to) = subscripts(element, &columns, row).unwrap_or((0, -1));
+                let shift = first - 1;
+                let places = (from..=to).map(move |place| Ok(place + shift));
+                let down =
+                    columns.get(2).is_some_and(|reverse| reverse.is_valid(row) && reverse.as_boolean().value(row));
+                Ok(match down {
+                    true => Box::new(places.rev()) as Box<dyn Iterator<Item = Result<i32>> + Send>,
+                    false => Box::new(places),
+                })
+            };
+            return sliced(rows, places, |places| Ok(vec![Arc::new(Int32Array::from(places)) as ArrayRef]));
+        }
         let items = move |row: usize| -> Vec<Vec<u8>> {
             let arrays = columns[0].as_binary::<i32>();
-            // Arrays have the one dimension.
-            let first = columns.get(1).is_none_or(|dimensions| {
-                dimensions.is_valid(row) && dimensions.as_primitive::<Int32Type>().value(row) == 1
-            });
-            if arrays.is_null(row) || !first {
+            if arrays.is_null(row) {
                 return Vec::new();
             }
             array::items(element, arrays.value(row)).map(<[u8]>::to_vec).collect()
         };
-        if let Gives::Places(first) = self.gives {
-            let places = move |row: usize| {
-                let count = items(row).len() as i32;
-                Ok(Box::new((first..first + count).map(Ok)) as Box<dyn Iterator<Item = Result<i32>> + Send>)
-            };
-            return sliced(rows, places, |places| Ok(vec![Arc::new(Int32Array::from(places)) as ArrayRef]));
-        }
         if self.gives == Gives::Pairs {
             let pairs = move |row: usize| {
                 let pairs = (1..).zip(items(row)).map(move |(place, item)| pair(element, &item, place));
@@ -86,6 +89,18 @@ impl SetFunction for Elements {
             Ok(vec![array::element_values(element, items.iter().map(Vec::as_slice))?])
         })
     }
+}
+
+/// The first and the last subscript of a dimension; `None`: an argument is null, or there is none.
+fn subscripts(element: &PgType, columns: &[ArrayRef], row: usize) -> Option<(i32, i32)> {
+    let arrays = columns[0].as_binary::<i32>();
+    let numbers = columns.get(1)?.as_primitive::<Int32Type>();
+    if columns.iter().any(|column| column.is_null(row)) {
+        return None;
+    }
+    let place = usize::try_from(numbers.value(row)).ok()?.checked_sub(1)?;
+    let dimension = *array::dimensions(element, arrays.value(row)).get(place)?;
+    Some((dimension.lower, dimension.upper()))
 }
 
 /// `{value, place}`.

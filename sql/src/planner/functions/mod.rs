@@ -8,6 +8,7 @@ pub(crate) mod aggregates;
 pub(crate) mod approximate;
 mod arithmetic;
 mod array_agg;
+pub(crate) mod array_shape;
 pub(crate) mod arrays;
 mod bytes;
 mod distinct_items;

@@ -262,7 +262,10 @@ impl Collected {
             return Ok(ScalarValue::Binary(None));
         }
         let items = array::element_bytes(&self.function.value, &values, false)?;
-        Ok(ScalarValue::Binary(Some(array::of_items(items.iter().map(Vec::as_slice)))))
+        let direct = self.column(self.first_direct())?;
+        let shape = direct.as_binary_opt::<i32>().map(|bytes| array::dimensions(&PgType::Float8, bytes.value(0)));
+        let items = array::of_items(items.iter().map(Vec::as_slice));
+        Ok(ScalarValue::Binary(Some(array::shaped(items, &shape.unwrap_or_default()))))
     }
 
     /// The fractions that are asked for; `None`: null.

@@ -81,6 +81,9 @@ pub(crate) fn resolve(name: &str, args: &[Typed]) -> Result<(Vec<PgType>, PgType
         ("generate_subscripts" | SUBSCRIPTS_FROM_ZERO, 2, Some(array)) => {
             return Ok((vec![array, PgType::Int4], PgType::Int4));
         }
+        ("generate_subscripts" | SUBSCRIPTS_FROM_ZERO, 3, Some(array)) => {
+            return Ok((vec![array, PgType::Int4, PgType::Bool], PgType::Int4));
+        }
         ("unnest", 1, None) if args[0].ty.is_none() => {
             return Err(super::ambiguous(name, args));
         }

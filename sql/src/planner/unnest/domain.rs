@@ -97,8 +97,12 @@ impl<'a> Domain<'a> {
         self.columns.iter().all(|(column, _)| keys.iter().any(|key| key.copy_of.as_ref() == Some(column)))
     }
 
-    /// The distinct values of the columns, under names of their own.
+    /// The distinct values of the columns, under names of their own. In a recursive term: those
+    /// whose recursion goes on.
     pub(super) fn rows(&self, unnester: &Unnester<'_>) -> Result<(LogicalPlan, Vec<Key>)> {
+        if let Some(working) = self.working.last() {
+            return unnester.going_on(working);
+        }
         unnester.note_copy(self.outer)?;
         let mut exprs = Vec::with_capacity(self.columns.len());
         let mut keys = Vec::with_capacity(self.columns.len());

@@ -21,7 +21,7 @@ use super::domain::Domain;
 use super::part::{Part, localized};
 use super::rows::keeps_one;
 use super::value::bare;
-use super::{Unnester, all_called, called, extend, filtered, named, project, push_recursive, select};
+use super::{Unnester, all_called, called, extend, filtered, named, project, select};
 use crate::planner::binder::with_stack;
 use crate::planner::expand::Expand;
 use crate::planner::recursive_query::RecursiveQuery;
@@ -120,9 +120,6 @@ impl Unnester<'_> {
         let part = self.completed(self.push(&aggregate.input, domain)?, domain)?;
         if let [Expr::GroupingSet(_)] = aggregate.group_expr.as_slice() {
             return Err(refused("GROUPING SETS"));
-        }
-        if aggregate.group_expr.is_empty() && domain.reads_working(&aggregate.input)? {
-            return Err(push_recursive::refused());
         }
         let exprs = aggregate.group_expr.iter().chain(&aggregate.aggr_expr).cloned().collect();
         let (part, local) = self.local(part, exprs, domain)?;

@@ -1,13 +1,14 @@
 //! From a dependent subquery to a part: WITH RECURSIVE.
 //!
 //! All outer rows recur at once: the rows of both terms carry the outer values that they belong to,
-//! so that a row of the working table makes rows of its own outer row alone.
+//! so that a row of the working table makes rows of its own outer row alone. What the recursive term
+//! says of outer rows it says of those whose recursion goes on.
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema};
-use datafusion::common::Column;
-use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, LogicalPlanBuilder, TableScan};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::{Column, TableReference};
+use datafusion::logical_expr::{Distinct, Expr, JoinType, LogicalPlan, LogicalPlanBuilder, TableScan};
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result};
 
@@ -23,6 +24,8 @@ pub(super) struct Working {
     pub(super) name: String,
     /// The values; their columns are the table's last.
     keys: Vec<Key>,
+    /// All columns.
+    schema: SchemaRef,
 }
 
 impl Unnester<'_> {
@@ -35,14 +38,12 @@ impl Unnester<'_> {
         let own = |columns: Vec<Column>| columns.into_iter().map(Expr::Column);
         let first =
             project(first, own(columns).chain(keys.iter().map(|key| Expr::Column(key.column.clone()))).collect())?;
-        let within = domain.within(Working { name: query.name.clone(), keys: keys.clone() });
-        let step = self.push(&query.step, &within)?;
-        if step.defaults.is_some() {
-            return Err(refused());
-        }
+        let schema = Arc::new(first.schema().as_arrow().clone());
+        let within = domain.within(Working { name: query.name.clone(), keys: keys.clone(), schema });
+        let step = self.completed(self.push(&query.step, &within)?, &within)?;
         let mut exprs: Vec<Expr> = own(query.step.schema().columns()).collect();
         for key in &keys {
-            let carried = step.keys.iter().find(|known| known.copy_of == key.copy_of).ok_or_else(refused)?;
+            let carried = step.keys.iter().find(|known| known.copy_of == key.copy_of).ok_or_else(unknown)?;
             exprs.push(named(Expr::Column(carried.column.clone()), &key.column));
         }
         let step = project(step.plan, exprs)?;
@@ -53,6 +54,23 @@ impl Unnester<'_> {
         });
         let plan = RecursiveQuery::plan(query.name.clone(), first, step, distinct)?;
         Ok(Part { plan, keys, order: Vec::new(), defaults: None })
+    }
+
+    /// The outer values whose recursion has not ended, under names of their own: those that the
+    /// working table carries.
+    pub(super) fn going_on(&self, working: &Working) -> Result<(LogicalPlan, Vec<Key>)> {
+        let source = WorkingTable { name: working.name.clone(), schema: working.schema.clone() };
+        let alias = TableReference::bare(self.fresh("working").name);
+        let plan = LogicalPlanBuilder::scan(alias.clone(), Arc::new(source), None)?.build()?;
+        let mut keys = Vec::with_capacity(working.keys.len());
+        let mut exprs = Vec::with_capacity(working.keys.len());
+        for key in &working.keys {
+            let name = self.fresh("outer");
+            exprs.push(named(Expr::Column(Column::new(Some(alias.clone()), &key.column.name)), &name));
+            keys.push(Key { column: name, ..key.clone() });
+        }
+        let values = project(plan, exprs)?;
+        Ok((LogicalPlan::Distinct(Distinct::All(values.into())), keys))
     }
 
     /// The rows of a working table, with the outer values they carry.
@@ -76,7 +94,6 @@ impl Unnester<'_> {
     }
 }
 
-/// An aggregate without groups has a row for every outer row, also where the recursion has ended.
-pub(super) fn refused() -> Error {
-    Error::unsupported("an aggregate without GROUP BY in a recursive query that refers to its outer query")
+fn unknown() -> Error {
+    Error::internal("a recursive term that does not tell its outer rows")
 }

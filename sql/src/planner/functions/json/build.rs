@@ -70,14 +70,19 @@ impl Writer {
         let values = arrays::element_values(element, arrays::items(element, bytes))?;
         let rows = values.len();
         let writer = Writer::new(element, values, &self.style)?;
-        out.push('[');
+        let dimensions = arrays::dimensions(element, bytes);
+        let depth = dimensions.len().max(1);
+        out.extend(std::iter::repeat_n('[', depth));
         for row in 0..rows {
             if row > 0 {
+                let inner = arrays::borders(&dimensions, row);
+                out.extend(std::iter::repeat_n(']', inner));
                 out.push(',');
+                out.extend(std::iter::repeat_n('[', inner));
             }
             writer.write(row, out)?;
         }
-        out.push(']');
+        out.extend(std::iter::repeat_n(']', depth));
         Ok(())
     }
 
