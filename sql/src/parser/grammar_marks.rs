@@ -2,7 +2,8 @@
 //!
 //! `name := x` becomes `name => x`, `f(VARIADIC x)` an argument of a name that nobody can write, `BETWEEN SYMMETRIC a AND b` a
 //! call of such a function around `a`; `BETWEEN ASYMMETRIC` says nothing, nor does the FROM of `trim(both FROM x)` and `trim(FROM x)`. Names are
-//! cut to the length that PostgreSQL keeps. `LIKE ALL (...)` becomes `~~ ALL (...)`.
+//! cut to the length that PostgreSQL keeps. `LIKE ALL (...)` becomes `~~ ALL (...)`,
+//! `ANY (VALUES ...)` a query of these.
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
@@ -14,6 +15,9 @@ use super::source_text::Piece;
 pub(crate) const VARIADIC: &str = "\u{1}variadic";
 /// The name of the function around the first bound of BETWEEN SYMMETRIC.
 pub(crate) const SYMMETRIC: &str = "\u{1}symmetric";
+
+/// The name of VALUES behind ANY or ALL.
+const LIST: &str = "\u{1}values";
 
 /// Marks every one of them.
 pub(crate) fn rewrite(piece: &mut Piece) {
@@ -41,6 +45,15 @@ pub(crate) fn rewrite(piece: &mut Piece) {
         {
             tokens.splice(place - words..place, [spanned(operator)]);
             place -= words - 1;
+        } else if is_word(&tokens[place].token, "VALUES")
+            && is_quantified(&tokens[..place])
+            && let Some(end) = its_end(tokens, place)
+        {
+            let word = |word: &str| spanned(Token::make_keyword(word));
+            tokens.splice(end..end, [spanned(Token::RParen), word("AS"), name(LIST)]);
+            let select = [word("SELECT"), spanned(Token::Mul), word("FROM"), spanned(Token::LParen)];
+            tokens.splice(place..place, select);
+            place += 4;
         } else if is_word(before, "BETWEEN") && is_word(&tokens[place].token, "ASYMMETRIC")
             || is_word(&tokens[place].token, "FROM") && opens_trim(&tokens[..place])
         {
@@ -63,6 +76,28 @@ fn opens_trim(tokens: &[TokenWithSpan]) -> bool {
     let sided = tokens.last().is_some_and(|last| sides.iter().any(|side| is_word(&last.token, side)));
     let rest = &tokens[..tokens.len() - usize::from(sided)];
     matches!(rest, [.., name, open] if is_word(&name.token, "TRIM") && open.token == Token::LParen)
+}
+
+/// Whether the last of these is the parenthesis of `ANY (`, `SOME (` or `ALL (`.
+fn is_quantified(tokens: &[TokenWithSpan]) -> bool {
+    let [.., before, word, open] = tokens else { return false };
+    let quantifier = ["ANY", "SOME", "ALL"].iter().any(|quantifier| is_word(&word.token, quantifier));
+    let united = ["UNION", "INTERSECT", "EXCEPT"].iter().any(|set| is_word(&before.token, set));
+    open.token == Token::LParen && quantifier && !united
+}
+
+/// Where the parenthesis around this place is closed.
+fn its_end(tokens: &[TokenWithSpan], from: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    for (place, token) in tokens.iter().enumerate().skip(from) {
+        match &token.token {
+            Token::LParen => depth += 1,
+            Token::RParen if depth == 0 => return Some(place),
+            Token::RParen => depth -= 1,
+            _ => {}
+        }
+    }
+    None
 }
 
 /// The words of a LIKE before this place, and the operator that they are.

@@ -73,7 +73,14 @@ impl Binder<'_> {
         }
         let Some((params, gives, kernel)) = signature(name, args.len()) else { return Ok(None) };
         let args = &args.iter().map(|arg| Ok(self.vector(arg.clone())?.0)).collect::<Result<Vec<_>>>()?[..];
-        let Some(element) = element_of(params, args)? else {
+        let beside = || {
+            // A null among arrays is one of the values beside it.
+            let unknown = |(arg, param): (&Typed, &Param)| *param != Param::Array || arg.ty.is_none();
+            let element = args.iter().zip(params).find(|(_, param)| **param == Param::Element);
+            let element = element.and_then(|(arg, _)| arg.ty.as_ref()).map(PgType::base);
+            element.filter(|_| args.iter().zip(params).all(unknown))
+        };
+        let Some(element) = element_of(params, args)?.or_else(beside) else {
             return Err(match args.iter().any(|arg| arg.ty.is_some()) {
                 true => functions::no_function(name, args),
                 false => Error::new(

@@ -308,9 +308,9 @@ impl Binder<'_> {
             return self.distinct_numbers(env, name == "avg", args, filter);
         }
         let (func, mut args, ty) = self.aggregate_function(name, args, distinct)?;
-        // Distinct elements are told apart and sorted by array_agg itself.
+        // Distinct values come in their order.
         let order_by = match (name, distinct, args.first()) {
-            ("array_agg", true, Some(arg)) if order_by.is_empty() => vec![arg.clone().sort(true, false)],
+            ("array_agg" | "string_agg", true, Some(arg)) if order_by.is_empty() => vec![arg.clone().sort(true, false)],
             // Texts are sorted by what is joined: char(n) without its spaces.
             ("string_agg", true, Some(_)) => {
                 let place = |by: &SortExpr| originals.iter().position(|original| *original == by.expr).unwrap_or(0);
