@@ -306,7 +306,7 @@ impl<'a> Cursor<'a> {
             return self.perhaps_array(known);
         }
         self.at = start;
-        let error = refused_type(&written, &UNSUPPORTED_TYPES);
+        let error = refused_type(&written, UNSUPPORTED_TYPES);
         Err(self.text.at(error, &place))
     }
 
