@@ -11,6 +11,7 @@ use thalweg_dataflow::types::PgType;
 
 use super::ast::{Name, Options};
 use super::dialect::Bounded;
+use super::refused_type::refused_type;
 use super::reserved::{Fault, Judged, Misplaced, is_reserved, missing_operand};
 use super::source_text::{Piece, SourceText, too_deep};
 use super::{MAX_DEPTH, empty_select};
@@ -300,20 +301,25 @@ impl<'a> Cursor<'a> {
         let start = self.at;
         let parsed = self.with_sqlparser(|parser| parser.parse_data_type())?;
         let written = parsed.to_string();
-        if let Some(known) = PgType::parse(&written).filter(|known| !matches!(known, PgType::Oid | PgType::Record)) {
-            return Ok(known);
+        let known = PgType::parse(&written).filter(|known| !matches!(known, PgType::Oid | PgType::Record));
+        if let Some(known) = known {
+            return self.perhaps_array(known);
         }
         self.at = start;
-        let lower = written.to_lowercase();
-        let base = lower.split(['(', '[']).next().unwrap_or(&lower).trim();
-        let error = if PgType::parse(base).is_some() || UNSUPPORTED_TYPES.contains(&base) {
-            Error::new(SqlState::FeatureNotSupported, format!("type {lower} is not supported")).hint(
-                "Supported are boolean, smallint, integer, bigint, real, double precision, numeric up to 38 digits, text, varchar, char(n), bytea, uuid, json, jsonb, date, time, timestamp, timestamptz and interval.",
-            )
-        } else {
-            Error::new(SqlState::UndefinedObject, format!("type \"{lower}\" does not exist"))
-        };
+        let error = refused_type(&written, UNSUPPORTED_TYPES);
         Err(self.text.at(error, &place))
+    }
+
+    /// The type, or an array of it if ARRAY follows.
+    fn perhaps_array(&mut self, element: PgType) -> Result<PgType> {
+        if element.element().is_some() || !self.takes("ARRAY") {
+            return Ok(element);
+        }
+        if self.takes_token(&Token::LBracket) {
+            self.with_sqlparser(|parser| parser.parse_literal_uint())?;
+            self.expect_token(&Token::RBracket)?;
+        }
+        Ok(element.array())
     }
 
     /// Whether a query starts here.

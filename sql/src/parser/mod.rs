@@ -29,12 +29,14 @@ mod object_kind;
 pub(crate) mod pasted;
 pub(crate) mod phrases;
 mod prepared;
+mod refused_type;
 mod reserved;
 pub(crate) mod role;
 pub(crate) mod schema;
 pub(crate) mod search_cycle;
 pub(crate) mod sequence;
 pub(crate) mod setting;
+mod signs;
 mod source_text;
 mod sql_cursor;
 mod strings;
@@ -59,6 +61,7 @@ use thalweg_dataflow::error::{Error, Result};
 
 use cursor::Cursor;
 use height::MAX_DEPTH;
+pub(crate) use refused_type::refused_type;
 pub(crate) use reserved::{is_reserved, reserved_words};
 use source_text::{Piece, SourceText};
 
@@ -110,6 +113,7 @@ pub(crate) fn parse_expression(sql: &str) -> Result<datafusion::sql::sqlparser::
     fetch_count::rewrite(&mut piece);
     search_cycle::rewrite(&mut piece);
     grammar_marks::rewrite(&mut piece);
+    signs::rewrite(&mut piece);
     empty_select::mark(&text, &mut piece)?;
     let mut cursor = Cursor::new(&text, piece);
     let expr = cursor.expression()?;
@@ -125,6 +129,7 @@ fn statement(text: &SourceText<'_>, request: &Arc<str>, mut piece: Piece) -> Res
     fetch_count::rewrite(&mut piece);
     search_cycle::rewrite(&mut piece);
     grammar_marks::rewrite(&mut piece);
+    signs::rewrite(&mut piece);
     locks::rewrite(&mut piece);
     empty_select::mark(text, &mut piece)?;
     let written = &text.sql()[piece.start..piece.end];

@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{self, DuplicateTreatment, FunctionArg, Fun
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
 
-use super::binder::{Binder, Env, name_parts};
+use super::binder::{Binder, Env, at, name_parts};
 use super::expr::Cast;
 use super::functions::{self, aggregates, extreme_key};
 use super::query::sort;
@@ -29,7 +29,7 @@ impl Binder<'_> {
             E::Extract { field, expr: inner, .. } => {
                 let field = Typed::unknown(Some(field.to_string().trim_matches('\'').to_ascii_lowercase()));
                 let inner = self.expr(env, inner)?;
-                self.call_by_name("extract", vec![field, inner])
+                self.grammar_call("extract", vec![field, inner])
             }
             E::Ceil { expr: inner, field: ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) } => {
                 self.call_by_name("ceil", vec![self.expr(env, inner)?])
@@ -38,7 +38,7 @@ impl Binder<'_> {
                 self.call_by_name("floor", vec![self.expr(env, inner)?])
             }
             E::Position { expr: inner, r#in } => {
-                self.call_by_name("position", vec![self.expr(env, r#in)?, self.expr(env, inner)?])
+                self.grammar_call("position", vec![self.expr(env, r#in)?, self.expr(env, inner)?])
             }
             E::Substring { expr: inner, substring_from, substring_for, .. } => {
                 self.substring(env, inner, substring_from.as_deref(), substring_for.as_deref())
@@ -49,12 +49,12 @@ impl Binder<'_> {
                 if let Some(length) = overlay_for {
                     args.push(self.expr(env, length)?);
                 }
-                self.call_by_name("overlay", args)
+                self.grammar_call("overlay", args)
             }
             E::IsNormalized { expr: inner, form, negated } => {
                 let form = form.map_or_else(|| "NFC".to_string(), |form| form.to_string());
                 let result =
-                    self.call_by_name("is_normalized", vec![self.expr(env, inner)?, Typed::unknown(Some(form))])?;
+                    self.grammar_call("is_normalized", vec![self.expr(env, inner)?, Typed::unknown(Some(form))])?;
                 let expr = if *negated { Expr::Not(Box::new(result.expr)) } else { result.expr };
                 Ok(Typed::new(expr, PgType::Bool))
             }
@@ -71,14 +71,25 @@ impl Binder<'_> {
                 for what in trim_characters.iter().flatten() {
                     args.push(self.expr(env, what)?);
                 }
-                self.call_by_name(name, args)
+                self.grammar_call(name, args)
             }
             E::AtTimeZone { timestamp, time_zone } => {
-                self.call_by_name("timezone", vec![self.expr(env, time_zone)?, self.expr(env, timestamp)?])
+                self.grammar_call("timezone", vec![self.expr(env, time_zone)?, self.expr(env, timestamp)?])
             }
             E::Tuple(items) => self.row_of(env, &items.iter().collect::<Vec<_>>()),
             other => Err(Error::unsupported(format!("the expression {other}"))),
         }
+    }
+
+    /// A call that the grammar makes: errors name its schema.
+    fn grammar_call(&self, name: &str, args: Vec<Typed>) -> Result<Typed> {
+        self.call_by_name(name, args).map_err(|error| {
+            let place = error.position();
+            let hint = error.hint_text().map(str::to_string);
+            let Some(rest) = error.message().strip_prefix("function ") else { return error };
+            let named = Error::new(error.state(), format!("function pg_catalog.{rest}"));
+            at(if let Some(hint) = hint { named.hint(hint) } else { named }, place)
+        })
     }
 
     /// `normalize(text, FORM)`: the form is a word, no column.

@@ -93,7 +93,7 @@ fn null_if_type(first: Option<&PgType>, second: Option<&PgType>) -> PgType {
         (Some(one), Some(other)) if same_base(one, other) => one.clone(),
         // There is an `=` for each two of these.
         (Some(one @ (Int2 | Int4 | Int8)), Some(Int2 | Int4 | Int8))
-        | (Some(one @ (Float4 | Float8)), Some(Float4 | Float8))
+        | (Some(one @ (Float4 | Float8)), Some(Float4 | Float8 | Int2 | Int4 | Int8 | PgType::Numeric(_)))
         | (Some(one @ (Date | Timestamp | Timestamptz)), Some(Date | Timestamp | Timestamptz)) => one.clone(),
         (Some(one), Some(other)) => comparison_type(one, other).unwrap_or_else(|| one.clone()),
         (None, None) => PgType::Text,

@@ -15,12 +15,12 @@ use datafusion::sql::sqlparser::ast;
 use thalweg_dataflow::types::{PgType, Zone};
 use thalweg_dataflow::{Error, Result, SqlState};
 
-use super::binder::{Binder, BoundQuery, Ctes, Env};
+use super::binder::{Binder, BoundQuery, Ctes, Env, at};
 use super::expr::Cast;
 use super::functions::udf::{Input, PgFunction};
 use super::functions::{evaluated, primitive};
 use super::scope::Scope;
-use super::typed::Typed;
+use super::typed::{Category, Typed, base_name, category};
 use super::unnest::numbering;
 use crate::parser::fetch_count;
 
@@ -66,7 +66,12 @@ impl Binder<'_> {
     /// A count of rows; none where it is null, which is no bound.
     fn row_count(&self, env: &Env<'_>, expr: Option<ast::Expr>, clause: &'static str) -> Result<Option<Expr>> {
         let Some(expr) = expr else { return Ok(None) };
-        let count = self.coerce(self.expr(env, &expr)?, &PgType::Int8, Cast::Explicit)?.expr;
+        let count = self.expr(env, &expr)?;
+        if let Some(ty) = count.ty.as_ref().filter(|ty| category(ty) != Category::Number) {
+            let message = format!("argument of {clause} must be type bigint, not type {}", base_name(ty));
+            return Err(at(Error::new(SqlState::DatatypeMismatch, message), count.at));
+        }
+        let count = self.coerce(count, &PgType::Int8, Cast::Explicit)?.expr;
         Ok(match count {
             Expr::Literal(ScalarValue::Int64(None), _) => None,
             Expr::Literal(ScalarValue::Int64(Some(value)), _) if value < 0 => return Err(negative(clause)),

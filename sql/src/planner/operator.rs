@@ -97,7 +97,8 @@ impl Binder<'_> {
             B::PGNotILikeMatch => self.like_typed(left, right, true, true),
             B::AtArrow | B::ArrowAt | B::PGOverlap => Err(no_operator(&op.to_string(), &left, &right)),
             B::PGStartsWith => self.call_by_name("starts_with", vec![left, right]),
-            other => Err(Error::unsupported(format!("the operator {other}"))),
+            // PostgreSQL has it for none of the types that are there.
+            other => Err(no_operator(&other.to_string(), &left, &right)),
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use datafusion::common::Column;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, SortExpr, Union};
-use datafusion::sql::sqlparser::ast::{self, SetExpr};
+use datafusion::sql::sqlparser::ast::{self, SetExpr, SetOperator};
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
 
@@ -38,6 +38,21 @@ impl Binder<'_> {
             SetExpr::Select(select) => self.select(select, Vec::new(), outer, ctes),
             SetExpr::Query(query) => self.query(query, outer, ctes),
             SetExpr::Values(values) => self.values(values, outer, ctes),
+            SetExpr::SetOperation { left, op: SetOperator::Union, set_quantifier, right }
+                if matches!(left.as_ref(), SetExpr::SetOperation { op: SetOperator::Union, set_quantifier: inner, .. }
+                    if inner == set_quantifier) =>
+            {
+                let (mut branches, mut first) = (vec![right.as_ref()], left.as_ref());
+                while let SetExpr::SetOperation { left, op: SetOperator::Union, set_quantifier: inner, right } = first
+                    && inner == set_quantifier
+                {
+                    branches.push(right.as_ref());
+                    first = left.as_ref();
+                }
+                branches.push(first);
+                let bound = branches.into_iter().rev().map(|branch| self.set_expr(branch, outer, ctes));
+                self.union_of(bound.collect::<Result<_>>()?, *set_quantifier)
+            }
             SetExpr::SetOperation { left, op, set_quantifier, right } => {
                 let left = self.set_expr(left, outer, ctes)?;
                 let right = self.set_expr(right, outer, ctes)?;

@@ -1,10 +1,11 @@
 //! Types as SQL writes them.
 
 use datafusion::sql::sqlparser::ast;
+use thalweg_dataflow::Result;
 use thalweg_dataflow::types::PgType;
-use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::binder::{Binder, name_parts};
+use crate::parser::refused_type;
 
 impl Binder<'_> {
     /// A type as SQL writes it.
@@ -33,11 +34,6 @@ impl Binder<'_> {
             D::Array(ast::ArrayElemTypeDef::SquareBracket(element, _)) => Some(self.data_type(element)?.array()),
             other => PgType::parse(&other.to_string()),
         };
-        known.ok_or_else(|| {
-            Error::new(
-                SqlState::UndefinedObject,
-                format!("type \"{}\" does not exist", data_type.to_string().to_ascii_lowercase()),
-            )
-        })
+        known.ok_or_else(|| refused_type(&data_type.to_string(), &[]))
     }
 }

@@ -260,7 +260,8 @@ impl PgType {
             ("integer" | "int" | "int4", []) => PgType::Int4,
             ("bigint" | "int8", []) => PgType::Int8,
             ("real" | "float4", []) => PgType::Float4,
-            ("double precision" | "float8" | "float" | "double", []) => PgType::Float8,
+            ("double precision" | "float8" | "float" | "double", []) | ("float", [25..=53]) => PgType::Float8,
+            ("float", [1..=24]) => PgType::Float4,
             ("numeric" | "decimal" | "dec", []) => PgType::Numeric(None),
             ("numeric" | "decimal" | "dec", [precision @ 1..=38]) => PgType::Numeric(Some((*precision as u8, 0))),
             ("numeric" | "decimal" | "dec", [precision @ 1..=38, scale]) if *scale >= 0 && scale <= precision => {
