@@ -118,3 +118,8 @@ CREATE TABLE l4 (LIKE nosuch);
 CREATE TABLE l4 (LIKE l0, n int);
 DISCARD TEMP;
 SELECT * FROM into2;
+CREATE TEMP SEQUENCE counted;
+SELECT nextval('pg_temp.counted'), currval('pg_temp.counted');
+SELECT nextval('pg_temp.nothing');
+CREATE TABLE defaulted (a int DEFAULT nothing);
+DROP SEQUENCE counted;

@@ -358,10 +358,22 @@ async fn roles_owners_and_rights_survive_a_kill() {
         .unwrap();
     let ann = login(&server, "ann", "a").await.unwrap();
     ann.batch_execute("CREATE TABLE anns (a int); CREATE INDEX anns_index ON anns (a); CREATE MATERIALIZED VIEW v AS SELECT a FROM mine").await.unwrap();
+    // A block that is open when the server ends never was.
+    admin.batch_execute("GRANT SELECT (a) ON anns TO readers; ALTER ROLE bob SET lock_timeout = 7000").await.unwrap();
+    admin
+        .batch_execute(
+            "BEGIN; GRANT SELECT ON mine TO bob; REVOKE SELECT ON mine FROM readers; CREATE ROLE passing LOGIN;
+             REVOKE ALL ON anns FROM readers; ALTER ROLE bob RESET lock_timeout; ALTER TABLE mine OWNER TO bob",
+        )
+        .await
+        .unwrap();
     server.restart();
     let (ann, bob) = (login(&server, "ann", "a").await.unwrap(), login(&server, "bob", "b").await.unwrap());
     assert_eq!(value(&ann, "SELECT a FROM mine").await, "1");
     assert_eq!(value(&bob, "SELECT a FROM v").await, "1");
+    assert_eq!(value(&bob, "SHOW lock_timeout").await, "7s");
+    assert_eq!(value(&ann, "SELECT count(*) FROM pg_roles WHERE rolname = 'passing'").await, "0");
+    assert_eq!(value(&ann, "SELECT has_column_privilege('readers', 'anns', 'a', 'SELECT')").await, "t");
     assert_eq!(refusal(bob.simple_query("SELECT a FROM mine").await), "42501 permission denied for table mine");
     for (statement, what) in [
         ("DROP TABLE anns", "table anns"),

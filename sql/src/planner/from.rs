@@ -15,6 +15,7 @@ use thalweg_dataflow::{Error, Result, SqlState};
 use super::Relation;
 use super::binder::{Binder, BoundQuery, Ctes, Env, at, fold, name_parts};
 use super::expand::{Argument, TableFunction};
+use super::json_records;
 use super::query::rename;
 use super::scope::{Scope, ScopeColumn};
 use super::typed::{Typed, metadata};
@@ -165,6 +166,9 @@ impl Binder<'_> {
                 let within = surroundings(&scope, beside.or(outer), ctes);
                 let env = Env { no_aggregates: clause, no_windows: clause, ..within };
                 let (function, alias) = called(factor)?;
+                if let Some(derived) = json_records::derived(&function, alias)? {
+                    return self.factor(&derived, outer, beside, ctes);
+                }
                 if super::system::is_called_table(&function.name) {
                     let name =
                         ast::ObjectName::from(vec![ast::Ident::new("pg_catalog"), ast::Ident::new(&function.name)]);

@@ -37,6 +37,7 @@ pub(crate) mod index_term;
 mod interval_literal;
 mod join;
 mod json;
+mod json_records;
 mod kept_plans;
 mod like;
 mod limit;

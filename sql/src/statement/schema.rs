@@ -18,7 +18,8 @@ use crate::session::{Outcome, Session};
 pub(crate) async fn run(session: &mut Session, statement: &SchemaStatement) -> Result<Outcome> {
     let database = session.database.clone();
     let _turn = database.0.ddl.lock().await;
-    let mut next = (*database.published()).clone();
+    let current = database.published();
+    let mut next = (*current).clone();
     let mut gone = Vec::new();
     let changed = match statement {
         SchemaStatement::Create { if_not_exists, name, owner } => {
@@ -34,8 +35,8 @@ pub(crate) async fn run(session: &mut Session, statement: &SchemaStatement) -> R
             true
         }
         SchemaStatement::Owner { name, to } => {
-            session.changed_lastingly(statement.tag());
             change_owner(session, &mut next.catalog, name, to)?;
+            session.changed_rights(&current.catalog, &mut next.catalog);
             true
         }
     };

@@ -16,7 +16,7 @@ use thalweg_dataflow::types::PgType;
 use super::constraints;
 use super::queries::CatalogTables;
 use super::roles::number as shown_oid;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, TEMPORARY, is_temporary};
 use crate::statement::definition::quoted;
 
 /// The tables of `pg_catalog` that others name by number.
@@ -155,6 +155,8 @@ fn relation(tables: &CatalogTables, parts: &[String]) -> Option<i32> {
         [schema, name] | [_, schema, name] => (Some(schema.as_str()), name),
         _ => return None,
     };
+    let temporary = || tables.path.iter().find(|schema| is_temporary(schema)).map(String::as_str);
+    let schema = if schema == Some(TEMPORARY) { temporary().or(schema) } else { schema };
     if schema.is_none_or(|schema| schema == "pg_catalog")
         && let Some(known) = class_oid(name)
     {

@@ -4,6 +4,7 @@
 //! ([`matcher`]); compiled ones are kept, a few a thread.
 
 mod brackets;
+mod like_regex;
 mod matcher;
 mod options;
 mod places;
@@ -29,6 +30,7 @@ use super::udf::Input;
 use matcher::Pattern;
 use options::Options;
 
+pub(super) use like_regex::LikeRegex;
 pub(crate) use quantified::QUANTIFIED;
 pub(super) use split::Matches;
 

@@ -1,10 +1,11 @@
 //! jsonpath: from its text to its tree.
 //!
-//! Reads the language of PostgreSQL 15; `.datetime()`, `.keyvalue()` and `like_regex` are refused by name.
+//! Reads the language of PostgreSQL 15; `.datetime()` and `.keyvalue()` are refused by name.
 
 use thalweg_dataflow::types::json;
 use thalweg_dataflow::{Error, Result, SqlState};
 
+use super::super::super::regexp::LikeRegex;
 use super::lexer::{self, Token};
 
 /// A path.
@@ -63,6 +64,7 @@ pub(super) enum Predicate {
     Exists(Expr),
     IsUnknown(Box<Predicate>),
     StartsWith(Expr, Expr),
+    LikeRegex(Expr, LikeRegex),
 }
 
 enum Node {
@@ -142,6 +144,14 @@ impl<'a> Parser<'a> {
         Ok(found)
     }
 
+    /// A string constant, as its text.
+    fn text(&mut self) -> Result<String> {
+        let Token::Text(text) = &self.token else { return Err(self.unexpected()) };
+        let text = text.clone();
+        self.advance()?;
+        Ok(text)
+    }
+
     fn predicate(&self, node: Node) -> Result<Predicate> {
         match node {
             Node::Predicate(predicate) => Ok(predicate),
@@ -207,7 +217,13 @@ impl<'a> Parser<'a> {
                 };
                 return Ok(Node::Predicate(Predicate::StartsWith(self.value(left)?, self.value(right)?)));
             }
-            Token::Word(word) if word == "like_regex" => return Err(Error::unsupported("like_regex in a jsonpath")),
+            Token::Word(word) if word == "like_regex" => {
+                self.advance()?;
+                let pattern = self.text()?;
+                let flags = if self.takes_word("flag")? { self.text()? } else { String::new() };
+                let regex = LikeRegex::new(&pattern, &flags)?;
+                return Ok(Node::Predicate(Predicate::LikeRegex(self.value(left)?, regex)));
+            }
             _ => return Ok(left),
         };
         self.advance()?;

@@ -296,6 +296,13 @@ impl<'a> Run<'a> {
                 };
                 self.any_pair(&left, &right, |left, right| compared(op, left, right))
             }
+            Predicate::LikeRegex(text, regex) => {
+                let Ok(texts) = self.unwrapped(text, place) else { return Ok(None) };
+                self.any_pair(&texts, &[Cow::Borrowed("null")], |text, _| match Kind::of(text) {
+                    Kind::String => regex.is_match(&json::string_of(text).ok()?).ok(),
+                    _ => None,
+                })
+            }
             Predicate::StartsWith(whole, start) => {
                 let (Ok(wholes), Ok(starts)) = (self.unwrapped(whole, place), self.values(start, place)) else {
                     return Ok(None);
