@@ -37,7 +37,7 @@ pub(crate) enum Key {
     /// A column.
     Column(ColumnName),
     /// An expression, and how it was written.
-    Expression(ast::Expr, String),
+    Expression(Box<ast::Expr>, String),
 }
 
 /// DROP INDEX.
@@ -112,11 +112,11 @@ fn key(cursor: &mut Cursor<'_>, method: Option<&str>) -> Result<(Key, String)> {
     let key = if cursor.takes_token(&Token::LParen) {
         let (expression, text) = cursor.written_expression()?;
         cursor.expect_token(&Token::RParen)?;
-        Key::Expression(expression, text)
+        Key::Expression(Box::new(expression), text)
     } else if called {
         // Only a call stands without parentheses.
         let (call, text) = cursor.written_call()?;
-        Key::Expression(call, text)
+        Key::Expression(Box::new(call), text)
     } else {
         Key::Column(ColumnName { name: cursor.identifier()?, at })
     };

@@ -220,15 +220,8 @@ impl Binder<'_> {
                 let (args, ty) = self.unify(args, &name.to_ascii_uppercase())?;
                 return functions::extreme(name, args, ty);
             }
-            ("now" | "transaction_timestamp" | "statement_timestamp", 0) => return self.clock(name),
-            ("current_timestamp" | "localtimestamp", 1) => return self.rounded_clock(name, &args[0]),
-            ("timeofday", 0) if !self.settings.view => {
-                let format = Typed::unknown(Some("Dy Mon DD HH24:MI:SS.US YYYY TZ".into()));
-                return self.call_by_name("to_char", vec![self.clock("now")?, format]);
-            }
             ("pg_column_size", 1) => return self.column_size(args),
             ("like" | "notlike", 2) => return self.like_call(name, args),
-            ("getpgusername", 0) => return self.call_by_name("current_user", args),
             ("quote_literal" | "quote_nullable", 1)
                 if args[0].ty.as_ref().is_some_and(|ty| category(ty) != Category::Text) =>
             {
@@ -240,18 +233,6 @@ impl Binder<'_> {
                 return Err(Error::unsupported(format!("the volatile function {name} in a materialized view")));
             }
             ("gen_random_uuid", 0) => return Ok(functions::random::uuid()),
-            ("version" | "current_database" | "current_schema" | "current_user", 0) => {
-                if self.settings.view {
-                    return Err(Error::unsupported(format!("{name}() in a materialized view"))
-                        .hint("Its value depends on the session."));
-                }
-                return Ok(match name {
-                    "version" => text(&self.settings.version),
-                    "current_database" => text(&self.settings.database),
-                    "current_schema" => self.current_schema(),
-                    _ => text(&self.settings.user),
-                });
-            }
             ("pi", 0) => {
                 let pi = ScalarValue::Float64(Some(std::f64::consts::PI));
                 return Ok(Typed::new(super::typed::literal(pi, &PgType::Float8), PgType::Float8));
@@ -267,6 +248,9 @@ impl Binder<'_> {
             }
             ("pg_typeof", 1) => return Ok(text(&args[0].type_name())),
             _ => {}
+        }
+        if let Some(result) = self.session_call(name, &args)? {
+            return Ok(result);
         }
         if let Some(result) = self.json_function(name, &args)? {
             return Ok(result);

@@ -29,6 +29,31 @@ impl Binder<'_> {
         Ok(value)
     }
 
+    /// Calls whose value the session or its clock gives.
+    pub(super) fn session_call(&self, name: &str, args: &[Typed]) -> Result<Option<Typed>> {
+        Ok(Some(match (name, args) {
+            ("now" | "transaction_timestamp" | "statement_timestamp", []) => self.clock(name)?,
+            ("current_timestamp" | "localtimestamp", [digits]) => self.rounded_clock(name, digits)?,
+            ("timeofday", []) => {
+                let format = Typed::unknown(Some("Dy Mon DD HH24:MI:SS.US YYYY TZ".into()));
+                self.call_by_name("to_char", vec![self.clock("now")?, format])?
+            }
+            ("version" | "current_database" | "current_schema" | "current_user" | "getpgusername", []) => {
+                if self.settings.view {
+                    return Err(Error::unsupported(format!("{name}() in a materialized view"))
+                        .hint("Its value depends on the session."));
+                }
+                match name {
+                    "version" => text(&self.settings.version),
+                    "current_database" => text(&self.settings.database),
+                    "current_schema" => self.current_schema(),
+                    _ => text(&self.settings.user),
+                }
+            }
+            _ => return Ok(None),
+        }))
+    }
+
     pub(super) fn current_schema(&self) -> Typed {
         Typed::constant(ScalarValue::Utf8(self.settings.schema.clone()), PgType::Text)
     }

@@ -144,7 +144,7 @@ fn table(catalog: &Catalog, path: &[String], name: &str, (object, table): (&Obje
         lines.push(format!("  CONSTRAINT {} {}", quoted(&constraint.name), rule(columns, &constraint.rule)));
     }
     let mut text = format!("CREATE TABLE {name} (\n{}\n)", lines.join(",\n"));
-    write_indexes(&mut text, object, &name);
+    write_indexes(&mut text, object, name);
     text
 }
 

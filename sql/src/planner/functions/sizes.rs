@@ -31,7 +31,7 @@ fn size_of<'a>(input: &Input<'a>, values: &'a ArrayRef) -> Result<Size<'a>> {
         PgType::Int4 | PgType::Oid | PgType::Float4 | PgType::Date => 4,
         PgType::Int8 | PgType::Float8 | PgType::Time(_) | PgType::Timestamp | PgType::Timestamptz => 8,
         PgType::Interval | PgType::Uuid => 16,
-        PgType::Numeric(_) => return Ok(numeric(input, values)?),
+        PgType::Numeric(_) => return numeric(input, values),
         _ => 0,
     };
     if fixed > 0 {
