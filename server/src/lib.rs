@@ -14,6 +14,7 @@ mod generate;
 mod listener;
 mod open_files;
 mod postgres;
+mod priority;
 mod produce;
 mod security;
 mod serve;

@@ -21,6 +21,7 @@ use crate::failure::Failure;
 use crate::listener::Listener;
 use crate::postgres::cancel::Connections;
 use crate::postgres::connection::Shared;
+use crate::priority;
 use crate::security::Security;
 use crate::shutdown::Shutdown;
 
@@ -124,13 +125,14 @@ impl Server {
 
 async fn open(config: &Config) -> Result<Database, Failure> {
     let (dir, options) = (config.data_dir.clone(), engine_options(config));
-    let opened = tokio::task::spawn_blocking(move || Engine::open(options, Storage::open(&dir)?)).await;
-    let engine = match opened {
-        Ok(opened) => opened.map_err(Failure::data_dir)?,
-        Err(panic) => return Err(Failure::new(format!("the data folder cannot be opened: {panic}"))),
-    };
+    let (runtime, databases) = (tokio::runtime::Handle::current(), database_options(config));
     let connectors = Arc::new(Registry::new());
-    Database::open(engine, connectors, database_options(config)).await.map_err(Failure::data_dir)
+    let opened = priority::behind_clients(move || {
+        let engine = Engine::open(options, Storage::open(&dir)?)?;
+        runtime.block_on(Database::open(engine, connectors, databases))
+    });
+    let opened = opened.await.ok_or_else(|| Failure::new("the data folder cannot be opened: its thread stopped"))?;
+    opened.map_err(Failure::data_dir)
 }
 
 pub(crate) fn engine_options(config: &Config) -> EngineOptions {

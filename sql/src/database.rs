@@ -14,6 +14,7 @@ use thalweg_dataflow::plan::Plan;
 use thalweg_dataflow::scan::Scan;
 use thalweg_dataflow::source::{Connectors, Source};
 
+use crate::aside::aside;
 use crate::batch::{Batch, BatchOptions};
 use crate::catalog::{Catalog, Object, ObjectData, ViewBody};
 use crate::parser;
@@ -104,10 +105,8 @@ impl Database {
         let definitions = definitions(&published)?;
         let file_errors = Arc::new(FileErrors::new(options.file_errors_max_rows));
         let batch = Batch::new(options.batch.clone())?;
-        let starting = engine.clone();
-        tokio::task::spawn_blocking(move || starting.start(definitions))
-            .await
-            .map_err(|error| Error::internal(format!("the start of the engine broke off: {error}")))??;
+        // On this very thread: the engine's threads are as nice as the one that starts them.
+        aside(|| engine.start(definitions))?;
         if has_tables {
             // What was acknowledged before a crash is there before anybody can ask.
             engine.replayed().await?;
