@@ -10,7 +10,7 @@ pub mod generator;
 pub mod kafka;
 pub mod options;
 pub mod payload;
-mod priority;
+pub mod priority;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -2,37 +2,26 @@
 //! the engine's and the batch queries'.
 //!
 //! A lookup takes a tenth of a millisecond, the work of an epoch tens of them: who waits for a core
-//! behind such work waits that long. Linux gives every thread a priority of its own, and a new one that
-//! of the thread which starts it; elsewhere nothing changes. Readers step back further by themselves
-//! (`connectors`).
-#![allow(unsafe_code)] // setpriority.
+//! behind such work waits that long. Readers of files and sources step back further by themselves.
 
+use thalweg_connectors::priority;
 use tokio::sync::oneshot;
 
-/// How much nicer: of a core that both want, an engine's thread gets a quarter (sched(7): each step is
-/// a factor of about 1.25).
-#[cfg(target_os = "linux")]
-const STEPS: libc::c_int = 5;
+/// The engine's niceness: of a core that both want, its thread gets a quarter (sched(7): each step is a
+/// factor of about 1.25).
+const NICENESS: i32 = 5;
 
 /// Does work on a thread of its own which, as all threads that it starts, goes behind the others.
 /// `None`: there is no thread for it, or it panicked.
 pub(crate) async fn behind_clients<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (done, result) = oneshot::channel();
     let started = std::thread::Builder::new().name("opening".into()).spawn(move || {
-        step_back();
+        priority::lower(NICENESS);
         // Nobody waits any more: the server is stopping.
         let _ = done.send(work());
     });
     started.ok()?;
     result.await.ok()
-}
-
-fn step_back() {
-    #[cfg(target_os = "linux")]
-    // SAFETY: the call takes three numbers; 0 is the thread that calls.
-    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, STEPS) } != 0 {
-        tracing::debug!("the engine's threads go beside those of clients: {}", std::io::Error::last_os_error());
-    }
 }
 
 #[cfg(test)]
@@ -47,7 +36,7 @@ mod tests {
         };
         let before = nice();
         let within = super::behind_clients(move || std::thread::spawn(nice).join().unwrap()).await.unwrap();
-        assert_eq!(within, super::STEPS.max(before));
+        assert_eq!(within, super::NICENESS.max(before));
         assert_eq!(nice(), before);
     }
 }

@@ -98,7 +98,7 @@ impl Source for GeneratorSource {
         }
         let spawned = std::thread::Builder::new().name("generator".into()).spawn(move || {
             if background {
-                crate::priority::lower();
+                crate::priority::lower(crate::priority::BACKGROUND);
             }
             thread.run();
         });

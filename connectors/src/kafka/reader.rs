@@ -195,7 +195,7 @@ fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<JoinHandl
 /// A fetch thread from start to end.
 fn fetch(shared: &Shared, index: usize) {
     if shared.request.background {
-        crate::priority::lower();
+        crate::priority::lower(crate::priority::BACKGROUND);
     }
     let Some(queue) = MessageQueue::new(shared.client.clone(), &shared.options.topic) else {
         shared.fail(Error::internal(format!("topic \"{}\" cannot be opened", shared.options.topic)));
