@@ -11,7 +11,6 @@ use arrow::compute::{
     SortColumn, SortOptions, concat_batches, filter_record_batch, lexsort_to_indices, take_record_batch,
 };
 use arrow::datatypes::Schema;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
@@ -24,7 +23,7 @@ use thalweg_dataflow::types::PgType;
 
 use super::fill;
 use super::key_range::Range;
-use crate::planner::{Comparison, Relation, RelationSource, guard, is_sleep};
+use crate::planner::{Comparison, Relation, RelationSource, guard, is_over_one_row};
 use crate::session::View;
 
 /// The most rows that are looked up: a task of a connection works on no more.
@@ -270,25 +269,6 @@ fn first_rows<'a>(limit: &Limit) -> Option<Step<'a>> {
         return None;
     };
     Some(Step::Limit { skip, fetch })
-}
-
-/// Whether an expression needs nothing but its row.
-fn is_over_one_row(expr: &Expr) -> bool {
-    let mut only = true;
-    let walked = expr.apply(|inner| {
-        only = !matches!(
-            inner,
-            Expr::ScalarSubquery(_)
-                | Expr::Exists(_)
-                | Expr::InSubquery(_)
-                | Expr::SetComparison(_)
-                | Expr::OuterReferenceColumn(..)
-                | Expr::AggregateFunction(_)
-                | Expr::WindowFunction(_)
-        ) && !is_sleep(inner);
-        Ok(if only { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
-    });
-    only && walked.is_ok()
 }
 
 /// The rows that the conditions right above the scan name by a key.

@@ -3,9 +3,10 @@
 //! A constant is any expression that has one value for all rows: `5`, `$1`, `$1 + 99`.
 
 use arrow::datatypes::DataType;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
+
+use super::contents::is_over_one_row;
 
 /// A condition of this form.
 #[derive(Debug, Clone, Copy)]
@@ -47,20 +48,5 @@ impl<'a> Comparison<'a> {
 
 /// Whether an expression needs no row and has one value.
 fn is_constant(expr: &Expr) -> bool {
-    let mut constant = !expr.is_volatile();
-    let walked = expr.apply(|inner| {
-        constant &= !matches!(
-            inner,
-            Expr::Column(_)
-                | Expr::OuterReferenceColumn(..)
-                | Expr::ScalarSubquery(_)
-                | Expr::Exists(_)
-                | Expr::InSubquery(_)
-                | Expr::SetComparison(_)
-                | Expr::AggregateFunction(_)
-                | Expr::WindowFunction(_)
-        );
-        Ok(if constant { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
-    });
-    constant && walked.is_ok()
+    is_over_one_row(expr) && !expr.is_volatile() && !expr.any_column_refs()
 }

@@ -82,7 +82,7 @@ impl Binder<'_> {
     }
 }
 
-fn is_text(typed: &Typed) -> bool {
+pub(super) fn is_text(typed: &Typed) -> bool {
     typed.ty.as_ref().is_none_or(|ty| category(ty) == Category::Text)
 }
 

@@ -14,6 +14,7 @@ use super::binder::{Binder, Env};
 use super::expr::Cast;
 use super::functions;
 use super::functions::udf::PgFunction;
+use super::like::is_text;
 use super::precedence;
 use super::typed::{Category, Typed, category};
 
@@ -233,8 +234,7 @@ impl Binder<'_> {
 
     /// `left ~ right` and its kin: regular expressions.
     fn text_match(&self, symbol: &str, left: Typed, right: Typed) -> Result<Typed> {
-        let text = |typed: &Typed| typed.ty.as_ref().is_none_or(|ty| category(ty) == Category::Text);
-        if !text(&left) || !text(&right) {
+        if !is_text(&left) || !is_text(&right) {
             return Err(no_operator(symbol, &left, &right));
         }
         let left = self.with_spaces(left)?;

@@ -14,6 +14,7 @@ use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::binder::{Binder, BoundQuery, Env, OutputColumn};
+use super::contents::is_subquery;
 use super::functions;
 use super::row_value::row_items;
 use super::typed::Typed;
@@ -124,17 +125,8 @@ impl Binder<'_> {
         }
         let mut pairs = Vec::with_capacity(values.len());
         for (value, column) in values.into_iter().zip(&bound.columns) {
-            let computed = |expr: &Expr| {
-                matches!(
-                    expr,
-                    Expr::AggregateFunction(_)
-                        | Expr::WindowFunction(_)
-                        | Expr::ScalarSubquery(_)
-                        | Expr::Exists(_)
-                        | Expr::InSubquery(_)
-                        | Expr::SetComparison(_)
-                )
-            };
+            let computed =
+                |expr: &Expr| is_subquery(expr) || matches!(expr, Expr::AggregateFunction(_) | Expr::WindowFunction(_));
             if value.expr.exists(|expr| Ok(computed(expr)))? {
                 return Err(Error::unsupported(format!("{op} of this value with ANY or ALL over a query")));
             }

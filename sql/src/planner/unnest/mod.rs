@@ -43,6 +43,7 @@ pub(super) use push::{numbering, row_number};
 use value::Attached;
 
 use crate::planner::binder::with_stack;
+use crate::planner::contents::is_subquery;
 use crate::planner::expand::Expand;
 use crate::planner::sift::sifted;
 
@@ -166,9 +167,7 @@ fn holds_subquery(plan: &LogicalPlan) -> Result<bool> {
 
 /// Whether an expression holds a subquery.
 fn is_nested(expr: &Expr) -> datafusion::error::Result<bool> {
-    expr.exists(|inner| {
-        Ok(matches!(inner, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_)))
-    })
+    expr.exists(|inner| Ok(is_subquery(inner)))
 }
 
 /// What a user calls a node.

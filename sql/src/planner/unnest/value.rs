@@ -18,6 +18,7 @@ use super::domain::Domain;
 use super::part::{Key, Part, is_null, or_default};
 use super::rows::{Rows, exactly_one};
 use super::{Unnester, aggregate_call, named, project};
+use crate::planner::contents::is_subquery;
 use crate::planner::functions;
 use crate::planner::functions::udf::{Input, Kernel, PgFunction};
 use crate::planner::typed::metadata;
@@ -67,13 +68,10 @@ impl Unnester<'_> {
             .into_iter()
             .map(|expr| {
                 let replaced = expr.transform_up(|inner| {
-                    let value = match &inner {
-                        Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_) => {
-                            self.attached(attached, &inner).map_err(Error::into_datafusion)?
-                        }
-                        _ => return Ok(Transformed::no(inner)),
-                    };
-                    Ok(Transformed::yes(value))
+                    if !is_subquery(&inner) {
+                        return Ok(Transformed::no(inner));
+                    }
+                    Ok(Transformed::yes(self.attached(attached, &inner).map_err(Error::into_datafusion)?))
                 })?;
                 Ok(replaced.data)
             })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Column, DFSchemaRef};
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::execution::context::ExecutionProps;
@@ -22,7 +22,7 @@ use thalweg_dataflow::types::{PgType, normalize};
 
 use super::indices;
 use crate::batch::fill;
-use crate::planner::{Bound, guard, is_sleep, unnest};
+use crate::planner::{Bound, guard, is_sleep, is_subquery, unnest};
 use crate::session::{Session, View};
 
 /// Where expressions are evaluated, and with which parameters.
@@ -34,15 +34,8 @@ pub(super) struct Evaluation<'a> {
 }
 
 /// Whether an expression reads relations, or waits: it needs a query of its own.
-fn has_subquery(expr: &Expr) -> Result<bool> {
-    let mut found = false;
-    expr.apply(|inner| {
-        found =
-            matches!(inner, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_))
-                || is_sleep(inner);
-        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    })?;
-    Ok(found)
+fn needs_query(expr: &Expr) -> Result<bool> {
+    Ok(expr.exists(|inner| Ok(is_subquery(inner) || is_sleep(inner)))?)
 }
 
 impl Evaluation<'_> {
@@ -55,7 +48,7 @@ impl Evaluation<'_> {
         rows: &RecordBatch,
     ) -> Result<Vec<ArrayRef>> {
         for expr in exprs {
-            if has_subquery(expr)? {
+            if needs_query(expr)? {
                 return self.by_query(exprs, types, schema, rows).await;
             }
         }
