@@ -9,6 +9,7 @@ mod config;
 mod constraints;
 pub(crate) mod file_errors;
 mod fixed;
+mod function;
 mod functions;
 mod information;
 mod names;

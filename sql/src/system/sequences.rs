@@ -3,22 +3,20 @@
 //!
 //! `nextval` and `setval` take effect when they are called, whatever becomes of their statement.
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, FieldRef, Int64Type, UInt32Type};
+use arrow::datatypes::{DataType, Int64Type, UInt32Type};
 use datafusion::catalog::TableProvider;
 use datafusion::error::Result as DataFusionResult;
-use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, Volatility};
 use datafusion::scalar::ScalarValue;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::types::PgType::{Bool, Int4, Int8, Oid, Text};
 
+use super::function::{self, Called};
 use super::names::Named;
 use super::queries::CatalogTables;
 use super::roles::number;
@@ -45,70 +43,29 @@ const FUNCTIONS: [(&str, PgType); 6] = [
 pub(super) fn function(tables: &CatalogTables, name: &str) -> Option<SystemFunction> {
     let (name, result) = FUNCTIONS.iter().find(|(known, _)| *known == name)?;
     let volatility = if *name == "pg_get_serial_sequence" { Volatility::Stable } else { Volatility::Volatile };
-    let signature = Signature::one_of(vec![TypeSignature::Nullary, TypeSignature::VariadicAny], volatility);
-    let function = SequenceFunction { name, result: result.clone(), signature, tables: Arc::new(tables.clone()) };
-    Some(SystemFunction { function: Arc::new(ScalarUDF::new_from_impl(function)), result: result.clone() })
+    let called = Called { name, tables: Arc::new(tables.clone()) };
+    Some(function::function(called, result.clone(), volatility, values))
 }
 
-#[derive(Debug)]
-struct SequenceFunction {
-    name: &'static str,
-    result: PgType,
-    signature: Signature,
-    tables: Arc<CatalogTables>,
+/// Even over constants each row has a value of its own.
+fn values(called: &Called, arguments: &[ColumnarValue], rows: usize) -> Result<ColumnarValue> {
+    let arrays = arguments.iter().map(|argument| argument.to_array(rows)).collect::<DataFusionResult<Vec<_>>>()?;
+    SequenceCall(called).values(&arrays, rows).map(ColumnarValue::Array)
 }
 
-impl PartialEq for SequenceFunction {
-    fn eq(&self, other: &SequenceFunction) -> bool {
-        self.name == other.name && Arc::ptr_eq(&self.tables, &other.tables)
-    }
-}
+/// A call of one of them.
+struct SequenceCall<'a>(&'a Called);
 
-impl Eq for SequenceFunction {}
-
-impl Hash for SequenceFunction {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.name, Arc::as_ptr(&self.tables) as usize).hash(state);
-    }
-}
-
-impl ScalarUDFImpl for SequenceFunction {
-    fn name(&self) -> &str {
-        self.name
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _: &[DataType]) -> DataFusionResult<DataType> {
-        Ok(self.result.arrow())
-    }
-
-    fn return_field_from_args(&self, _: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
-        Ok(Arc::new(self.result.field(self.name, true)))
-    }
-
-    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
-        let rows = arguments.number_rows;
-        let arrays =
-            arguments.args.iter().map(|argument| argument.to_array(rows)).collect::<DataFusionResult<Vec<_>>>();
-        let values = self.values(&arrays?, rows).map_err(Error::into_datafusion)?;
-        // Even over constants each row has a value of its own.
-        Ok(ColumnarValue::Array(values))
-    }
-}
-
-impl SequenceFunction {
+impl SequenceCall<'_> {
     fn values(&self, arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-        match (self.name, arguments.len()) {
+        match (self.0.name, arguments.len()) {
             ("nextval", 1) => self.next(&arguments[0], rows),
             ("currval", 1) => self.each(rows, |row| self.current(&arguments[0], row)),
             ("lastval", 0) => self.each(rows, |_| self.last().map(Some)),
             ("setval", 2 | 3) => self.each(rows, |row| self.set(arguments, row)),
             ("pg_sequence_last_value", 1) => self.each(rows, |row| {
                 let Some(object) = self.sequence(&arguments[0], row)? else { return Ok(None) };
-                let (place, _) = self.tables.sequences.place(object)?;
+                let (place, _) = self.0.tables.sequences.place(object)?;
                 Ok(place.called.then_some(place.last))
             }),
             ("pg_get_serial_sequence", 2) => {
@@ -135,11 +92,11 @@ impl SequenceFunction {
             Some(oids) => oids.value(row),
             None => {
                 let names = cast(argument, &DataType::Utf8)?;
-                let found = Named::Relation.number(&self.tables, names.as_string::<i32>().value(row))?;
+                let found = Named::Relation.number(&self.0.tables, names.as_string::<i32>().value(row))?;
                 u32::try_from(found).unwrap_or(0)
             }
         };
-        let catalog = &self.tables.published.catalog;
+        let catalog = &self.0.tables.published.catalog;
         match catalog.get(oid) {
             Some(object) if object.sequence().is_some() => Ok(Some(object)),
             Some(object) => {
@@ -147,7 +104,7 @@ impl SequenceFunction {
                 Err(Error::new(SqlState::WrongObjectType, message))
             }
             None => {
-                let name = Named::Relation.name(&self.tables, number(oid));
+                let name = Named::Relation.name(&self.0.tables, number(oid));
                 Err(match name == oid.to_string() {
                     true => Error::new(SqlState::UndefinedTable, format!("could not open relation with OID {oid}")),
                     false => Error::new(SqlState::WrongObjectType, format!("\"{name}\" is not a sequence")),
@@ -158,7 +115,7 @@ impl SequenceFunction {
 
     /// Refuses who has none of these rights on a sequence.
     fn need(&self, object: &Object, rights: &[u16]) -> Result<()> {
-        let asker = Asker { catalog: &self.tables.published.catalog, role: self.tables.role };
+        let asker = Asker { catalog: &self.0.tables.published.catalog, role: self.0.tables.role };
         match rights.iter().any(|right| asker.has(object.oid, *right)) {
             true => Ok(()),
             false => Err(denied("sequence", &object.name)),
@@ -166,10 +123,10 @@ impl SequenceFunction {
     }
 
     fn need_to_write(&self) -> Result<()> {
-        if !self.tables.current.is_read_only() {
+        if !self.0.tables.current.is_read_only() {
             return Ok(());
         }
-        let message = format!("cannot execute {}() in a read-only transaction", self.name);
+        let message = format!("cannot execute {}() in a read-only transaction", self.0.name);
         Err(Error::new(SqlState::ReadOnlyTransaction, message))
     }
 
@@ -188,9 +145,9 @@ impl SequenceFunction {
             let named = argument.slice(row, 1).to_data();
             let same = (row + 1..rows).take_while(|other| argument.slice(*other, 1).to_data() == named).count();
             let end = row + 1 + same;
-            let next = self.tables.sequences.next(object, end - row)?;
+            let next = self.0.tables.sequences.next(object, end - row)?;
             if let Some(last) = next.last() {
-                self.tables.used.had(object.oid, *last, true);
+                self.0.tables.used.had(object.oid, *last, true);
             }
             values.extend(next.into_iter().map(Some));
             row = end;
@@ -201,15 +158,15 @@ impl SequenceFunction {
     fn current(&self, argument: &ArrayRef, row: usize) -> Result<Option<i64>> {
         let Some(object) = self.sequence(argument, row)? else { return Ok(None) };
         self.need(object, &[USAGE, SELECT])?;
-        self.tables.used.current(object.oid).map(Some).ok_or_else(|| {
+        self.0.tables.used.current(object.oid).map(Some).ok_or_else(|| {
             let message = format!("currval of sequence \"{}\" is not yet defined in this session", object.name);
             Error::new(SqlState::ObjectNotInPrerequisiteState, message)
         })
     }
 
     fn last(&self) -> Result<i64> {
-        let last = self.tables.used.last();
-        let last = last.and_then(|(oid, value)| Some((self.tables.published.catalog.get(oid)?, value)));
+        let last = self.0.tables.used.last();
+        let last = last.and_then(|(oid, value)| Some((self.0.tables.published.catalog.get(oid)?, value)));
         let Some((object, value)) = last else {
             let message = "lastval is not yet defined in this session";
             return Err(Error::new(SqlState::ObjectNotInPrerequisiteState, message));
@@ -238,9 +195,9 @@ impl SequenceFunction {
             let message = format!("setval: value {value} is out of bounds for sequence \"{name}\" ({min}..{max})");
             return Err(Error::new(SqlState::NumericOutOfRange, message));
         }
-        self.tables.sequences.set(object, Place { last: value, called })?;
+        self.0.tables.sequences.set(object, Place { last: value, called })?;
         if called {
-            self.tables.used.had(object.oid, value, false);
+            self.0.tables.used.had(object.oid, value, false);
         }
         Ok(Some(value))
     }
@@ -252,8 +209,8 @@ impl SequenceFunction {
             return Ok(None);
         }
         let [table, column] = texts.each_ref().map(|array| array.as_string::<i32>().value(row));
-        let oid = Named::Relation.number(&self.tables, table)?;
-        let catalog = &self.tables.published.catalog;
+        let oid = Named::Relation.number(&self.0.tables, table)?;
+        let catalog = &self.0.tables.published.catalog;
         let Some(object) = u32::try_from(oid).ok().and_then(|oid| catalog.get(oid)) else { return Ok(None) };
         let Some(place) = object.columns.iter().position(|known| known.name == column) else {
             let message = format!("column \"{column}\" of relation \"{}\" does not exist", object.name);

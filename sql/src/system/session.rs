@@ -1,22 +1,19 @@
 //! Functions that ask for the session, its transaction and its connection: setseed and random, the clock,
 //! txid_current and its kin, the times of the server, the addresses of both ends.
 
-use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, StringArray, TimestampMicrosecondArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, FieldRef, Float64Type};
-use datafusion::error::Result as DataFusionResult;
-use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
-};
+use arrow::datatypes::{DataType, Float64Type};
+use datafusion::logical_expr::{ColumnarValue, Volatility};
 use datafusion::scalar::ScalarValue;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::types::PgType::{Float8, Int4, Int8, Text, Timestamptz};
 
+use super::function::{self, Called};
 use super::queries::CatalogTables;
 use crate::planner::SystemFunction;
 
@@ -46,66 +43,26 @@ pub(super) fn is_one(name: &str) -> bool {
 /// The function of this name, if it is one of these.
 pub(super) fn function(tables: &CatalogTables, name: &str) -> Option<SystemFunction> {
     let (name, result) = FUNCTIONS.iter().find(|(known, _)| *known == name)?;
-    let signature = Signature::one_of(
-        vec![TypeSignature::Nullary, TypeSignature::VariadicAny],
-        match *name {
-            "clock_timestamp" | "random" | "setseed" => Volatility::Volatile,
-            _ => Volatility::Stable,
-        },
-    );
-    let function = SessionFunction { name, result: result.clone(), signature, tables: Arc::new(tables.clone()) };
-    Some(SystemFunction { function: Arc::new(ScalarUDF::new_from_impl(function)), result: result.clone() })
+    let volatility = match *name {
+        "clock_timestamp" | "random" | "setseed" => Volatility::Volatile,
+        _ => Volatility::Stable,
+    };
+    let called = Called { name, tables: Arc::new(tables.clone()) };
+    Some(function::function(called, result.clone(), volatility, value))
 }
 
-#[derive(Debug)]
-struct SessionFunction {
-    name: &'static str,
-    result: PgType,
-    signature: Signature,
-    tables: Arc<CatalogTables>,
+fn value(called: &Called, arguments: &[ColumnarValue], rows: usize) -> Result<ColumnarValue> {
+    SessionCall(called).value(arguments, rows)
 }
 
-impl PartialEq for SessionFunction {
-    fn eq(&self, other: &SessionFunction) -> bool {
-        self.name == other.name && Arc::ptr_eq(&self.tables, &other.tables)
-    }
-}
+/// A call of one of them.
+struct SessionCall<'a>(&'a Called);
 
-impl Eq for SessionFunction {}
-
-impl Hash for SessionFunction {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.name, Arc::as_ptr(&self.tables) as usize).hash(state);
-    }
-}
-
-impl ScalarUDFImpl for SessionFunction {
-    fn name(&self) -> &str {
-        self.name
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _: &[DataType]) -> DataFusionResult<DataType> {
-        Ok(self.result.arrow())
-    }
-
-    fn return_field_from_args(&self, _: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
-        Ok(Arc::new(self.result.field(self.name, true)))
-    }
-
-    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
-        self.value(&arguments.args, arguments.number_rows).map_err(Error::into_datafusion)
-    }
-}
-
-impl SessionFunction {
+impl SessionCall<'_> {
     fn value(&self, arguments: &[ColumnarValue], rows: usize) -> Result<ColumnarValue> {
-        match (self.name, arguments) {
+        match (self.0.name, arguments) {
             ("random", []) => {
-                let numbers = self.tables.random.numbers(rows)?;
+                let numbers = self.0.tables.random.numbers(rows)?;
                 Ok(ColumnarValue::Array(Arc::new(Float64Array::from(numbers))))
             }
             ("clock_timestamp", []) => {
@@ -125,19 +82,19 @@ impl SessionFunction {
     fn seed(&self, seed: &ColumnarValue, rows: usize) -> Result<ArrayRef> {
         let seeds = cast(&seed.to_array(rows)?, &DataType::Float64)?;
         let seeds = seeds.as_primitive::<Float64Type>();
-        seeds.iter().flatten().try_for_each(|seed| self.tables.random.seed(seed))?;
+        seeds.iter().flatten().try_for_each(|seed| self.0.tables.random.seed(seed))?;
         Ok(Arc::new((0..rows).map(|row| seeds.is_valid(row).then_some("")).collect::<StringArray>()))
     }
 
     /// What is the same for all rows.
     fn constant(&self) -> ScalarValue {
-        let tables = &self.tables;
+        let tables = &self.0.tables;
         let client = tables.sessions.get(tables.pid).map(|session| session.client.clone());
         let end = |own: fn(&crate::session::Client) -> Option<SocketAddr>| client.as_ref().and_then(own);
         let moment = |micros| ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into()));
         let address = |end: Option<SocketAddr>| ScalarValue::Utf8(end.map(|end| end.ip().to_canonical().to_string()));
         let port = |end: Option<SocketAddr>| ScalarValue::Int32(end.map(|end| i32::from(end.port())));
-        match self.name {
+        match self.0.name {
             "inet_client_addr" => address(end(|client| client.address)),
             "inet_client_port" => port(end(|client| client.address)),
             "inet_server_addr" => address(end(|client| client.server)),
