@@ -18,11 +18,11 @@ impl Session {
         let pasted = Pasted::of(sql)?;
         let view = self.peek_view();
         let plans = &self.database.0.plans;
-        let statement = match plans.template(&pasted.text, &view.published) {
+        let statement = match plans.statement(&pasted.text, &view.published) {
             Some(known) => known?,
             None => {
                 let statement = only_query(&pasted.text);
-                plans.put_template(&pasted.text, &view.published, statement.clone());
+                plans.put_statement(&pasted.text, &view.published, statement.clone());
                 statement?
             }
         };
@@ -33,7 +33,7 @@ impl Session {
         let types: Vec<Option<PgType>> = pasted.values.iter().map(Constant::known_type).collect();
         let bound = planned(self, &view, &statement, (query, statement.text()), &types).await.ok()?;
         if !is_lookup(&bound, &view) {
-            plans.put_template(&pasted.text, &view.published, None);
+            plans.put_statement(&pasted.text, &view.published, None);
             return None;
         }
         let zone = self.text_style().zone;

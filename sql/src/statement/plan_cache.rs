@@ -23,9 +23,9 @@ const PLANS: usize = 1024;
 /// The longest text whose plan is kept, in bytes: with [`PLANS`] it bounds what the cache holds.
 const LONGEST_TEXT: usize = 32 << 10;
 
-/// The most bytes of texts whose statements are kept (`plan_cache.template_bytes`): a statement is some
+/// The most bytes of texts whose statements are kept (`plan_cache.text_bytes`): a statement is some
 /// hundred times as large as its text at most.
-const TEMPLATE_BYTES: usize = 256 << 10;
+const TEXT_BYTES: usize = 256 << 10;
 
 /// What a text's meaning depends on besides the catalog.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -51,9 +51,9 @@ struct Plans {
     of: Weak<Published>,
     plans: HashMap<PlanKey, Kept>,
     /// By texts without their constants: their statements, `None` of those that are read each time.
-    templates: HashMap<Arc<str>, Option<Statement>>,
+    statements: HashMap<Arc<str>, Option<Statement>>,
     /// How long these texts are together.
-    template_bytes: usize,
+    text_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -75,24 +75,24 @@ impl PlanCache {
     }
 
     /// What is known of a text without its constants.
-    pub(crate) fn template(&self, text: &str, published: &Arc<Published>) -> Option<Option<Statement>> {
+    pub(crate) fn statement(&self, text: &str, published: &Arc<Published>) -> Option<Option<Statement>> {
         let plans = self.plans.read();
         let same = plans.of.as_ptr() == Arc::as_ptr(published);
-        if same { plans.templates.get(text).cloned() } else { None }
+        if same { plans.statements.get(text).cloned() } else { None }
     }
 
     /// Keeps what is known of such a text.
-    pub(crate) fn put_template(&self, text: &str, published: &Arc<Published>, known: Option<Statement>) {
+    pub(crate) fn put_statement(&self, text: &str, published: &Arc<Published>, known: Option<Statement>) {
         let mut plans = self.plans.write();
         if plans.of.as_ptr() != Arc::as_ptr(published) {
             *plans = Plans::of(published);
         }
         // Texts that never come again push the others out: reading these again costs little.
-        if plans.template_bytes + text.len() > TEMPLATE_BYTES {
-            (plans.templates, plans.template_bytes) = (HashMap::new(), 0);
+        if plans.text_bytes + text.len() > TEXT_BYTES {
+            (plans.statements, plans.text_bytes) = (HashMap::new(), 0);
         }
-        plans.template_bytes += text.len();
-        plans.templates.insert(text.into(), known);
+        plans.text_bytes += text.len();
+        plans.statements.insert(text.into(), known);
     }
 
     /// Keeps a plan, if it may be kept.
