@@ -7,8 +7,10 @@
 
 pub(crate) mod activity;
 pub(crate) mod asked;
+mod at_once;
 mod block;
 mod ddl;
+pub(crate) mod meaning;
 mod outcome;
 pub(crate) mod own;
 mod pasted;
@@ -16,6 +18,7 @@ pub(crate) mod path;
 mod role;
 mod statements;
 pub(crate) mod temporary;
+mod told;
 mod transaction;
 
 use std::collections::BTreeMap;
@@ -30,7 +33,7 @@ use thalweg_dataflow::engine::{Rows, Snapshot};
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::plan::RelationId;
 use thalweg_dataflow::table::{Pending, TableDefinition};
-use thalweg_dataflow::types::{PgType, TextStyle, Zone};
+use thalweg_dataflow::types::{PgType, TextStyle};
 use tokio::sync::{mpsc, watch};
 
 use crate::aside::aside_if_long;
@@ -44,12 +47,14 @@ use crate::statement;
 pub use crate::statement::change::copy::CopyIn;
 pub use crate::statement::copy_out::{Columns, CopyOut};
 use crate::statement::cursor::Cursors;
+use crate::statement::plan_cache::LastPlan;
 pub use activity::Client;
 use activity::Presence;
 pub(crate) use block::Block;
 pub use outcome::{Notice, Outcome, RowsTag, Severity};
 pub use statements::Statements;
 use temporary::Temporary;
+use told::Told;
 
 /// The most notices that wait for a connection to send them; further ones are dropped.
 const NOTICE_QUEUE: usize = 1024;
@@ -90,6 +95,20 @@ pub struct Prepared {
     pub parameters: Vec<PgType>,
     /// The columns it will give; `None`: it gives no rows.
     pub columns: Option<SchemaRef>,
+    /// The plan it had the last time, if it is a query or has one in it.
+    pub(crate) plan: Arc<LastPlan>,
+}
+
+impl Prepared {
+    /// A statement with the types of its parameters, and its columns.
+    pub(crate) fn new(statement: Statement, parameters: Vec<PgType>, columns: Option<SchemaRef>) -> Prepared {
+        Prepared { statement, parameters, columns, plan: Arc::default() }
+    }
+
+    /// A statement without parameters whose columns its execution will tell.
+    pub fn plain(statement: Statement) -> Prepared {
+        Prepared::new(statement, Vec::new(), None)
+    }
 }
 
 /// The running statement's cancel switch, if one runs.
@@ -154,7 +173,8 @@ pub struct Session {
     running: Slot,
     notices: mpsc::Sender<Notice>,
     received: Option<mpsc::Receiver<Notice>>,
-    told: BTreeMap<&'static str, String>,
+    told: Told,
+    meaning: meaning::Known,
     /// The prepared statements.
     pub statements: Statements,
     pub(crate) cursors: Cursors,
@@ -186,7 +206,8 @@ impl Session {
             running: Slot::default(),
             notices,
             received: Some(received),
-            told: BTreeMap::new(),
+            told: Told::default(),
+            meaning: meaning::Known::default(),
             statements: Statements::default(),
             cursors: Cursors::default(),
             asked: asked::Asked::default(),
@@ -240,31 +261,28 @@ impl Session {
     /// first call all.
     pub fn parameter_changes(&mut self) -> Vec<(&'static str, String)> {
         self.take_asked();
+        let published = self.database.published();
+        if self.told.is_of(&self.settings, &published) {
+            return Vec::new();
+        }
         self.tell_superuser();
-        let reported = self.settings.reported();
-        let changed = reported.filter(|(name, value)| self.told.get(name).map(String::as_str) != Some(*value));
-        let changes: Vec<_> = changed.map(|(name, value)| (name, value.to_string())).collect();
-        self.told.extend(changes.iter().cloned());
-        changes
+        self.told.changes(&self.settings, &published)
     }
 
     /// How values are printed as text.
-    pub fn text_style(&self) -> TextStyle {
-        // The settings have checked the zone; UTC is what they start with.
-        let zone = Zone::parse(self.settings.zone()).unwrap_or(Zone::Utc);
-        TextStyle { zone, extra_float_digits: self.settings.float_digits() }
+    pub fn text_style(&self) -> &TextStyle {
+        &self.settings.settled().style
     }
 
     /// How long the client may do nothing now before the connection ends, and the error of it.
     pub fn idle_limit(&self) -> Option<(Duration, Error)> {
-        let in_block = self.block.is_some();
-        let error = if in_block {
+        let (in_block, in_session) = self.settings.settled().idle;
+        if self.block.is_some() {
             let message = "terminating connection due to idle-in-transaction timeout";
-            Error::new(SqlState::IdleInTransactionTimeout, message)
-        } else {
-            Error::new(SqlState::IdleSessionTimeout, "terminating connection due to idle-session timeout")
-        };
-        Some((self.settings.idle_timeout(in_block)?, error))
+            return in_block.map(|limit| (limit, Error::new(SqlState::IdleInTransactionTimeout, message)));
+        }
+        let message = "terminating connection due to idle-session timeout";
+        in_session.map(|limit| (limit, Error::new(SqlState::IdleSessionTimeout, message)))
     }
 
     /// Reads the statements of a text.
@@ -278,7 +296,7 @@ impl Session {
         self.admit(statement.kind()).map_err(|error| self.fail(error))?;
         let described = statement::describe(self, &statement, parameter_types).await;
         let (parameters, columns) = described.map_err(|error| self.fail(error))?;
-        Ok(Prepared { statement, parameters, columns })
+        Ok(Prepared::new(statement, parameters, columns))
     }
 
     /// Runs a statement. Errors of its rows arrive in their stream.
@@ -301,7 +319,7 @@ impl Session {
         }
         let (switch, cancelled) = watch::channel(false);
         *self.running.lock() = Some(switch);
-        let guard = Guard::new(cancelled, self.settings.statement_timeout(), self.failed.clone());
+        let guard = Guard::new(cancelled, self.settings.settled().statement_timeout, self.failed.clone());
         let mut stop = guard.clone();
         let outcome = if matches!(kind, Kind::CreateView(_) | Kind::CreateTableAs(_)) || kind.is_change() {
             // It watches the guard itself: to take away what it has begun, or to let a commit end.

@@ -70,7 +70,7 @@ fn quoted(text: &str) -> String {
 
 async fn run(session: &mut Session, text: &str) -> Result<()> {
     for statement in session.parse(text)? {
-        let prepared = Prepared { statement, parameters: Vec::new(), columns: None };
+        let prepared = Prepared::plain(statement);
         if let Outcome::Rows { mut rows, .. } = session.execute(&prepared, Vec::new()).await? {
             while let Some(batch) = rows.next().await {
                 batch.map_err(Error::from)?;

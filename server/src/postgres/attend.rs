@@ -49,6 +49,15 @@ pub(crate) struct Wire {
     pub(crate) shutdown: Shutdown,
 }
 
+/// Does work that waits for nothing. A panic is an error, as in [`Wire::attend`].
+pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Stop> {
+    std::panic::catch_unwind(AssertUnwindSafe(work)).map_err(|_| broke_off())
+}
+
+fn broke_off() -> Stop {
+    Stop::Error(Error::internal("the statement broke off"))
+}
+
 impl Wire {
     /// Waits for `work`.
     pub(crate) async fn attend<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stop> {
@@ -61,7 +70,7 @@ impl Wire {
                 biased;
                 done = &mut work => {
                     self.drain_notices();
-                    return done.map_err(|_| Stop::Error(Error::internal("the statement broke off")));
+                    return done.map_err(|_| broke_off());
                 }
                 Some(notice) = self.notices.recv() => {
                     self.output.notice(&notice);

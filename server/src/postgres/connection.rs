@@ -17,7 +17,7 @@ use thalweg_sql::session::{Outcome, Prepared, Session};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::attend::{Ended, Wire};
+use super::attend::{Ended, Wire, caught};
 use super::authenticate::{Admitted, admit};
 use super::backend::{Output, Plain, last_words};
 use super::cancel::{Connections, Seat};
@@ -197,9 +197,14 @@ impl Connection {
     /// The next message; before waiting for it, what is buffered is sent.
     async fn next(&mut self) -> Result<Option<Frame>, Stop> {
         loop {
-            if !self.wire.input.has_frame() || self.wire.output.is_full() {
+            if self.wire.output.is_full() {
                 self.wire.flush().await?;
             }
+            // What has come already needs no waiting.
+            if let Some(frame) = self.wire.input.take()? {
+                return Ok(Some(frame));
+            }
+            self.wire.flush().await?;
             let limit = self.session.idle_limit();
             let idle = async {
                 match limit {
@@ -282,8 +287,8 @@ impl Connection {
         let statements = match self.wire.attend(self.session.pasted(text)).await? {
             Some(lookup) => vec![lookup],
             None => {
-                let alone = |statement| (Prepared { statement, parameters: Vec::new(), columns: None }, Vec::new());
-                self.session.parse(text)?.into_iter().map(alone).collect()
+                let plain = |statement| (Prepared::plain(statement), Vec::new());
+                self.session.parse(text)?.into_iter().map(plain).collect()
             }
         };
         if let [_, _, ..] = statements.as_slice() {
@@ -298,11 +303,11 @@ impl Connection {
     async fn run_all(&mut self, statements: Vec<(Prepared, Vec<ScalarValue>)>) -> Result<(), Stop> {
         let last = statements.len().saturating_sub(1);
         for (place, (prepared, parameters)) in statements.into_iter().enumerate() {
-            match self.wire.attend(self.session.execute(&prepared, parameters)).await?? {
+            match self.outcome(&prepared, parameters).await? {
                 Outcome::Rows { schema, rows, tag } => {
                     let formats = all_of(&schema, tag.is_binary());
                     self.wire.output.message(&description(&schema, &formats));
-                    let mut cursor = Cursor::new(&schema, rows, tag, &formats, self.session.text_style());
+                    let mut cursor = Cursor::new(&schema, rows, tag, &formats, self.session.text_style().clone());
                     let (sent, _) = cursor.send(&mut self.wire, 0).await?;
                     self.finish(place == last).await?;
                     self.wire.output.complete(&cursor.tag(sent));
@@ -325,6 +330,14 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// Runs a statement.
+    pub(super) async fn outcome(&mut self, prepared: &Prepared, parameters: Vec<ScalarValue>) -> Result<Outcome, Stop> {
+        if let Some(answer) = caught(|| self.session.at_once(prepared, &parameters))? {
+            return Ok(answer?);
+        }
+        Ok(self.wire.attend(self.session.execute(prepared, parameters)).await??)
     }
 
     /// Before the last statement of a request is said to be done, what the request changed is.

@@ -140,7 +140,7 @@ impl Connection {
     /// Execute.
     pub(super) async fn execute(&mut self, name: &str, limit: usize) -> Result<(), Stop> {
         self.begin_pipeline();
-        let style = self.session.text_style();
+        let style = self.session.text_style().clone();
         let portal = self.portals.get_mut(name).ok_or_else(|| no_portal(name))?;
         let mut cursor = match std::mem::replace(&mut portal.state, State::Done) {
             State::Suspended(cursor) => cursor,
@@ -154,9 +154,11 @@ impl Connection {
                 return Err(Error::new(SqlState::ObjectNotInPrerequisiteState, message).into());
             }
             State::New => {
-                let execution = self.session.execute(&portal.prepared, portal.parameters.clone());
-                match self.wire.attend(execution).await?? {
-                    Outcome::Rows { schema, rows, tag } => Cursor::new(&schema, rows, tag, &portal.formats, style),
+                // It runs once.
+                let parameters = std::mem::take(&mut portal.parameters);
+                let (prepared, formats) = (portal.prepared.clone(), portal.formats.clone());
+                match self.outcome(&prepared, parameters).await? {
+                    Outcome::Rows { schema, rows, tag } => Cursor::new(&schema, rows, tag, &formats, style),
                     Outcome::Done(tag) => {
                         self.wire.output.complete(&tag);
                         return Ok(());
@@ -178,8 +180,9 @@ impl Connection {
                 }
             }
         };
-        portal.state =
-            send(&mut cursor, &mut self.wire, limit).await?.map_or(State::Exhausted, |()| State::Suspended(cursor));
+        let rest = send(&mut cursor, &mut self.wire, limit).await?;
+        let portal = self.portals.get_mut(name).ok_or_else(|| no_portal(name))?;
+        portal.state = rest.map_or(State::Exhausted, |()| State::Suspended(cursor));
         Ok(())
     }
 

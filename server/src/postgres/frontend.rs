@@ -73,14 +73,6 @@ impl Input {
         }
     }
 
-    /// Whether a whole message has arrived already.
-    pub(crate) fn has_frame(&self) -> bool {
-        match self.buffer.get(1..5) {
-            Some(length) => self.buffer.len() > be_u32(length) as usize,
-            None => false,
-        }
-    }
-
     /// The type of the next message, if some of it has arrived.
     pub(crate) fn next_kind(&self) -> Option<u8> {
         self.buffer.first().copied()
@@ -118,7 +110,8 @@ impl Input {
         }
     }
 
-    fn take(&mut self) -> Result<Option<Frame>> {
+    /// The next message, if the whole of it has come.
+    pub(super) fn take(&mut self) -> Result<Option<Frame>> {
         let (Some(&kind), Some(length)) = (self.buffer.first(), self.buffer.get(1..5)) else {
             return Ok(None);
         };

@@ -6,34 +6,33 @@
 use std::ops::Bound;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Expr, Operator};
 use thalweg_dataflow::Result;
 use thalweg_dataflow::engine::KeyRange;
 
+use super::computed::{Parameters, Value};
 use crate::planner::Comparison;
 
 /// See the module.
-pub(super) struct Range<'a> {
-    equal: Vec<&'a Expr>,
-    low: Bound<&'a Expr>,
-    high: Bound<&'a Expr>,
+#[derive(Debug)]
+pub(super) struct Range {
+    equal: Vec<Value>,
+    low: Bound<Value>,
+    high: Bound<Value>,
     /// The column that the bounds are of: what the rows of the range are in order of.
     pub(super) column: usize,
-    /// The conditions that the range says.
-    conditions: Vec<&'a Expr>,
 }
 
-impl<'a> Range<'a> {
-    /// The range of a key that comparisons say, if they say any.
-    pub(super) fn of(key: &[usize], comparisons: &[Comparison<'a>]) -> Option<Range<'a>> {
-        let mut conditions = Vec::new();
+impl Range {
+    /// The range of a key that comparisons say, if they say any, and the conditions that it says.
+    pub(super) fn of<'a>(key: &[usize], comparisons: &[Comparison<'a>]) -> Option<(Range, Vec<&'a Expr>)> {
+        let mut said = Vec::new();
         let mut equal = Vec::new();
         for column in key {
             let given = comparisons.iter().find(|one| one.column == *column && one.op == Operator::Eq);
             let Some(given) = given else { break };
-            equal.push(given.value);
-            conditions.push(given.condition);
+            equal.push(Value::of(given.value));
+            said.push(given.condition);
         }
         let column = *key.get(equal.len())?;
         let (mut low, mut high) = (Bound::Unbounded, Bound::Unbounded);
@@ -43,45 +42,34 @@ impl<'a> Range<'a> {
                 _ => &mut high,
             };
             // Of two conditions on one end the rows are held against both.
-            if *bound == Bound::Unbounded {
+            if matches!(bound, Bound::Unbounded) {
                 *bound = match one.op {
-                    Operator::Gt | Operator::Lt => Bound::Excluded(one.value),
-                    _ => Bound::Included(one.value),
+                    Operator::Gt | Operator::Lt => Bound::Excluded(Value::of(one.value)),
+                    _ => Bound::Included(Value::of(one.value)),
                 };
-                conditions.push(one.condition);
+                said.push(one.condition);
             }
         }
-        let says = !equal.is_empty() || low != Bound::Unbounded || high != Bound::Unbounded;
-        says.then_some(Range { equal, low, high, column, conditions })
-    }
-
-    /// How many conditions it says.
-    pub(super) fn used(&self) -> usize {
-        self.conditions.len()
-    }
-
-    /// Whether a condition says nothing else.
-    pub(super) fn is_all_of(&self, condition: &Expr) -> bool {
-        split_conjunction(condition).into_iter().all(|part| self.conditions.contains(&part))
+        (!said.is_empty()).then_some((Range { equal, low, high, column }, said))
     }
 
     /// The rows of the range: `first`, if there is a number of first rows that is enough, and whether
     /// they are those from the end, else as many as may be looked up and one more.
     pub(super) fn rows(
         &self,
-        value: &dyn Fn(&Expr) -> Result<ArrayRef>,
+        parameters: Parameters<'_>,
         first: Option<(usize, bool)>,
         find: &dyn Fn(&KeyRange<'_>) -> Result<Option<RecordBatch>>,
     ) -> Result<Option<RecordBatch>> {
-        let equal = self.equal.iter().map(|expr| value(expr)).collect::<Result<Vec<_>>>()?;
-        let end = |bound: Bound<&Expr>| -> Result<Bound<ArrayRef>> {
+        let equal = self.equal.iter().map(|value| value.array(parameters)).collect::<Result<Vec<_>>>()?;
+        let end = |bound: &Bound<Value>| -> Result<Bound<ArrayRef>> {
             Ok(match bound {
-                Bound::Included(expr) => Bound::Included(value(expr)?),
-                Bound::Excluded(expr) => Bound::Excluded(value(expr)?),
+                Bound::Included(value) => Bound::Included(value.array(parameters)?),
+                Bound::Excluded(value) => Bound::Excluded(value.array(parameters)?),
                 Bound::Unbounded => Bound::Unbounded,
             })
         };
-        let (low, high) = (end(self.low)?, end(self.high)?);
+        let (low, high) = (end(&self.low)?, end(&self.high)?);
         let (most, backwards) = first.unwrap_or((super::lookup::MOST_ROWS + 1, false));
         find(&KeyRange { equal: &equal, low: low.as_ref(), high: high.as_ref(), backwards, most })
     }

@@ -1,259 +1,327 @@
 //! Queries of few rows: `SELECT ... FROM t WHERE key = ...`, `key BETWEEN ... AND ...`, `SELECT 1`.
 //!
 //! The rows are found by their key in the snapshot, and what the query makes of them are expressions
-//! over one small batch: DataFusion plans and runs nothing. Promises: the answer is what the batch
+//! over one small batch: DataFusion plans and runs nothing. What can be known without the values of
+//! parameters is worked out once and kept with the bound query. Promises: the answer is what the batch
 //! engine would give. A query of any other shape, or of more than [`MOST_ROWS`], is not taken.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{
     SortColumn, SortOptions, concat_batches, filter_record_batch, lexsort_to_indices, take_record_batch,
 };
 use arrow::datatypes::Schema;
-use datafusion::common::{Column, DFSchema, ScalarValue};
-use datafusion::execution::context::ExecutionProps;
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::common::{Column, DFSchemaRef};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Expr, FetchType, Limit, LogicalPlan, Operator, SkipType, SortExpr, TableScan};
-use datafusion::physical_expr::create_physical_expr;
 use thalweg_dataflow::Result;
+use thalweg_dataflow::engine::KeyRange;
 use thalweg_dataflow::plan::RelationId;
-use thalweg_dataflow::types::PgType;
 
-use super::fill;
+use super::computed::{Columns, Computed, Parameters, Value};
 use super::key_range::Range;
-use crate::planner::{Comparison, Relation, RelationSource, guard, is_over_one_row};
+use crate::planner::{Comparison, Relation, RelationSource, is_over_one_row};
 use crate::session::View;
 
 /// The most rows that are looked up: a task of a connection works on no more.
 pub(super) const MOST_ROWS: usize = 1024;
 
 /// A query that was recognised.
-pub(super) struct Lookup<'a> {
-    base: Base<'a>,
-    /// What is done to the row, first step first.
-    steps: Vec<Step<'a>>,
+#[derive(Debug)]
+pub(crate) struct Lookup {
+    base: Base,
+    /// What is done to the rows, first step first.
+    steps: Vec<Step>,
 }
 
-/// Where the row comes from.
-enum Base<'a> {
+/// Where the rows come from.
+#[derive(Debug)]
+enum Base {
     /// From nowhere: one row of no columns.
     Nothing,
-    /// From a view or table: at most one row.
-    Row { relation: RelationId, key: usize, named: Vec<Comparison<'a>> },
-    /// From a table.
-    Range { relation: RelationId, key: usize, range: Range<'a> },
+    /// From a view or table.
+    Key(Key, Wanted),
 }
 
-impl Base<'_> {
-    /// Whether its rows satisfy a condition, whatever they are.
-    fn says(&self, condition: &Expr) -> bool {
-        match self {
-            Base::Nothing => false,
-            Base::Row { named, .. } => {
-                let said = |part: &Expr| named.iter().any(|one| one.condition == part);
-                split_conjunction(condition).into_iter().all(said)
-            }
-            Base::Range { range, .. } => range.is_all_of(condition),
-        }
-    }
+/// A key of a relation.
+#[derive(Debug)]
+struct Key {
+    relation: RelationId,
+    /// Its number among the relation's keys.
+    number: usize,
+    columns: Vec<usize>,
+}
 
-    /// Whether a block's own changes come over its rows.
-    fn is_changed(&self, view: &View) -> bool {
-        match self {
-            Base::Nothing => false,
-            Base::Row { relation, .. } | Base::Range { relation, .. } => view.pending(*relation).is_some(),
-        }
-    }
+/// Which rows.
+#[derive(Debug)]
+enum Wanted {
+    /// At most one: the values of the key's columns.
+    One(Vec<Value>),
+    /// Those of a range, and how many of its first are enough, from its end or not.
+    Range(Range, Option<(usize, bool)>),
 }
 
 /// A node of the plan.
-enum Step<'a> {
-    Filter(&'a Expr, &'a DFSchema),
-    Project(&'a [Expr], &'a DFSchema),
-    Sort(&'a [SortExpr], &'a DFSchema),
+#[derive(Debug)]
+enum Step {
+    /// `said`: the rows of the base satisfy it, unless a block has changed them.
+    Filter {
+        condition: Computed,
+        said: bool,
+    },
+    /// Columns as they are.
+    Pick(Vec<usize>),
+    Project(Vec<Computed>),
+    Sort(Vec<(Computed, SortOptions)>),
+    Limit {
+        skip: usize,
+        fetch: Option<usize>,
+    },
+}
+
+/// The same as the plan has it.
+#[derive(Debug, Clone, Copy)]
+enum Node<'a> {
+    Filter(&'a Expr, &'a DFSchemaRef),
+    Project(&'a [Expr], &'a DFSchemaRef),
+    Sort(&'a [SortExpr], &'a DFSchemaRef),
     Limit { skip: usize, fetch: Option<usize> },
 }
 
-impl<'a> Lookup<'a> {
+impl Lookup {
     /// The lookup that this plan is, if it is one.
-    pub(super) fn of(plan: &'a LogicalPlan, view: &View) -> Option<Lookup<'a>> {
-        let mut steps = Vec::new();
-        let mut node = plan;
-        let scan = loop {
-            node = match node {
-                LogicalPlan::Projection(projection) => {
-                    steps.push(Step::Project(&projection.expr, projection.input.schema()));
-                    &projection.input
-                }
-                LogicalPlan::Filter(filter) => {
-                    steps.push(Step::Filter(&filter.predicate, filter.input.schema()));
-                    &filter.input
-                }
-                LogicalPlan::Sort(sort) => {
-                    if sort.fetch.is_some() {
-                        steps.push(Step::Limit { skip: 0, fetch: sort.fetch });
-                    }
-                    steps.push(Step::Sort(&sort.expr, sort.input.schema()));
-                    &sort.input
-                }
-                LogicalPlan::Limit(limit) => {
-                    steps.push(first_rows(limit)?);
-                    &limit.input
-                }
-                LogicalPlan::SubqueryAlias(alias) => &alias.input,
-                LogicalPlan::EmptyRelation(empty) if empty.produce_one_row => break None,
-                LogicalPlan::TableScan(scan) => break Some(scan),
-                _ => return None,
-            };
+    pub(super) fn of(plan: &LogicalPlan, view: &View) -> Option<Lookup> {
+        let (scan, nodes) = nodes(plan)?;
+        let Some(scan) = scan else {
+            return Some(Lookup { base: Base::Nothing, steps: steps(&nodes, &[]) });
         };
-        steps.reverse();
-        for step in &steps {
-            let exprs = match step {
-                Step::Filter(condition, _) => vec![*condition],
-                Step::Project(exprs, _) => exprs.iter().collect(),
-                Step::Sort(exprs, _) => exprs.iter().map(|by| &by.expr).collect(),
-                Step::Limit { .. } => Vec::new(),
-            };
-            if !exprs.into_iter().all(is_over_one_row) {
-                return None;
-            }
+        let source = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<RelationSource>()?;
+        let Relation::View { id, schema, .. } = &source.relation else { return None };
+        let is_whole = scan.projection.is_none() && scan.filters.is_empty() && scan.fetch.is_none();
+        if !is_whole || source.schema.fields().len() != schema.fields().len() {
+            return None;
         }
-        let base = match scan {
-            None => Base::Nothing,
-            Some(scan) => row_of(scan, &steps, view)?,
-        };
-        if !base.is_changed(view) {
-            steps.retain(|step| !matches!(step, Step::Filter(condition, _) if base.says(condition)));
+        let comparisons = comparisons(&nodes);
+        let keys = view.snapshot.keys(*id);
+        let key = |number: usize, columns: &[usize]| Key { relation: *id, number, columns: columns.to_vec() };
+        let given = |column: &usize| comparisons.iter().find(|one| one.column == *column && one.op == Operator::Eq);
+        let whole = keys.iter().enumerate().find_map(|(number, columns)| {
+            Some((key(number, columns), columns.iter().map(given).collect::<Option<Vec<_>>>()?))
+        });
+        if let Some((key, named)) = whole {
+            let said: Vec<&Expr> = named.iter().map(|one| one.condition).collect();
+            let values = named.iter().map(|one| Value::of(one.value)).collect();
+            return Some(Lookup { base: Base::Key(key, Wanted::One(values)), steps: steps(&nodes, &said) });
         }
-        Some(Lookup { base, steps })
+        let ranges = keys.iter().enumerate();
+        let ranges =
+            ranges.filter_map(|(number, columns)| Some((key(number, columns), Range::of(columns, &comparisons)?)));
+        let (key, (range, said)) = ranges.max_by_key(|(_, (_, said))| said.len())?;
+        let first = first_of(&nodes, &range, &said);
+        Some(Lookup { base: Base::Key(key, Wanted::Range(range, first)), steps: steps(&nodes, &said) })
     }
 
     /// Whether it reads a relation.
-    pub(super) fn reads(&self) -> bool {
+    pub(crate) fn reads(&self) -> bool {
         !matches!(self.base, Base::Nothing)
     }
 
-    /// The rows that are there and pass; `None` if there are too many.
-    pub(super) fn run(&self, parameters: &[ScalarValue], types: &[PgType], view: &View) -> Result<Option<RecordBatch>> {
-        let filled = |expr: &Expr| Ok(fill(expr.clone(), parameters, types)?.data);
-        let Some(mut rows) = self.base_rows(&filled, view)? else { return Ok(None) };
-        let over = |expr: &Expr, schema: &DFSchema, rows: &RecordBatch| evaluated(&filled(expr)?, schema, rows);
+    /// The rows that are there and pass; `None` if there are too many, or the relation has other keys
+    /// meanwhile.
+    pub(super) fn run(&self, parameters: Parameters<'_>, view: &View) -> Result<Option<Columns>> {
+        let (mut rows, is_changed) = match &self.base {
+            Base::Nothing => (Columns { columns: Vec::new(), count: 1 }, false),
+            Base::Key(key, wanted) => match key.rows(wanted, parameters, view)? {
+                Some(rows) => (Columns::of(&rows), view.pending(key.relation).is_some()),
+                None => return Ok(None),
+            },
+        };
         for step in &self.steps {
-            rows = match step {
-                Step::Filter(condition, schema) => {
-                    let rows = named(&rows, schema)?;
-                    let verdict = over(condition, schema, &rows)?;
-                    let passes: BooleanArray =
-                        verdict.as_boolean().iter().map(|verdict| Some(verdict == Some(true))).collect();
-                    filter_record_batch(&rows, &passes)?
-                }
-                Step::Project(exprs, schema) => {
-                    let columns = match exprs.iter().map(|expr| place(expr, schema)).collect::<Option<Vec<_>>>() {
-                        Some(places) => places.into_iter().map(|place| rows.column(place).clone()).collect(),
-                        None => {
-                            let rows = named(&rows, schema)?;
-                            exprs.iter().map(|expr| over(expr, schema, &rows)).collect::<Result<Vec<_>>>()?
-                        }
-                    };
-                    let fields = columns.iter().enumerate().map(|(place, column)| {
-                        arrow::datatypes::Field::new(place.to_string(), column.data_type().clone(), true)
-                    });
-                    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-                    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-                    RecordBatch::try_new_with_options(schema, columns, &options)?
-                }
-                Step::Sort(..) if rows.num_rows() < 2 => rows,
-                Step::Sort(order, schema) => {
-                    let rows = named(&rows, schema)?;
-                    let column = |by: &SortExpr| -> Result<SortColumn> {
-                        let options = SortOptions { descending: !by.asc, nulls_first: by.nulls_first };
-                        Ok(SortColumn { values: over(&by.expr, schema, &rows)?, options: Some(options) })
-                    };
-                    let columns = order.iter().map(column).collect::<Result<Vec<_>>>()?;
-                    take_record_batch(&rows, &lexsort_to_indices(&columns, None)?)?
-                }
-                Step::Limit { skip, fetch } => {
-                    let skip = (*skip).min(rows.num_rows());
-                    rows.slice(skip, fetch.unwrap_or(usize::MAX).min(rows.num_rows() - skip))
-                }
-            };
+            match step {
+                Step::Filter { said: true, .. } if !is_changed => {}
+                other => rows = other.of(rows, parameters)?,
+            }
         }
         Ok(Some(rows))
     }
+}
 
-    fn base_rows(&self, filled: &dyn Fn(&Expr) -> Result<Expr>, view: &View) -> Result<Option<RecordBatch>> {
-        let value = |expr: &Expr| match filled(expr)? {
-            Expr::Literal(value, _) => Ok(value.to_array()?),
-            other => evaluated(&other, &DFSchema::empty(), &one_row()?),
-        };
-        let (relation, found) = match &self.base {
-            Base::Nothing => return one_row().map(Some),
-            Base::Row { relation, key, named } => {
-                let values = named.iter().map(|one| value(one.value)).collect::<Result<Vec<_>>>()?;
-                (relation, view.snapshot.lookup(*relation, *key, &values)?)
+impl Key {
+    fn rows(&self, wanted: &Wanted, parameters: Parameters<'_>, view: &View) -> Result<Option<RecordBatch>> {
+        if !view.snapshot.has_key(self.relation, self.number, &self.columns) {
+            return Ok(None);
+        }
+        let pending = view.pending(self.relation);
+        let found = match wanted {
+            Wanted::One(values) => {
+                let values = values.iter().map(|value| value.array(parameters)).collect::<Result<Vec<_>>>()?;
+                view.snapshot.lookup(self.relation, self.number, &values)?
             }
-            Base::Range { relation, key, range } => {
-                let limit = if view.pending(*relation).is_none() { self.wanted(range) } else { None };
-                let found = range.rows(&value, limit, &|range| view.snapshot.range(*relation, *key, range))?;
-                match found.filter(|rows| rows.num_rows() <= MOST_ROWS) {
-                    Some(rows) => (relation, rows),
+            Wanted::Range(range, first) => {
+                let first = first.filter(|_| pending.is_none());
+                let find = |range: &KeyRange<'_>| view.snapshot.range(self.relation, self.number, range);
+                match range.rows(parameters, first, &find)?.filter(|rows| rows.num_rows() <= MOST_ROWS) {
+                    Some(rows) => rows,
                     None => return Ok(None),
                 }
             }
         };
-        Ok(Some(match view.pending(*relation) {
-            Some(pending) => {
-                let all = pending.over(Box::new(std::iter::once(Ok(found.clone()))))?;
-                concat_batches(&found.schema(), &all.collect::<Result<Vec<_>>>()?)?
-            }
-            None => found,
-        }))
-    }
-
-    /// How many of a range's first rows are enough, and whether they are those from its end.
-    fn wanted(&self, range: &Range<'_>) -> Option<(usize, bool)> {
-        let mut backwards = None;
-        // The steps up to LIMIT: columns, the order. A filter there is one that says more than the range.
-        for (at, step) in self.steps.iter().enumerate() {
-            match step {
-                Step::Project(..) => {}
-                Step::Sort([by], schema) if backwards.is_none() => {
-                    let mut column = place(&by.expr, schema)?;
-                    for step in self.steps[..at].iter().rev() {
-                        if let Step::Project(exprs, schema) = step {
-                            column = place(exprs.get(column)?, schema)?;
-                        }
-                    }
-                    if column != range.column {
-                        return None;
-                    }
-                    backwards = Some(!by.asc);
-                }
-                Step::Limit { skip, fetch: Some(fetch) } => {
-                    return Some((skip.checked_add(*fetch)?.clamp(1, MOST_ROWS), backwards?));
-                }
-                _ => return None,
-            }
-        }
-        None
+        let Some(pending) = pending else { return Ok(Some(found)) };
+        let all = pending.over(Box::new(std::iter::once(Ok(found.clone()))))?;
+        Ok(Some(concat_batches(&found.schema(), &all.collect::<Result<Vec<_>>>()?)?))
     }
 }
 
+impl Step {
+    fn of(&self, rows: Columns, parameters: Parameters<'_>) -> Result<Columns> {
+        Ok(match self {
+            Step::Filter { condition, .. } => {
+                let verdict = condition.over(&rows, parameters)?;
+                let passes: BooleanArray =
+                    verdict.as_boolean().iter().map(|verdict| Some(verdict == Some(true))).collect();
+                Columns::of(&filter_record_batch(&rows.unnamed()?, &passes)?)
+            }
+            Step::Pick(places) => {
+                let columns = places.iter().map(|place| rows.columns[*place].clone()).collect();
+                Columns { columns, count: rows.count }
+            }
+            Step::Project(exprs) => {
+                let columns = exprs.iter().map(|expr| expr.over(&rows, parameters)).collect::<Result<_>>()?;
+                Columns { columns, count: rows.count }
+            }
+            Step::Sort(_) if rows.count < 2 => rows,
+            Step::Sort(order) => {
+                let column = |(by, options): &(Computed, SortOptions)| -> Result<SortColumn> {
+                    Ok(SortColumn { values: by.over(&rows, parameters)?, options: Some(*options) })
+                };
+                let columns = order.iter().map(column).collect::<Result<Vec<_>>>()?;
+                Columns::of(&take_record_batch(&rows.unnamed()?, &lexsort_to_indices(&columns, None)?)?)
+            }
+            Step::Limit { skip, fetch } => {
+                let skip = (*skip).min(rows.count);
+                let count = fetch.unwrap_or(usize::MAX).min(rows.count - skip);
+                let columns = rows.columns.iter().map(|column| column.slice(skip, count)).collect();
+                Columns { columns, count }
+            }
+        })
+    }
+}
+
+/// The nodes of a plan over its scan, which may read nothing, the lowest first.
+fn nodes(plan: &LogicalPlan) -> Option<(Option<&TableScan>, Vec<Node<'_>>)> {
+    let mut nodes = Vec::new();
+    let mut at = plan;
+    let scan = loop {
+        at = match at {
+            LogicalPlan::Projection(projection) => {
+                nodes.push(Node::Project(&projection.expr, projection.input.schema()));
+                &projection.input
+            }
+            LogicalPlan::Filter(filter) => {
+                nodes.push(Node::Filter(&filter.predicate, filter.input.schema()));
+                &filter.input
+            }
+            LogicalPlan::Sort(sort) => {
+                if sort.fetch.is_some() {
+                    nodes.push(Node::Limit { skip: 0, fetch: sort.fetch });
+                }
+                nodes.push(Node::Sort(&sort.expr, sort.input.schema()));
+                &sort.input
+            }
+            LogicalPlan::Limit(limit) => {
+                nodes.push(first_rows(limit)?);
+                &limit.input
+            }
+            LogicalPlan::SubqueryAlias(alias) => &alias.input,
+            LogicalPlan::EmptyRelation(empty) if empty.produce_one_row => break None,
+            LogicalPlan::TableScan(scan) => break Some(scan),
+            _ => return None,
+        };
+    };
+    nodes.reverse();
+    let is_plain = |node: &Node<'_>| match node {
+        Node::Filter(condition, _) => is_over_one_row(condition),
+        Node::Project(exprs, _) => exprs.iter().all(is_over_one_row),
+        Node::Sort(exprs, _) => exprs.iter().all(|by| is_over_one_row(&by.expr)),
+        Node::Limit { .. } => true,
+    };
+    nodes.iter().all(is_plain).then_some((scan, nodes))
+}
+
+/// What is done to rows of which some conditions are known to hold.
+fn steps(nodes: &[Node<'_>], said: &[&Expr]) -> Vec<Step> {
+    let step = |node: &Node<'_>| match *node {
+        Node::Filter(condition, schema) => Step::Filter {
+            condition: Computed::new(condition, schema),
+            said: split_conjunction(condition).iter().all(|part| said.contains(part)),
+        },
+        Node::Project(exprs, schema) => match exprs.iter().map(|expr| place(expr, schema)).collect() {
+            Some(places) => Step::Pick(places),
+            None => Step::Project(exprs.iter().map(|expr| Computed::new(expr, schema)).collect()),
+        },
+        Node::Sort(order, schema) => {
+            let options = |by: &SortExpr| SortOptions { descending: !by.asc, nulls_first: by.nulls_first };
+            Step::Sort(order.iter().map(|by| (Computed::new(&by.expr, schema), options(by))).collect())
+        }
+        Node::Limit { skip, fetch } => Step::Limit { skip, fetch },
+    };
+    nodes.iter().map(step).collect()
+}
+
+/// What the conditions right above the scan compare its columns with.
+fn comparisons<'a>(nodes: &[Node<'a>]) -> Vec<Comparison<'a>> {
+    let conditions = nodes.iter().map_while(|node| match node {
+        Node::Filter(condition, schema) => Some((*condition, *schema)),
+        _ => None,
+    });
+    conditions
+        .flat_map(|(condition, schema)| {
+            let find = |column: &Column| {
+                let place = schema.index_of_column(column).ok()?;
+                Some((place, schema.field(place).data_type().clone()))
+            };
+            split_conjunction(condition).into_iter().filter_map(move |part| Comparison::of(part, find))
+        })
+        .collect()
+}
+
+/// How many of a range's first rows are enough, and whether they are those from its end.
+fn first_of(nodes: &[Node<'_>], range: &Range, said: &[&Expr]) -> Option<(usize, bool)> {
+    let mut backwards = None;
+    // The nodes up to LIMIT: columns, the order. A filter there may say more than the range.
+    for (at, node) in nodes.iter().enumerate() {
+        match *node {
+            Node::Filter(condition, _) if split_conjunction(condition).iter().all(|part| said.contains(part)) => {}
+            Node::Project(..) => {}
+            Node::Sort([by], schema) if backwards.is_none() => {
+                let mut column = place(&by.expr, schema)?;
+                for node in nodes[..at].iter().rev() {
+                    if let Node::Project(exprs, schema) = node {
+                        column = place(exprs.get(column)?, schema)?;
+                    }
+                }
+                if column != range.column {
+                    return None;
+                }
+                backwards = Some(!by.asc);
+            }
+            Node::Limit { skip, fetch: Some(fetch) } => {
+                return Some((skip.checked_add(fetch)?.clamp(1, MOST_ROWS), backwards?));
+            }
+            _ => return None,
+        }
+    }
+    None
+}
+
 /// The column that an expression is, under whatever name.
-fn place(expr: &Expr, schema: &DFSchema) -> Option<usize> {
+fn place(expr: &Expr, schema: &DFSchemaRef) -> Option<usize> {
     match expr {
         Expr::Alias(alias) => place(&alias.expr, schema),
         Expr::Column(column) => schema.index_of_column(column).ok(),
         _ => None,
     }
-}
-
-/// An expression's values for some rows, which have the schema's names.
-fn evaluated(expr: &Expr, schema: &DFSchema, rows: &RecordBatch) -> Result<ArrayRef> {
-    let physical = create_physical_expr(expr, schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
-    Ok(guard(physical)?.evaluate(rows)?.into_array(rows.num_rows())?)
 }
 
 /// A row of no columns.
@@ -263,54 +331,10 @@ pub(crate) fn one_row() -> Result<RecordBatch> {
 }
 
 /// LIMIT and OFFSET of constants.
-fn first_rows<'a>(limit: &Limit) -> Option<Step<'a>> {
+fn first_rows(limit: &Limit) -> Option<Node<'_>> {
     let (Ok(SkipType::Literal(skip)), Ok(FetchType::Literal(fetch))) = (limit.get_skip_type(), limit.get_fetch_type())
     else {
         return None;
     };
-    Some(Step::Limit { skip, fetch })
-}
-
-/// The rows that the conditions right above the scan name by a key.
-fn row_of<'a>(scan: &'a TableScan, steps: &[Step<'a>], view: &View) -> Option<Base<'a>> {
-    let source = (scan.source.as_ref() as &dyn std::any::Any).downcast_ref::<RelationSource>()?;
-    let Relation::View { id, schema, .. } = &source.relation else { return None };
-    let is_whole = scan.projection.is_none() && scan.filters.is_empty() && scan.fetch.is_none();
-    if !is_whole || source.schema.fields().len() != schema.fields().len() {
-        return None;
-    }
-    let conditions = steps.iter().map_while(|step| match step {
-        Step::Filter(condition, schema) => Some((*condition, *schema)),
-        _ => None,
-    });
-    let comparisons: Vec<Comparison<'_>> = conditions
-        .flat_map(|(condition, schema)| {
-            let find = |column: &Column| {
-                let place = schema.index_of_column(column).ok()?;
-                Some((place, schema.field(place).data_type().clone()))
-            };
-            split_conjunction(condition).into_iter().filter_map(move |part| Comparison::of(part, find))
-        })
-        .collect();
-    let keys = view.snapshot.keys(*id);
-    let given =
-        |column: &usize| comparisons.iter().find(|one| one.column == *column && one.op == Operator::Eq).copied();
-    let whole = keys
-        .iter()
-        .enumerate()
-        .find_map(|(key, columns)| Some((key, columns.iter().map(given).collect::<Option<_>>()?)));
-    if let Some((key, named)) = whole {
-        return Some(Base::Row { relation: *id, key, named });
-    }
-    let ranges = keys.iter().enumerate().filter_map(|(key, columns)| Some((key, Range::of(columns, &comparisons)?)));
-    let (key, range) = ranges.max_by_key(|(_, range)| range.used())?;
-    Some(Base::Range { relation: *id, key, range })
-}
-
-/// The same rows under a plan's names.
-fn named(rows: &RecordBatch, schema: &DFSchema) -> Result<RecordBatch> {
-    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
-    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    Ok(RecordBatch::try_new_with_options(schema, rows.columns().to_vec(), &options)?)
+    Some(Node::Limit { skip, fetch })
 }

@@ -5,6 +5,7 @@
 //! never works on them; an expression that fails on a row fails the query. The binder has settled
 //! all types: DataFusion's own coercion is off. Knows no text.
 
+mod computed;
 mod expand;
 mod extension;
 mod guard_rule;
@@ -24,6 +25,7 @@ use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -45,12 +47,12 @@ use thalweg_dataflow::types::{PgType, normalize};
 use thalweg_dataflow::{Error, Result, SqlState};
 
 use crate::aside::aside;
-use crate::planner::{Bound, Relation, RelationSource, WorkingTable};
+use crate::planner::{Bound, Relation, RelationSource, WorkingTable, parameter_place};
 use crate::session::{View, Writes};
 use crate::statement::one_batch;
+use computed::Parameters;
 use interrupt::{Interrupt, InterruptJoins};
-use lookup::Lookup;
-pub(crate) use lookup::one_row;
+pub(crate) use lookup::{Lookup, one_row};
 use recursion::WorkingRows;
 use tables::{Outside, Rows, Table};
 use threads::Threads;
@@ -77,9 +79,22 @@ pub struct Batch {
     threads: Arc<Threads>,
 }
 
-/// Whether a query is answered by rows found by key.
-pub(crate) fn is_lookup(bound: &Bound, view: &View) -> bool {
-    Lookup::of(&bound.plan, view).is_some_and(|lookup| lookup.reads())
+/// The lookup that a query is, if it is one.
+pub(crate) fn lookup(bound: &Bound, view: &View) -> Option<Arc<Lookup>> {
+    if let Some(known) = bound.kept.lookup.get() {
+        return Some(known.clone());
+    }
+    // What is none now may become one: a view has its keys once it is built.
+    let lookup = Arc::new(Lookup::of(&bound.plan, view)?);
+    Some(bound.kept.lookup.get_or_init(|| lookup).clone())
+}
+
+/// The rows of a query that is a lookup; `None` if it is none, or over too many rows for one.
+pub(crate) fn looked_up(bound: &Bound, parameters: &[ScalarValue], view: &View) -> Result<Option<RecordBatch>> {
+    let Some(lookup) = lookup(bound, view) else { return Ok(None) };
+    check_parameters(parameters, &bound.parameters)?;
+    let rows = lookup.run((parameters, &bound.parameters), view)?;
+    rows.map(|rows| dress(&rows.columns, rows.count, &bound.schema)).transpose()
 }
 
 impl Batch {
@@ -114,11 +129,8 @@ impl Batch {
         parameters: &[ScalarValue],
         view: &View,
     ) -> Result<SendableRecordBatchStream> {
-        if let Some(lookup) = Lookup::of(&bound.plan, view) {
-            check_parameters(parameters, &bound.parameters)?;
-            if let Some(rows) = lookup.run(parameters, &bound.parameters, view)? {
-                return Ok(one_batch(bound.schema.clone(), dress(&rows, &bound.schema)?));
-            }
+        if let Some(rows) = looked_up(bound, parameters, view)? {
+            return Ok(one_batch(bound.schema.clone(), rows));
         }
         self.start(bound, parameters, Some(view.snapshot.clone()), view.writes.clone()).await
     }
@@ -150,7 +162,10 @@ impl Batch {
             let physical = InterruptJoins(switch).optimize(physical.await?, state.config_options())?;
             let target = schema.clone();
             let rows = execute_stream(physical, state.task_ctx())?;
-            let dressed = rows.map(move |batch| dress(&batch?, &target).map_err(Error::into_datafusion));
+            let dressed = rows.map(move |batch| {
+                let batch = batch?;
+                dress(batch.columns(), batch.num_rows(), &target).map_err(Error::into_datafusion)
+            });
             Ok(Box::pin(RecordBatchStreamAdapter::new(schema, dressed)) as SendableRecordBatchStream)
         })?;
         Ok(interrupt.on_drop(rows))
@@ -256,10 +271,9 @@ fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     rules
 }
 
-/// A batch with the columns' names and types that the user sees.
-fn dress(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    let columns = batch
-        .columns()
+/// Rows with the columns' names and types that the user sees.
+fn dress(columns: &[ArrayRef], count: usize, schema: &SchemaRef) -> Result<RecordBatch> {
+    let columns = columns
         .iter()
         .zip(schema.fields())
         .map(|(column, field)| {
@@ -270,7 +284,7 @@ fn dress(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
             }
         })
         .collect::<Result<Vec<_>>>()?;
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let options = RecordBatchOptions::new().with_row_count(Some(count));
     Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
 }
 
@@ -336,15 +350,23 @@ fn check_parameters(parameters: &[ScalarValue], types: &[PgType]) -> Result<()> 
 pub(crate) fn fill(expr: Expr, parameters: &[ScalarValue], types: &[PgType]) -> DataFusionResult<Transformed<Expr>> {
     expr.transform_up(|inner| match &inner {
         Expr::Placeholder(placeholder) => {
-            let place = placeholder.id.trim_start_matches('$').parse::<usize>().unwrap_or(0).wrapping_sub(1);
-            match (parameters.get(place), types.get(place)) {
-                (Some(value), Some(ty)) => Ok(Transformed::yes(crate::planner::literal(value.clone(), ty))),
-                _ => Err(Error::new(SqlState::UndefinedParameter, format!("there is no parameter {}", placeholder.id))
-                    .into_datafusion()),
-            }
+            let place = parameter_place(placeholder);
+            let value = parameter((parameters, types), place).map_err(Error::into_datafusion)?;
+            Ok(Transformed::yes(crate::planner::literal(value.clone(), &types[place])))
         }
         _ => Ok(Transformed::no(inner)),
     })
+}
+
+/// The value of a parameter. Error 42P02: there is none.
+fn parameter<'a>((parameters, types): Parameters<'a>, place: usize) -> Result<&'a ScalarValue> {
+    match parameters.get(place) {
+        Some(value) if place < types.len() => Ok(value),
+        _ => {
+            let message = format!("there is no parameter ${}", place.wrapping_add(1));
+            Err(Error::new(SqlState::UndefinedParameter, message))
+        }
+    }
 }
 
 fn rows_of(source: &RelationSource, snapshot: Option<&Arc<Snapshot>>, writes: Option<&Writes>) -> Result<Rows> {

@@ -2,8 +2,14 @@
 
 use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::expr::Placeholder;
 
 use super::functions::sleep::is_sleep;
+
+/// Which of the parameters a placeholder stands for, from 0.
+pub(crate) fn parameter_place(placeholder: &Placeholder) -> usize {
+    placeholder.id.trim_start_matches('$').parse::<usize>().unwrap_or(0).wrapping_sub(1)
+}
 
 /// Whether this, not what stands in it, is a subquery.
 pub(crate) fn is_subquery(expr: &Expr) -> bool {

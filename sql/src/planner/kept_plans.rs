@@ -6,6 +6,8 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use parking_lot::Mutex;
 
+use crate::batch::Lookup;
+
 /// Plans that depend on nothing but the query.
 #[derive(Debug, Default)]
 pub(crate) struct KeptPlans {
@@ -13,4 +15,6 @@ pub(crate) struct KeptPlans {
     pub(crate) optimized: OnceLock<LogicalPlan>,
     /// The physical plan of a query without parameters, over no snapshot.
     pub(crate) physical: Mutex<Option<Arc<dyn ExecutionPlan>>>,
+    /// The lookup that it is, if it is one.
+    pub(crate) lookup: OnceLock<Arc<Lookup>>,
 }

@@ -89,7 +89,7 @@ use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
 
 pub(crate) use comparison::Comparison;
-pub(crate) use contents::{is_over_one_row, is_subquery};
+pub(crate) use contents::{is_over_one_row, is_subquery, parameter_place};
 pub(crate) use expand::Expand;
 pub use explain::{explain_query, explain_view};
 pub(crate) use from::RelationSource;

@@ -149,7 +149,10 @@ impl Session {
         let now = super::now();
         let mut doing = presence.activity.doing.lock();
         doing.active = true;
-        doing.query = begin_of(statement.shown_text());
+        let query = begin_of(statement.shown_text());
+        if *doing.query != *query {
+            doing.query = query.into();
+        }
         doing.query_start = Some(now);
         doing.transaction_start = Some(self.shared().map_or(now, |block| block.now));
         doing.changed = now;
@@ -174,10 +177,10 @@ impl Session {
 }
 
 /// The first bytes of a statement.
-fn begin_of(text: &str) -> Arc<str> {
+fn begin_of(text: &str) -> &str {
     let mut end = text.len().min(MAX_QUERY_BYTES);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    text[..end].into()
+    &text[..end]
 }

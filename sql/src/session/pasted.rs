@@ -3,13 +3,16 @@
 //! A lookup by key may have other constants in its text each time. Promises: what comes out gives what
 //! the text itself would; whatever is not plainly a query, or is wrong, is left to be read as it is.
 
+use std::sync::Arc;
+
 use datafusion::scalar::ScalarValue;
 use thalweg_dataflow::types::{PgType, parse_text};
 
 use super::{Prepared, Session};
-use crate::batch::is_lookup;
+use crate::batch::lookup;
 use crate::parser::pasted::{Constant, Pasted};
 use crate::parser::{self, Kind, Statement};
+use crate::statement::plan_cache::LastPlan;
 use crate::statement::query::planned;
 
 impl Session {
@@ -27,23 +30,24 @@ impl Session {
             }
         };
         if pasted.values.is_empty() {
-            return Some((Prepared { statement, parameters: Vec::new(), columns: None }, Vec::new()));
+            return Some((Prepared::plain(statement), Vec::new()));
         }
         let Kind::Query(query) = statement.kind() else { return None };
         let types: Vec<Option<PgType>> = pasted.values.iter().map(Constant::known_type).collect();
-        let bound = planned(self, &view, &statement, (query, statement.text()), &types).await.ok()?;
-        if !is_lookup(&bound, &view) {
+        let last = LastPlan::default();
+        let bound = planned(self, &view, &statement, (query, statement.text()), &types, &last).await.ok()?;
+        if !lookup(&bound, &view).is_some_and(|lookup| lookup.reads()) {
             plans.put_statement(&pasted.text, &view.published, None);
             return None;
         }
-        let zone = self.text_style().zone;
+        let zone = &self.text_style().zone;
         let values = pasted.values.iter().zip(&bound.parameters).map(|(value, ty)| match value {
             Constant::Number(number) => (*ty == PgType::Int4).then_some(ScalarValue::Int32(Some(*number))),
-            Constant::String(text) => parse_text(ty, text, &zone).ok(),
+            Constant::String(text) => parse_text(ty, text, zone).ok(),
         });
         let values = values.collect::<Option<Vec<_>>>()?;
-        let (parameters, columns) = (bound.parameters.clone(), Some(bound.schema.clone()));
-        Some((Prepared { statement: statement.shown_as(sql), parameters, columns }, values))
+        let prepared = Prepared::new(statement.shown_as(sql), bound.parameters.clone(), Some(bound.schema.clone()));
+        Some((Prepared { plan: Arc::new(last), ..prepared }, values))
     }
 }
 

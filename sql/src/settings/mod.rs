@@ -5,17 +5,17 @@
 //! block that rolls back is undone, SET LOCAL ends with its block. Does not know what a setting does.
 
 mod known;
+mod settled;
 mod units;
 mod values;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
 pub(crate) use known::Setting;
 use known::{REPORTED, SETTINGS, find};
-use units::Unit;
+pub(crate) use settled::Settled;
 
 use crate::session::Severity;
 
@@ -43,6 +43,7 @@ pub(crate) struct SessionSettings {
     local: Values,
     /// The session's values at BEGIN.
     before_block: Option<Values>,
+    settled: Settled,
 }
 
 /// The values of one moment in a block.
@@ -56,7 +57,19 @@ impl SessionSettings {
     /// The defaults, for this user.
     pub(crate) fn new(user: &str) -> SessionSettings {
         let start = Values::from([("session_authorization".to_string(), user.to_string())]);
-        SessionSettings { session: start.clone(), start, ..SessionSettings::default() }
+        let mut settings = SessionSettings { session: start.clone(), start, ..SessionSettings::default() };
+        settings.settle();
+        settings
+    }
+
+    /// What follows from them.
+    pub(crate) fn settled(&self) -> &Settled {
+        &self.settled
+    }
+
+    /// To be called where one was set.
+    fn settle(&mut self) {
+        self.settled = Settled::of(self, self.settled.changes + 1);
     }
 
     /// A setting asked for at connection: also what RESET goes back to.
@@ -64,6 +77,7 @@ impl SessionSettings {
         let (name, value) = check(name, value, true)?;
         self.start.insert(name.clone(), value.clone());
         self.session.insert(name, value);
+        self.settle();
         Ok(())
     }
 
@@ -87,12 +101,14 @@ impl SessionSettings {
             self.local.remove(&name);
             self.session.insert(name, value);
         }
+        self.settle();
         Ok(())
     }
 
     /// Puts a value in force that is no user's to set.
     pub(crate) fn put(&mut self, name: &str, value: &str) {
         self.session.insert(name.to_lowercase(), value.into());
+        self.settle();
     }
 
     /// SET ROLE and SET SESSION AUTHORIZATION of a name that was checked; nothing else sets them.
@@ -103,6 +119,7 @@ impl SessionSettings {
         } else if self.before_block.is_some() {
             self.local.insert(setting.into(), name.into());
         }
+        self.settle();
     }
 
     /// RESET ALL; who the session is stays, as in PostgreSQL.
@@ -111,6 +128,7 @@ impl SessionSettings {
         self.session = self.start.clone();
         self.session.extend(stay.into_iter().flatten());
         self.local.clear();
+        self.settle();
     }
 
     /// A block begins.
@@ -120,11 +138,11 @@ impl SessionSettings {
 
     /// A block ends.
     pub(crate) fn end(&mut self, committed: bool) {
-        self.local.clear();
-        if let Some(before) = self.before_block.take()
-            && !committed
-        {
-            self.session = before;
+        let had_local = !std::mem::take(&mut self.local).is_empty();
+        let before = self.before_block.take().filter(|before| !committed && *before != self.session);
+        if had_local || before.is_some() {
+            self.session = before.unwrap_or_else(|| std::mem::take(&mut self.session));
+            self.settle();
         }
     }
 
@@ -136,6 +154,7 @@ impl SessionSettings {
     /// Goes back to the values of then.
     pub(crate) fn back_to(&mut self, mark: Mark) {
         (self.session, self.local) = (mark.session, mark.local);
+        self.settle();
     }
 
     /// SHOW.
@@ -161,11 +180,6 @@ impl SessionSettings {
         self.known("timezone")
     }
 
-    /// `extra_float_digits`.
-    pub(crate) fn float_digits(&self) -> i32 {
-        self.known("extra_float_digits").parse().unwrap_or(1)
-    }
-
     /// Whether `client_min_messages` keeps messages of this severity from the client.
     pub(crate) fn is_silent(&self, severity: Severity) -> bool {
         match self.known("client_min_messages") {
@@ -177,22 +191,7 @@ impl SessionSettings {
 
     /// Whether the transaction may change nothing.
     pub(crate) fn is_read_only(&self) -> bool {
-        self.known("transaction_read_only") == "on"
-    }
-
-    /// `statement_timeout`; `None`: no limit.
-    pub(crate) fn statement_timeout(&self) -> Option<Duration> {
-        self.duration("statement_timeout")
-    }
-
-    /// How long a connection may do nothing; `None`: for ever.
-    pub(crate) fn idle_timeout(&self, in_block: bool) -> Option<Duration> {
-        self.duration(if in_block { "idle_in_transaction_session_timeout" } else { "idle_session_timeout" })
-    }
-
-    fn duration(&self, name: &str) -> Option<Duration> {
-        let millis = Unit::named("ms")?.read(self.known(name))?;
-        (millis > 0.0).then(|| Duration::from_millis(millis as u64))
+        self.settled.read_only
     }
 
     /// The names in `search_path` as they are written, `$user` too.
@@ -304,7 +303,7 @@ mod tests {
             settings.set(name, Some(value), false).unwrap();
             assert_eq!(settings.get(name).unwrap(), shown);
         }
-        assert_eq!(settings.statement_timeout(), Some(std::time::Duration::from_secs(120)));
+        assert_eq!(settings.settled().statement_timeout, Some(std::time::Duration::from_secs(120)));
     }
 
     #[test]

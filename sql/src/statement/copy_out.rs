@@ -89,7 +89,7 @@ pub(crate) async fn run(
             names.iter().map(|name| columns.iter().any(|column| column == name)).collect()
         }
     };
-    let style = session.text_style();
+    let style = session.text_style().clone();
     let (text, bytes) = (String::new(), Vec::new());
     Ok(Outcome::CopyOut(Box::new(CopyOut { rows, schema, format, quoted, style, text, bytes })))
 }

@@ -10,12 +10,13 @@ use std::sync::{Arc, Weak};
 
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use thalweg_dataflow::types::PgType;
 
 use crate::database::Published;
 use crate::parser::Statement;
 use crate::planner::{Bound, Relation, RelationSource, WorkingTable};
+use crate::session::meaning::Meaning;
 
 /// Plans kept (`plan_cache.plans`).
 const PLANS: usize = 1024;
@@ -34,8 +35,8 @@ pub(crate) struct PlanKey {
     pub(crate) text: Arc<str>,
     /// The parameters' types, as far as they were given.
     pub(crate) types: Vec<Option<PgType>>,
-    /// The session's zone, search path, and who it is: names and role.
-    pub(crate) settings: [String; 3],
+    /// What else gives it its meaning.
+    pub(crate) meaning: Arc<Meaning>,
 }
 
 /// See the module.
@@ -49,7 +50,7 @@ pub(crate) struct PlanCache {
 struct Plans {
     /// Held weakly, so that no other catalog can have its address.
     of: Weak<Published>,
-    plans: HashMap<PlanKey, Kept>,
+    plans: HashMap<PlanKey, Arc<Kept>>,
     /// By texts without their constants: their statements, `None` of those that are read each time.
     statements: HashMap<Arc<str>, Option<Statement>>,
     /// How long these texts are together.
@@ -62,16 +63,38 @@ struct Kept {
     used: AtomicU64,
 }
 
+/// The plan that a prepared statement had the last time, as long as it is in the cache.
+#[derive(Debug, Default)]
+pub(crate) struct LastPlan(Mutex<Option<(Weak<Published>, Arc<Meaning>, Weak<Kept>)>>);
+
 impl PlanCache {
     /// The plan of a text under this catalog.
-    pub(crate) fn get(&self, key: &PlanKey, published: &Arc<Published>) -> Option<Arc<Bound>> {
+    pub(crate) fn get(&self, key: &PlanKey, published: &Arc<Published>, last: &LastPlan) -> Option<Arc<Bound>> {
         let plans = self.plans.read();
         if plans.of.as_ptr() != Arc::as_ptr(published) {
             return None;
         }
         let kept = plans.plans.get(key)?;
+        *last.0.lock() = Some((plans.of.clone(), key.meaning.clone(), Arc::downgrade(kept)));
+        Some(self.used(kept))
+    }
+
+    /// The plan that a statement had the last time, if it has it still.
+    pub(crate) fn last(
+        &self,
+        last: &LastPlan,
+        published: &Arc<Published>,
+        meaning: &Arc<Meaning>,
+    ) -> Option<Arc<Bound>> {
+        let last = last.0.lock();
+        let (under, then, kept) = last.as_ref()?;
+        let is_same = under.as_ptr() == Arc::as_ptr(published) && Arc::ptr_eq(then, meaning);
+        if is_same { kept.upgrade().map(|kept| self.used(&kept)) } else { None }
+    }
+
+    fn used(&self, kept: &Kept) -> Arc<Bound> {
         kept.used.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
-        Some(kept.bound.clone())
+        kept.bound.clone()
     }
 
     /// What is known of a text without its constants.
@@ -109,10 +132,10 @@ impl PlanCache {
             let mut used: Vec<u64> = plans.plans.values().map(|kept| kept.used.load(Ordering::Relaxed)).collect();
             used.sort_unstable();
             let middle = used[used.len() / 2];
-            plans.plans.retain(|_, kept| *kept.used.get_mut() > middle);
+            plans.plans.retain(|_, kept| kept.used.load(Ordering::Relaxed) > middle);
         }
         let used = AtomicU64::new(self.clock.fetch_add(1, Ordering::Relaxed));
-        plans.plans.insert(key, Kept { bound: bound.clone(), used });
+        plans.plans.insert(key, Arc::new(Kept { bound: bound.clone(), used }));
     }
 }
 

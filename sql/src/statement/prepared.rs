@@ -12,7 +12,7 @@ use crate::session::{Outcome, Prepared, Session};
 pub(crate) async fn prepare(session: &mut Session, prepare: &Prepare) -> Result<Outcome> {
     session.statements.check(&prepare.name)?;
     let (parameters, columns) = super::describe(session, &prepare.statement, &prepare.types).await?;
-    let prepared = Prepared { statement: prepare.statement.clone(), parameters, columns };
+    let prepared = Prepared::new(prepare.statement.clone(), parameters, columns);
     session.statements.keep(prepare.name.clone(), prepared)?;
     Ok(Outcome::Done("PREPARE".into()))
 }
@@ -63,7 +63,7 @@ async fn values(
 async fn evaluated(session: &mut Session, select: &str) -> Result<Vec<ScalarValue>> {
     let query = parser::parse_query(select)?;
     let statement = parser::Statement::unnamed(select);
-    let prepared = Prepared { statement, parameters: Vec::new(), columns: None };
+    let prepared = Prepared::plain(statement);
     let Outcome::Rows { rows, .. } = super::query::run(session, &query, select, &prepared, &[]).await? else {
         return Err(Error::internal("a query without rows"));
     };

@@ -12,7 +12,7 @@ use thalweg_dataflow::error::Result;
 use thalweg_dataflow::types::PgType;
 
 use super::locking;
-use super::plan_cache::PlanKey;
+use super::plan_cache::{LastPlan, PlanKey};
 use super::resolve::{Names, open_files, with_near_name};
 use crate::aside::aside_if_long;
 use crate::parser::Statement;
@@ -56,25 +56,27 @@ pub(crate) async fn bind(
     Ok((bound, oids))
 }
 
-/// The bound query of a statement: from the cache, or bound now.
+/// The bound query of a statement: the one of the last time, from the cache, or bound now.
 pub(crate) async fn planned(
     session: &Session,
     view: &View,
     statement: &Statement,
     (query, text): (&Query, &str),
     types: &[Option<PgType>],
+    last: &LastPlan,
 ) -> Result<Arc<Bound>> {
-    let path = session.path_in(&view.published.catalog);
-    // Who may not read it does not get the plan of who may.
-    let who =
-        format!("{}\0{}\0{}", session.session_user(), session.current_user(), session.role_in(&view.published.catalog));
-    let settings = [session.settings.zone().to_string(), path.join("\0"), who];
-    let key = PlanKey { text: text.into(), types: types.to_vec(), settings };
     let plans = &session.database.0.plans;
-    if let Some(bound) = plans.get(&key, &view.published) {
+    let meaning = session.meaning(&view.published);
+    if let Some(bound) = plans.last(last, &view.published, &meaning) {
         return Ok(bound);
     }
-    let (bound, _) = bind(session, view, query, types, planning(session, statement.request(), false)).await?;
+    let key = PlanKey { text: text.into(), types: types.to_vec(), meaning };
+    if let Some(bound) = plans.get(&key, &view.published, last) {
+        return Ok(bound);
+    }
+    // Boxed: it is rare, and its future is large.
+    let settings = planning(session, statement.request(), false);
+    let (bound, _) = Box::pin(bind(session, view, query, types, settings)).await?;
     let bound = Arc::new(bound);
     plans.put(key, &view.published, &bound);
     Ok(bound)
@@ -94,7 +96,7 @@ pub(crate) async fn describe(
         let (bound, _) = bind(session, view, &locking::plain(query)?, types, settings).await?;
         return Ok((bound.parameters, bound.schema));
     }
-    let bound = planned(session, view, statement, (query, text), types).await?;
+    let bound = planned(session, view, statement, (query, text), types, &LastPlan::default()).await?;
     Ok((bound.parameters.clone(), bound.schema.clone()))
 }
 
@@ -111,7 +113,7 @@ pub(crate) async fn run(
     }
     let view = session.view();
     let types: Vec<Option<PgType>> = prepared.parameters.iter().cloned().map(Some).collect();
-    let bound = planned(session, &view, &prepared.statement, (query, text), &types).await?;
+    let bound = planned(session, &view, &prepared.statement, (query, text), &types, &prepared.plan).await?;
     let rows = session.database.0.batch.execute_in(&bound, parameters, &view).await?;
     Ok(Outcome::Rows { schema: bound.schema.clone(), rows, tag: RowsTag::Select })
 }

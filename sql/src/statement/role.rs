@@ -5,7 +5,7 @@
 //! is kept as a verifier alone. Membership: [`super::membership`].
 
 use thalweg_dataflow::error::{Error, Result, SqlState};
-use thalweg_dataflow::types::{PgType, Zone, parse_text};
+use thalweg_dataflow::types::{PgType, parse_text};
 
 use datafusion::scalar::ScalarValue;
 
@@ -179,8 +179,8 @@ fn apply(session: &Session, role: &mut Role, options: &RoleOptions) -> Result<()
         Some(Some(password)) => role.password = Some(verifier(password)?),
     }
     if let Some(until) = &options.valid_until {
-        let zone = Zone::parse(session.settings.zone())?;
-        role.valid_until = match parse_text(&PgType::Timestamptz, until, &zone)? {
+        let zone = &session.text_style().zone;
+        role.valid_until = match parse_text(&PgType::Timestamptz, until, zone)? {
             ScalarValue::TimestampMicrosecond(time, _) => time,
             _ => return Err(Error::internal("a time of another type")),
         };

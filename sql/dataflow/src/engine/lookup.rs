@@ -247,6 +247,12 @@ impl Snapshot {
         handle.into_iter().flat_map(|handle| handle.keys.iter().map(|key| key.columns.as_slice())).collect()
     }
 
+    /// Whether a relation has a key of this number over these columns.
+    pub fn has_key(&self, relation: RelationId, number: usize, columns: &[usize]) -> bool {
+        let handle = self.handle(relation).ok();
+        handle.and_then(|handle| handle.keys.get(number)).is_some_and(|key| key.columns == columns)
+    }
+
     /// The row, all columns, whose values of a key are these: one array of one value for each of
     /// the key's columns, in its order. No row where a value is null. Errors are those of
     /// [`Snapshot::scan`].

@@ -5,7 +5,7 @@
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use thalweg_dataflow::error::{Error, Result, SqlState};
-use thalweg_dataflow::types::{PgType, TextStyle, Zone, write_text};
+use thalweg_dataflow::types::{PgType, TextStyle, write_text};
 
 use super::Target;
 use super::evaluate::Evaluation;
@@ -81,7 +81,7 @@ pub(super) async fn passes(
 
 /// A row as messages show it: `(1, null, samsung)`.
 fn row_text(columns: &[ArrayRef], row: usize, target: &Target, session: &Session) -> String {
-    let style = TextStyle { zone: Zone::parse(session.settings.zone()).unwrap_or(Zone::Utc), ..TextStyle::default() };
+    let style = TextStyle { zone: session.text_style().zone.clone(), ..TextStyle::default() };
     let mut parts = Vec::with_capacity(columns.len());
     for (column, declared) in columns.iter().zip(&target.object.columns) {
         let mut text = String::new();

@@ -9,7 +9,7 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::Schema;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::table::{MAX_COMMIT_BYTES, OnConflict, TableChange};
-use thalweg_dataflow::types::{ColumnBuilder, PgType, Zone};
+use thalweg_dataflow::types::{ColumnBuilder, PgType};
 
 use super::copy_binary::BinaryRows;
 use super::copy_format::{Format, Layout, Line, Splitter};
@@ -58,7 +58,7 @@ impl CopyIn {
         session.asker(&view.published.catalog).need(&target.object, acl::INSERT)?;
         let columns = places(&target.planned()?, copy.columns.as_deref())?;
         let format = Format::of(&copy.options)?;
-        let zone = Zone::parse(session.settings.zone())?;
+        let zone = session.text_style().zone.clone();
         let builder =
             |place: &usize| ColumnBuilder::new(&target.object.columns[*place].data_type, 0).with_zone(zone.clone());
         let data = if format.layout == Layout::Binary {
