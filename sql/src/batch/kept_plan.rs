@@ -9,12 +9,19 @@ use std::sync::Arc;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
 use thalweg_dataflow::Error;
 use thalweg_dataflow::engine::Snapshot;
 
+use super::lookup::MOST_ROWS;
 use super::view_scan::ViewScan;
 
 /// A plan as it may be kept; `None` if it may not.
@@ -34,6 +41,25 @@ pub(super) fn kept(plan: &Arc<dyn ExecutionPlan>) -> DataFusionResult<Option<Arc
         Ok(Transformed::no(node))
     })?;
     Ok(fit.then_some(unbound.data))
+}
+
+/// Whether a plan is over so few rows of one relation, and so simple, that it is run where it is asked for.
+pub(super) fn is_small(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    if let Some(scan) = plan.downcast_ref::<ViewScan>() {
+        return scan.about() <= MOST_ROWS;
+    }
+    // What makes no more rows of its input, starts no task and waits for nothing.
+    let is_plain = plan.is::<FilterExec>()
+        || plan.is::<ProjectionExec>()
+        || plan.is::<AggregateExec>()
+        || plan.is::<SortExec>()
+        || plan.is::<GlobalLimitExec>()
+        || plan.is::<LocalLimitExec>()
+        || plan.is::<CooperativeExec>();
+    match plan.children().as_slice() {
+        [input] => is_plain && is_small(input),
+        _ => false,
+    }
 }
 
 /// A kept plan over a snapshot; `None` if it does not fit any more.

@@ -2,7 +2,7 @@
 //!
 //! Promises: all views are read at the snapshot's epoch; a source is read from its start to its
 //! end as of the statement's start; dropping the stream stops every reader; who waits for the rows
-//! never works on them; an expression that fails on a row fails the query. The binder has settled
+//! never works on them, but for a query that is simple and over a thousand at most; an expression that fails on a row fails the query. The binder has settled
 //! all types: DataFusion's own coercion is off. Knows no text.
 
 mod computed;
@@ -153,45 +153,53 @@ impl Batch {
         writes: Option<Writes>,
     ) -> Result<SendableRecordBatchStream> {
         check_parameters(parameters, &bound.parameters)?;
+        let known = self.known(bound, snapshot.as_ref(), writes.is_some())?;
+        if let Some(plan) = known.as_ref().filter(|plan| kept_plan::is_small(plan)) {
+            return Ok(dressed(execute_stream(plan.clone(), self.state.task_ctx())?, bound.schema.clone()));
+        }
         let interrupt = Interrupt::default();
         let switch = interrupt.clone();
         let state = self.state.clone();
         let schema = bound.schema.clone();
-        let physical = self.physical(bound, parameters, snapshot, writes).await?;
+        let physical = self.physical(bound, known, parameters, snapshot, writes).await?;
         let rows = self.threads.stream(schema.clone(), async move {
             let physical = InterruptJoins(switch).optimize(physical.await?, state.config_options())?;
-            let target = schema.clone();
-            let rows = execute_stream(physical, state.task_ctx())?;
-            let dressed = rows.map(move |batch| {
-                let batch = batch?;
-                dress(batch.columns(), batch.num_rows(), &target).map_err(Error::into_datafusion)
-            });
-            Ok(Box::pin(RecordBatchStreamAdapter::new(schema, dressed)) as SendableRecordBatchStream)
+            Ok(dressed(execute_stream(physical, state.task_ctx())?, schema))
         })?;
         Ok(interrupt.on_drop(rows))
+    }
+
+    /// The physical plan that is kept of a query, over a snapshot.
+    fn known(
+        &self,
+        bound: &Bound,
+        snapshot: Option<&Arc<Snapshot>>,
+        is_changed: bool,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let known = bound.kept.physical.lock().clone();
+        match (known, snapshot) {
+            (Some(plan), Some(snapshot)) if !is_changed => Ok(kept_plan::over(&plan, snapshot)?),
+            _ => Ok(None),
+        }
     }
 
     /// The physical plan, to be awaited where it will run.
     async fn physical(
         &self,
         bound: &Bound,
+        known: Option<Arc<dyn ExecutionPlan>>,
         parameters: &[ScalarValue],
         snapshot: Option<Arc<Snapshot>>,
         writes: Option<Writes>,
     ) -> Result<impl Future<Output = DataFusionResult<Arc<dyn ExecutionPlan>>> + Send + 'static> {
-        let mut found = None;
-        let known = bound.kept.physical.lock().clone();
-        if let (Some(plan), Some(snapshot), None) = (known, &snapshot, &writes) {
-            found = kept_plan::over(&plan, snapshot)?;
-        }
         let mut resolved = None;
-        if found.is_none() {
+        if known.is_none() {
             resolved = Some(self.resolved(bound, parameters, snapshot, writes).await?);
         }
         let (state, kept) = (self.state.clone(), bound.kept.clone());
         let may_stay = parameters.is_empty();
         Ok(async move {
-            let plan = match (found, resolved) {
+            let plan = match (known, resolved) {
                 (Some(plan), _) => return Ok(plan),
                 (None, Some(plan)) => plan,
                 (None, None) => return internal_err!("a query without a plan"),
@@ -269,6 +277,16 @@ fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     rules.insert(after, Arc::new(outer_join_rule::DoubtOuterJoins));
     rules.push(Arc::new(guard_rule::GuardConditions));
     rules
+}
+
+/// The rows of a plan as the user sees them.
+fn dressed(rows: SendableRecordBatchStream, schema: SchemaRef) -> SendableRecordBatchStream {
+    let target = schema.clone();
+    let dressed = rows.map(move |batch| {
+        let batch = batch?;
+        dress(batch.columns(), batch.num_rows(), &target).map_err(Error::into_datafusion)
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, dressed))
 }
 
 /// Rows with the columns' names and types that the user sees.

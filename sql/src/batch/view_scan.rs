@@ -128,7 +128,12 @@ impl ViewScan {
             return Ok(None);
         }
         let rows = ViewRows { id: self.id, snapshot: snapshot.clone(), pending: None, numbered: false };
-        Ok(Some(ViewScan { rows: Some(rows), ..self.clone() }))
+        Ok(Some(ViewScan { rows: Some(rows), about, ..self.clone() }))
+    }
+
+    /// About how many rows it has.
+    pub(super) fn about(&self) -> usize {
+        self.about
     }
 
     fn stripes(&self) -> usize {

@@ -142,25 +142,43 @@ impl RowCodec {
         Ok(bytes)
     }
 
-    /// The bytes that a row of these columns of an encoded row has; `None` where one of them is null.
-    pub(crate) fn picked(&self, row: &[u8], columns: &[usize]) -> Option<Vec<u8>> {
+    /// The bytes of one value of an encoded row; `None` where it is null.
+    fn value<'a>(&self, row: &'a [u8], column: usize) -> Option<&'a [u8]> {
         let mut rest = row;
         let nulls = read_bytes(&mut rest, self.values.len().div_ceil(8)).ok()?;
-        let mut values: Vec<&[u8]> = vec![&[]; columns.len()];
         for (place, codec) in self.values.iter().enumerate() {
-            if nulls[place / 8] >> (place % 8) & 1 == 1 {
-                if columns.contains(&place) {
-                    return None;
-                }
+            let is_null = nulls[place / 8] >> (place % 8) & 1 == 1;
+            if is_null && place == column {
+                return None;
+            }
+            if is_null {
                 continue;
             }
             let length = codec.width().map_or_else(|| read_length(&mut rest), Ok).ok()?;
             let value = read_bytes(&mut rest, length).ok()?;
-            columns.iter().zip(&mut values).filter(|(column, _)| **column == place).for_each(|(_, slot)| *slot = value);
+            if place == column {
+                return Some(value);
+            }
         }
-        let mut bytes = vec![0; columns.len().div_ceil(8)];
-        values.iter().for_each(|value| bytes.extend_from_slice(value));
-        Some(bytes)
+        None
+    }
+
+    /// Puts into `picked` the bytes that a row of these columns of an encoded row has; whether none of
+    /// them is null.
+    pub(crate) fn pick(&self, row: &[u8], columns: &[usize], picked: &mut Vec<u8>) -> bool {
+        picked.clear();
+        picked.resize(columns.len().div_ceil(8), 0);
+        columns.iter().all(|column| self.value(row, *column).map(|value| picked.extend_from_slice(value)).is_some())
+    }
+
+    /// Whether a row of these columns of an encoded row has these bytes, and none of them is null.
+    pub(crate) fn picks(&self, row: &[u8], columns: &[usize], bytes: &[u8]) -> bool {
+        let (bitmap, mut rest) = bytes.split_at_checked(columns.len().div_ceil(8)).unwrap_or((bytes, &[]));
+        let begins = |column: &usize| {
+            let left = self.value(row, *column).and_then(|value| rest.strip_prefix(value));
+            left.map(|left| rest = left).is_some()
+        };
+        bitmap.iter().all(|byte| *byte == 0) && columns.iter().all(begins) && rest.is_empty()
     }
 
     /// The columns of some rows.

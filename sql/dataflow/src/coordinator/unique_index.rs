@@ -101,17 +101,22 @@ impl UniqueIndex {
         shard.get(hash, value).into_iter().chain(former).collect()
     }
 
-    /// The first `most` values between two bounds at the head, forwards or backwards, each with the
-    /// hash of its row.
-    pub(crate) fn range(&self, bounds: Bounds<'_>, backwards: bool, most: usize) -> Vec<(Box<[u8]>, u64)> {
+    /// The hashes of the rows with the first `most` values between two bounds at the head, forwards or
+    /// backwards, and the last of these values.
+    pub(crate) fn range(&self, bounds: Bounds<'_>, backwards: bool, most: usize) -> (Vec<u64>, Option<Vec<u8>>) {
         self.put_in_order();
         let ordered = self.ordered.read();
-        let Some(values) = ordered.as_ref().filter(|_| is_range(bounds)) else { return Vec::new() };
-        let found = values.range::<[u8], _>(bounds).map(|(value, row)| (value.clone(), *row));
-        match backwards {
+        let mut last = None;
+        let Some(values) = ordered.as_ref().filter(|_| is_range(bounds)) else { return (Vec::new(), None) };
+        let found = values.range::<[u8], _>(bounds).map(|(value, row)| {
+            last = Some(value);
+            *row
+        });
+        let hashes = match backwards {
             true => found.rev().take(most).collect(),
             false => found.take(most).collect(),
-        }
+        };
+        (hashes, last.map(|value| value.to_vec()))
     }
 
     /// The hashes of the rows that left the head and may still be seen. Asked for after the head, it
@@ -195,9 +200,7 @@ mod tests {
         for (value, row) in [(b"a", 1), (b"b", 2), (b"c", 3), (b"d", 4)] {
             index.insert(value, row, at(1, 0));
         }
-        let rows = |bounds, backwards, most| -> Vec<u64> {
-            index.range(bounds, backwards, most).into_iter().map(|(_, row)| row).collect()
-        };
+        let rows = |bounds, backwards, most| -> Vec<u64> { index.range(bounds, backwards, most).0 };
         let (from, to) = (Bound::Included(b"b".as_slice()), Bound::Excluded(b"d".as_slice()));
         assert_eq!(rows((from, to), false, 9), [2, 3]);
         assert_eq!(rows((from, to), true, 1), [3]);

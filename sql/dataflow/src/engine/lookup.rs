@@ -5,6 +5,7 @@
 //! would give for these values, at most one row of a key. Values are compared by PostgreSQL's equality.
 //! Ranges are of a table's keys whose bytes are in the order of their values.
 
+use std::cell::RefCell;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
@@ -82,9 +83,12 @@ impl ReadKey {
         let arrangement = &reading.arrangement;
         let bounds = (low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice));
         // The table of keys knows half of a hash.
+        let key = RefCell::new(Vec::new());
         let is_it = |hash: u64, row: &[u8]| {
-            let key = arrangement.output.keys.picked(row, &self.columns);
-            key.is_some_and(|key| RangeBounds::<[u8]>::contains(&bounds, key.as_slice())) && hash_bytes(row) == hash
+            let key = &mut key.borrow_mut();
+            hash_bytes(row) == hash
+                && arrangement.output.keys.pick(row, &self.columns, key)
+                && RangeBounds::<[u8]>::contains(&bounds, key.as_slice())
         };
         let is_there = |hash: u64| {
             let shard = arrangement.shards[shard_of(hash)].read();
@@ -158,7 +162,7 @@ impl ReadKey {
         let rows = &arrangement.output.keys;
         let has_value = |row: &[u8]| {
             if self.codec.is_ordered() {
-                return rows.picked(row, &self.columns).map(|bytes| bytes == value);
+                return Some(rows.picks(row, &self.columns, value));
             }
             let columns = rows.decode(std::iter::once(row)).ok()?;
             let of_key: Vec<ArrayRef> = self.columns.iter().map(|place| columns[*place].clone()).collect();
@@ -188,15 +192,18 @@ fn first_rows(
     loop {
         let bounds = (low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice));
         let wanted = range.most - hashes.len();
-        let found = index.range(bounds, range.backwards, wanted);
-        let is_all = found.len() < wanted;
-        match found.last() {
-            Some((last, _)) if range.backwards => high = Bound::Excluded(last.to_vec()),
-            Some((last, _)) => low = Bound::Excluded(last.to_vec()),
-            None => {}
+        let (found, last) = index.range(bounds, range.backwards, wanted);
+        let Some(last) = last.filter(|_| found.len() >= wanted) else {
+            // There are no more: whether they are there for the reader is found out later.
+            hashes.extend(found);
+            return hashes;
+        };
+        match range.backwards {
+            true => high = Bound::Excluded(last),
+            false => low = Bound::Excluded(last),
         }
-        hashes.extend(found.into_iter().map(|(_, row)| row).filter(|row| is_there(*row)));
-        if is_all || hashes.len() >= range.most {
+        hashes.extend(found.into_iter().filter(|row| is_there(*row)));
+        if hashes.len() >= range.most {
             return hashes;
         }
     }
