@@ -394,9 +394,10 @@ impl Session {
 
     /// Several statements came as one request: as in PostgreSQL they are a block of their own, so
     /// that all of them read one snapshot and their changes are made together, until
-    /// [`Session::finish_request`] or, when one of them failed, [`Session::end_request`].
-    pub fn begin_request(&mut self) {
-        self.request = Some(Block::new());
+    /// [`Session::finish_request`] or, when one of them failed, [`Session::end_request`]. Before the first of
+    /// a pipeline of the extended protocol (`pipelined`) no block is there yet.
+    pub fn begin_request(&mut self, pipelined: bool) {
+        self.request = Some(Block::of_request(pipelined));
     }
 
     /// The request's last statement is about to be answered: what it changed is committed, unless a

@@ -228,7 +228,7 @@ async fn the_catalog_is_asked_like_postgresql_s() {
 async fn the_statements_of_a_request_read_one_snapshot_and_ddl_in_between_is_seen() {
     let database = open(&Storage::memory()).await;
     let mut session = session(&database);
-    session.begin_request();
+    session.begin_request(false);
     let first = say(&mut session, "select now()").await;
     tokio::time::sleep(Duration::from_millis(2)).await;
     assert_eq!(say(&mut session, "select now()").await, first);
@@ -258,5 +258,20 @@ async fn tables_of_the_server_join_users_relations() {
     assert_eq!(say(&mut session, sql).await, "0|s\nSELECT 1");
     let sql = "select name, (select n from v) from thalweg.materialized_views where name in (select 'v' from s right join v on true)";
     assert_eq!(say(&mut session, sql).await, "v|0\nSELECT 1");
+    database.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_that_was_asked_for_holds_what_was_there() {
+    let database = open(&Storage::memory()).await;
+    let mut session = session(&database);
+    for value in 1..4 {
+        say(&mut session, "create table if not exists t (a int)").await;
+        say(&mut session, &format!("insert into t values ({value})")).await;
+        let before = database.0.engine.status().epoch;
+        assert_eq!(say(&mut session, "checkpoint").await, "CHECKPOINT");
+        assert!(database.0.engine.status().checkpoint >= before);
+    }
+    assert_eq!(say(&mut session, "checkpoint").await, "CHECKPOINT", "with nothing new");
     database.stop().await.unwrap();
 }

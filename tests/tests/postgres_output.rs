@@ -201,7 +201,7 @@ fn scripts_print_what_they_print_over_postgresql() {
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         (out.into_owned(), err.into_owned())
     };
-    for name in ["session.sql", "indexes.sql"] {
+    for name in ["session.sql", "indexes.sql", "maintenance.sql"] {
         let script = std::fs::read_to_string(data(name)).expect("the script");
         // A statement for each answer, and errors among the answers.
         let text = format!("\\set ECHO queries\n{script}");

@@ -292,7 +292,7 @@ impl Connection {
             }
         };
         if let [_, _, ..] = statements.as_slice() {
-            self.session.begin_request();
+            self.session.begin_request(false);
         }
         let answered = self.run_all(statements).await;
         self.session.end_request();

@@ -122,7 +122,7 @@ impl Connection {
     fn begin_pipeline(&mut self) {
         let alone = self.wire.input.next_kind() == Some(b'S');
         if !self.pipelined && !alone && self.session.transaction_status() == TransactionStatus::Idle {
-            self.session.begin_request();
+            self.session.begin_request(true);
             self.pipelined = true;
         }
     }

@@ -381,6 +381,11 @@ impl Engine {
         self.ask(|reply| Command::CommitCatalog { bytes, reply }).await
     }
 
+    /// Writes a checkpoint now; when it returns it is durable and holds all that was published before.
+    pub async fn checkpoint(&self) -> Result<()> {
+        self.ask(|reply| Command::Checkpoint { reply }).await
+    }
+
     /// Pins the newest published epoch.
     pub fn snapshot(&self) -> Snapshot {
         let (published, pin) = self.inner.shared.pin();

@@ -18,6 +18,7 @@ use super::copy::Copy;
 use super::create_table_as::CreateTableAs;
 use super::grant::GrantStatement;
 use super::index::{CreateIndex, DropIndex};
+use super::maintenance::Maintenance;
 pub(crate) use super::object_kind::ObjectKind;
 use super::role::{RoleStatement, may_hold_password};
 use super::schema::SchemaStatement;
@@ -113,6 +114,8 @@ pub(crate) enum Kind {
     Lock(Vec<Name>),
     /// REFRESH MATERIALIZED VIEW.
     Refresh(Name),
+    /// VACUUM and its kin.
+    Maintenance(Maintenance),
     /// ALTER TABLE.
     AlterTable(AlterTable),
     /// INSERT.

@@ -18,9 +18,9 @@ const STATEMENTS: &[&str] = &[
     "DROP",
     "EXTERNAL",
     "FOREIGN",
+    "INTO",
     "LOCK",
     "ON",
-    "REINDEX",
     "TEMP",
     "TEMPORARY",
     "TRUNCATE",
@@ -29,7 +29,8 @@ const STATEMENTS: &[&str] = &[
 
 /// Rewrites every `TABLE name` of the statement that is a query.
 pub(crate) fn rewrite(piece: &mut Piece) {
-    if !piece.tokens.iter().any(|token| is_word(&token.token, "TABLE")) {
+    let reindexes = piece.tokens.first().is_some_and(|first| is_word(&first.token, "REINDEX"));
+    if reindexes || !piece.tokens.iter().any(|token| is_word(&token.token, "TABLE")) {
         return;
     }
     let mut rewritten: Vec<TokenWithSpan> = Vec::with_capacity(piece.tokens.len() + 3);

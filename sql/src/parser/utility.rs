@@ -11,25 +11,20 @@ use thalweg_dataflow::error::{Error, Result};
 use super::ast::{Explain, Kind, ObjectKind, Show};
 use super::cursor::Cursor;
 use super::{
-    alter_table, change, comment, copy, ddl, grant, prepared, role, schema, sequence, setting, sql_cursor, table,
-    transaction,
+    alter_table, change, comment, copy, ddl, grant, maintenance, prepared, role, schema, sequence, setting, sql_cursor,
+    table, transaction,
 };
 
 /// First words of PostgreSQL's other statements, with what to do instead.
 const REFUSED: &[(&str, &str)] = &[
-    ("ANALYZE", "There is nothing to analyse: there are no planner statistics."),
     ("CALL", ""),
-    ("CHECKPOINT", "Checkpoints are made all the time, see --checkpoint-interval."),
-    ("CLUSTER", ""),
     ("DO", ""),
     ("IMPORT", ""),
     ("LISTEN", ""),
     ("LOAD", ""),
     ("MERGE", ""),
     ("NOTIFY", ""),
-    ("REINDEX", "There are no indexes."),
     ("SECURITY", ""),
-    ("VACUUM", "There is nothing to vacuum: state is compacted in the background."),
 ];
 
 /// First words of ours that [`transaction`] does not read.
@@ -70,6 +65,10 @@ pub(crate) fn statement(cursor: &mut Cursor<'_>, request: &Arc<str>) -> Result<K
         let error = cursor.error_here(Error::unsupported(&word));
         let hint = REFUSED[found].1;
         return Err(if hint.is_empty() { error } else { error.hint(hint) });
+    }
+    if maintenance::WORDS.contains(&word.as_str()) {
+        cursor.next();
+        return maintenance::maintenance(cursor, &word);
     }
     if transaction::WORDS.contains(&word.as_str()) {
         return transaction::transaction(cursor);

@@ -41,6 +41,9 @@ pub(crate) const READ_ALL_STATS: u32 = 3375;
 /// Who may end what others' sessions do.
 pub(crate) const SIGNAL_BACKEND: u32 = 4200;
 
+/// Who may ask for a checkpoint.
+pub(crate) const CHECKPOINT: u32 = 4544;
+
 /// The roles that are there without being made, with PostgreSQL's oids.
 static PREDEFINED: LazyLock<Vec<Role>> = LazyLock::new(|| {
     let role = |(oid, name): (u32, &str)| Role::new(oid, name.into());
@@ -50,6 +53,7 @@ static PREDEFINED: LazyLock<Vec<Role>> = LazyLock::new(|| {
         (READ_SERVER_FILES, "pg_read_server_files"),
         (READ_ALL_DATA, "pg_read_all_data"),
         (WRITE_ALL_DATA, "pg_write_all_data"),
+        (CHECKPOINT, "pg_checkpoint"),
     ]
     .map(role)
     .into()

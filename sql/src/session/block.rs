@@ -21,6 +21,8 @@ pub(crate) struct Block {
     pub(crate) number: TransactionNumber,
     /// What it did with objects.
     pub(super) ddl: Ddl,
+    /// It is a request of the extended protocol.
+    pub(super) pipelined: bool,
     savepoints: Vec<Savepoint>,
 }
 
@@ -41,8 +43,14 @@ impl Block {
             now: super::now(),
             number: TransactionNumber::default(),
             ddl: Ddl::default(),
+            pipelined: false,
             savepoints: Vec::new(),
         }
+    }
+
+    /// That of a request, which may be one of the extended protocol.
+    pub(super) fn of_request(pipelined: bool) -> Block {
+        Block { pipelined, ..Block::new() }
     }
 
     /// How many savepoints there are.

@@ -11,6 +11,16 @@ use crate::parser::Modes;
 const ISOLATION_LEVELS: [&str; 4] = ["serializable", "repeatable read", "read committed", "read uncommitted"];
 
 impl Session {
+    /// Refuses what cannot run inside a transaction block. Error: 25001.
+    pub(crate) fn refuse_in_block(&self, what: &str) -> Result<()> {
+        let begun = |request: &Block| !request.pipelined || request.view.is_some();
+        if self.block.is_some() || self.request.as_ref().is_some_and(begun) {
+            let message = format!("{what} cannot run inside a transaction block");
+            return Err(Error::new(SqlState::ActiveTransaction, message));
+        }
+        Ok(())
+    }
+
     /// BEGIN.
     pub(crate) fn begin(&mut self, modes: Modes) -> Result<()> {
         if self.block.is_some() {

@@ -21,6 +21,7 @@ pub(crate) mod index;
 mod index_keys;
 mod like;
 mod locking;
+mod maintenance;
 mod membership;
 pub(crate) mod named_query;
 pub(crate) mod plan_cache;
@@ -107,6 +108,7 @@ pub(crate) async fn execute(
         Kind::DropIndex(drop) => index::drop(session, drop).await,
         Kind::Comment(comment) => comment::run(session, comment).await,
         Kind::Lock(names) => comment::lock(session, names),
+        Kind::Maintenance(what) => maintenance::run(session, what).await,
         Kind::Refresh(name) => comment::refresh(session, name),
         Kind::AlterTable(alter) => alter_table::run(session, alter).await,
         Kind::Insert(_) | Kind::Update(_) | Kind::Delete(_) => change::run(session, prepared, &parameters, guard).await,
@@ -156,7 +158,7 @@ pub(crate) async fn execute(
 /// DISCARD ALL and its kin.
 async fn discard(session: &mut Session, tag: &str) -> Result<()> {
     if tag == "DISCARD ALL" {
-        refuse_in_block(session, "DISCARD ALL")?;
+        session.refuse_in_block("DISCARD ALL")?;
         session.settings.reset_all();
         session.set_session_authorization(None, false)?;
         session.statements.clear();
@@ -192,14 +194,6 @@ fn set_setting(session: &mut Session, set: &Set) -> Result<Outcome> {
         session.warning(Error::new(SqlState::NoActiveTransaction, "SET LOCAL can only be used in transaction blocks"));
     }
     Ok(Outcome::Done("SET".into()))
-}
-
-/// DDL takes effect at a cut of its own and cannot be undone by ROLLBACK.
-pub(crate) fn refuse_in_block(session: &Session, what: &str) -> Result<()> {
-    if session.block.is_some() {
-        return Err(Error::new(SqlState::ActiveTransaction, format!("{what} cannot run inside a transaction block")));
-    }
-    Ok(())
 }
 
 /// `relation "x" already exists`.

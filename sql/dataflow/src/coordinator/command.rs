@@ -63,6 +63,10 @@ pub(crate) enum Command {
         held: Vec<NodeId>,
         error: Error,
     },
+    /// Wants a checkpoint now, and to hear when it is durable.
+    Checkpoint {
+        reply: oneshot::Sender<Result<()>>,
+    },
     CheckpointDone {
         epoch: u64,
         views: Vec<RelationId>,

@@ -25,7 +25,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use self::backfill::count;
 pub(crate) use self::command::{Command, SplicePoint};
@@ -126,6 +126,8 @@ struct Checkpoints {
     /// Epochs of the newest durable one and of the one before.
     newest: u64,
     previous: u64,
+    /// Who waits for one of this epoch or a later one.
+    asked: Vec<(u64, oneshot::Sender<Result<()>>)>,
 }
 
 impl Coordinator {
@@ -233,6 +235,7 @@ impl Coordinator {
                 held.into_iter().for_each(|node| self.dataflow.release(node));
                 self.build_failed(view, error);
             }
+            Command::Checkpoint { reply } => self.checkpoint_asked(reply),
             Command::CheckpointDone { epoch, views, took, result } => self.checkpoint_done(epoch, &views, took, result),
             Command::Stop { .. } => {}
         }
@@ -392,11 +395,22 @@ impl Coordinator {
         self.checkpoints.maker.freeze(&self.dataflow, &context)
     }
 
+    /// Somebody waits for a checkpoint of what there is now.
+    fn checkpoint_asked(&mut self, reply: oneshot::Sender<Result<()>>) {
+        if self.epoch <= self.checkpoints.newest {
+            let _ = reply.send(Ok(()));
+            return;
+        }
+        self.checkpoints.asked.push((self.epoch, reply));
+        self.checkpoints.due = self.hands.instant();
+    }
+
     fn checkpoint_done(&mut self, epoch: u64, views: &[RelationId], took: Duration, result: Result<()>) {
         self.checkpoints.writing = false;
         let now = self.hands.instant();
         let rest = now + took * CHECKPOINT_REST;
         self.checkpoints.due = if self.checkpoints.wanted { now } else { self.checkpoints.due.max(rest) };
+        self.answer_asked(epoch, &result);
         match result {
             Ok(()) => {
                 self.checkpoints.previous = std::mem::replace(&mut self.checkpoints.newest, epoch);
@@ -410,6 +424,19 @@ impl Coordinator {
                 tracing::error!(%error, "a checkpoint could not be written; the next one writes everything");
                 self.checkpoints.maker.failed();
             }
+        }
+    }
+
+    /// A checkpoint of this epoch was written, or not: tells those who wait for it.
+    fn answer_asked(&mut self, epoch: u64, result: &Result<()>) {
+        let (heard, waiting) =
+            std::mem::take(&mut self.checkpoints.asked).into_iter().partition(|(of, _)| *of <= epoch);
+        self.checkpoints.asked = waiting;
+        for (_, reply) in Vec::from_iter::<Vec<_>>(heard) {
+            let _ = reply.send(result.clone());
+        }
+        if !self.checkpoints.asked.is_empty() {
+            self.checkpoints.due = self.hands.instant();
         }
     }
 

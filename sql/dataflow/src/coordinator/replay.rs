@@ -54,6 +54,7 @@ impl Coordinator {
             wanted: false,
             newest,
             previous: newest,
+            asked: Vec::new(),
         };
         let mut coordinator = Coordinator {
             options,
