@@ -25,6 +25,7 @@ mod height;
 pub(crate) mod index;
 pub(crate) mod like;
 mod locks;
+pub(crate) mod merge;
 mod object_kind;
 pub(crate) mod pasted;
 pub(crate) mod phrases;
