@@ -55,7 +55,12 @@ impl From<tokio_postgres::Error> for Failed {
 /// Whether a view may stand for it.
 fn is_query(sql: &str) -> bool {
     let word: String = sql.trim_start_matches('(').chars().take_while(char::is_ascii_alphabetic).collect();
-    ["SELECT", "WITH", "VALUES", "TABLE"].contains(&word.to_ascii_uppercase().as_str())
+    let changes =
+        |sql: &str| ["INSERT INTO ", "UPDATE ", "DELETE FROM ", "MERGE INTO "].iter().any(|word| sql.contains(word));
+    match word.to_ascii_uppercase().as_str() {
+        "WITH" => !changes(&sql.to_ascii_uppercase()),
+        word => ["SELECT", "VALUES", "TABLE"].contains(&word),
+    }
 }
 
 /// A value on one line, with all its spaces.
@@ -83,12 +88,16 @@ impl Session {
         Session { runtime: runtime.clone(), client, views: as_views.then(BTreeMap::new), shapes: shapes.clone() }
     }
 
-    /// The rows of a statement as text, or how many rows it changed.
-    fn simple(&self, sql: &str) -> Result<(Vec<Vec<String>>, u64), Failed> {
-        let (mut rows, mut changed) = (Vec::new(), 0);
+    /// The rows of a statement as text, if it has any columns, and how many rows it gave or changed.
+    fn simple(&self, sql: &str) -> Result<(Option<Vec<Vec<String>>>, u64), Failed> {
+        let (mut rows, mut changed) = (None, 0);
         for message in self.runtime.block_on(self.client.simple_query(sql))? {
             match message {
-                SimpleQueryMessage::Row(row) => rows.push((0..row.len()).map(|place| shown(row.get(place))).collect()),
+                SimpleQueryMessage::RowDescription(_) => rows = Some(Vec::new()),
+                SimpleQueryMessage::Row(row) => {
+                    let row = (0..row.len()).map(|place| shown(row.get(place))).collect();
+                    rows.get_or_insert_default().push(row);
+                }
                 SimpleQueryMessage::CommandComplete(count) => changed = count,
                 _ => {}
             }
@@ -129,9 +138,9 @@ impl DB for Session {
                 self.drop_views()?;
             }
             let (rows, changed) = self.simple(sql)?;
+            let Some(rows) = rows else { return Ok(DBOutput::StatementComplete(changed)) };
             let types = vec![DefaultColumnType::Text; rows.first().map_or(0, Vec::len)];
-            let returning = sql.to_ascii_uppercase().contains("RETURNING");
-            return Ok(if returning { DBOutput::Rows { types, rows } } else { DBOutput::StatementComplete(changed) });
+            return Ok(DBOutput::Rows { types, rows });
         }
         let prepared = self.runtime.block_on(self.client.prepare(sql));
         if let (None, Some(error)) = (&self.views, prepared.as_ref().err().and_then(tokio_postgres::Error::as_db_error))
@@ -150,11 +159,11 @@ impl DB for Session {
         if self.views.is_some() {
             let view = self.view_of(sql, types.len())?;
             let (rows, _) = self.simple(&format!("SELECT * FROM {view}"))?;
-            return Ok(DBOutput::Rows { types, rows });
+            return Ok(DBOutput::Rows { types, rows: rows.unwrap_or_default() });
         }
         self.shapes.lock().unwrap().insert(sql.to_string(), shape.join(", "));
         let (rows, _) = self.simple(sql)?;
-        Ok(DBOutput::Rows { types, rows })
+        Ok(DBOutput::Rows { types, rows: rows.unwrap_or_default() })
     }
 
     fn shutdown(&mut self) {

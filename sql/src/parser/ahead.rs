@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::cursor::Cursor;
 
 impl Cursor<'_> {
-    /// Where the word INSERT, UPDATE or DELETE is, if the statement is one with WITH before it.
+    /// Where the word INSERT, UPDATE, DELETE or MERGE is, if the statement is one with WITH before it.
     pub(crate) fn with_before_change(&self) -> Option<usize> {
         if !self.sees("WITH") {
             return None;
@@ -22,7 +22,9 @@ impl Cursor<'_> {
                 Token::Word(word) if depth == 0 && word.quote_style.is_none() => {
                     let behind = at > self.at && self.tokens[at - 1].token == Token::RParen;
                     match word.keyword {
-                        Keyword::INSERT | Keyword::UPDATE | Keyword::DELETE if behind => return Some(at),
+                        Keyword::INSERT | Keyword::UPDATE | Keyword::DELETE | Keyword::MERGE if behind => {
+                            return Some(at);
+                        }
                         Keyword::SELECT | Keyword::VALUES => return None,
                         _ => {}
                     }

@@ -19,6 +19,7 @@ use super::create_table_as::CreateTableAs;
 use super::grant::GrantStatement;
 use super::index::{CreateIndex, DropIndex};
 use super::maintenance::Maintenance;
+use super::merge::Merge;
 pub(crate) use super::object_kind::ObjectKind;
 use super::role::{RoleStatement, may_hold_password};
 use super::schema::SchemaStatement;
@@ -124,6 +125,8 @@ pub(crate) enum Kind {
     Update(Update),
     /// DELETE.
     Delete(Delete),
+    /// MERGE.
+    Merge(Box<Merge>),
     /// TRUNCATE.
     Truncate(Truncate),
     /// COPY ... FROM STDIN.
@@ -220,6 +223,7 @@ impl Kind {
             Kind::Insert(_)
                 | Kind::Update(_)
                 | Kind::Delete(_)
+                | Kind::Merge(_)
                 | Kind::Truncate(_)
                 | Kind::Copy(_)
                 | Kind::Commit { .. }
@@ -232,6 +236,7 @@ impl Kind {
             Kind::Insert(_) => "INSERT",
             Kind::Update(_) => "UPDATE",
             Kind::Delete(_) => "DELETE",
+            Kind::Merge(_) => "MERGE",
             Kind::Truncate(_) => "TRUNCATE TABLE",
             Kind::Copy(_) => "COPY FROM",
             Kind::CreateSource(_) => "CREATE SOURCE",

@@ -9,6 +9,7 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use super::ast::{Kind, Name};
 use super::cursor::Cursor;
+use super::merge::{Action, merge};
 use crate::walk::relations;
 
 /// The table that a statement changes.
@@ -34,8 +35,8 @@ pub(crate) struct ColumnName {
 /// INSERT.
 #[derive(Debug)]
 pub(crate) struct Insert {
-    /// WITH before the statement.
-    pub(crate) with: Option<ast::With>,
+    /// WITH before the statement; behind it what sees its queries.
+    pub(crate) with: Vec<ast::With>,
     /// The table.
     pub(crate) target: Target,
     /// The columns, if named.
@@ -107,8 +108,8 @@ pub(crate) enum AssignmentSource {
 /// UPDATE.
 #[derive(Debug)]
 pub(crate) struct Update {
-    /// WITH before the statement.
-    pub(crate) with: Option<ast::With>,
+    /// WITH before the statement; behind it what sees its queries.
+    pub(crate) with: Vec<ast::With>,
     /// The table.
     pub(crate) target: Target,
     /// SET.
@@ -124,8 +125,8 @@ pub(crate) struct Update {
 /// DELETE.
 #[derive(Debug)]
 pub(crate) struct Delete {
-    /// WITH before the statement.
-    pub(crate) with: Option<ast::With>,
+    /// WITH before the statement; behind it what sees its queries.
+    pub(crate) with: Vec<ast::With>,
     /// The table.
     pub(crate) target: Target,
     /// USING.
@@ -136,13 +137,15 @@ pub(crate) struct Delete {
     pub(crate) returning: Option<Vec<ast::SelectItem>>,
 }
 
-/// WITH before INSERT, UPDATE or DELETE, whose word is the token at `end`.
+/// WITH before INSERT, UPDATE, DELETE or MERGE, whose word is the token at `end`.
 pub(crate) fn with(cursor: &mut Cursor<'_>, end: usize) -> Result<Kind> {
-    let with = Some(cursor.with_clause(end)?);
+    let with = vec![cursor.with_clause(end)?];
     if cursor.takes("INSERT") {
         insert(cursor, with)
     } else if cursor.takes("UPDATE") {
         update(cursor, with)
+    } else if cursor.takes("MERGE") {
+        merge(cursor, with)
     } else {
         cursor.expect("DELETE")?;
         delete(cursor, with)
@@ -150,28 +153,32 @@ pub(crate) fn with(cursor: &mut Cursor<'_>, end: usize) -> Result<Kind> {
 }
 
 /// INSERT; the word is taken already.
-pub(crate) fn insert(cursor: &mut Cursor<'_>, with: Option<ast::With>) -> Result<Kind> {
+pub(crate) fn insert(cursor: &mut Cursor<'_>, with: Vec<ast::With>) -> Result<Kind> {
     cursor.expect("INTO")?;
     let target = target(cursor, true)?;
     let columns = match cursor.peek().token {
         Token::LParen if !cursor.starts_parenthesised_query() => Some(column_list(cursor)?),
         _ => None,
     };
-    let overriding = if cursor.takes("OVERRIDING SYSTEM VALUE") {
-        Some(Overriding::System)
-    } else if cursor.takes("OVERRIDING USER VALUE") {
-        Some(Overriding::User)
-    } else {
-        None
-    };
+    let overriding = overriding(cursor);
     let source = if cursor.takes("DEFAULT VALUES") { None } else { Some(cursor.inserted_query()?) };
     let conflict = if cursor.takes("ON CONFLICT") { Some(conflict(cursor)?) } else { None };
     let returning = returning(cursor)?;
     Ok(Kind::Insert(Insert { with, target, columns, overriding, source, conflict, returning }))
 }
 
+pub(super) fn overriding(cursor: &mut Cursor<'_>) -> Option<Overriding> {
+    if cursor.takes("OVERRIDING SYSTEM VALUE") {
+        Some(Overriding::System)
+    } else if cursor.takes("OVERRIDING USER VALUE") {
+        Some(Overriding::User)
+    } else {
+        None
+    }
+}
+
 /// UPDATE; the word is taken already.
-pub(crate) fn update(cursor: &mut Cursor<'_>, with: Option<ast::With>) -> Result<Kind> {
+pub(crate) fn update(cursor: &mut Cursor<'_>, with: Vec<ast::With>) -> Result<Kind> {
     cursor.takes("ONLY");
     let target = target(cursor, false)?;
     cursor.expect("SET")?;
@@ -183,7 +190,7 @@ pub(crate) fn update(cursor: &mut Cursor<'_>, with: Option<ast::With>) -> Result
 }
 
 /// DELETE; the word is taken already.
-pub(crate) fn delete(cursor: &mut Cursor<'_>, with: Option<ast::With>) -> Result<Kind> {
+pub(crate) fn delete(cursor: &mut Cursor<'_>, with: Vec<ast::With>) -> Result<Kind> {
     cursor.expect("FROM")?;
     cursor.takes("ONLY");
     let target = target(cursor, false)?;
@@ -205,7 +212,7 @@ fn returning(cursor: &mut Cursor<'_>) -> Result<Option<Vec<ast::SelectItem>>> {
 }
 
 /// A name with an alias; INSERT wants the word AS before it.
-fn target(cursor: &mut Cursor<'_>, as_is_needed: bool) -> Result<Target> {
+pub(super) fn target(cursor: &mut Cursor<'_>, as_is_needed: bool) -> Result<Target> {
     let at = cursor.position();
     let name = cursor.name()?;
     let alias = if cursor.takes("AS") {
@@ -242,7 +249,7 @@ pub(super) fn column_list(cursor: &mut Cursor<'_>) -> Result<Vec<ColumnName>> {
     Ok(names)
 }
 
-fn assignments(cursor: &mut Cursor<'_>) -> Result<Vec<Assignment>> {
+pub(super) fn assignments(cursor: &mut Cursor<'_>) -> Result<Vec<Assignment>> {
     let mut assignments = Vec::new();
     loop {
         assignments.push(assignment(cursor)?);
@@ -377,6 +384,19 @@ pub(crate) fn relations_read(kind: &Kind) -> Vec<ast::ObjectName> {
             names_in(&delete.using, &mut names);
             names_in(&delete.condition, &mut names);
             names_in(&delete.returning, &mut names);
+        }
+        Kind::Merge(merge) => {
+            names_in(&merge.with, &mut names);
+            names_in(&merge.source, &mut names);
+            names_in(&merge.on, &mut names);
+            for when in &merge.whens {
+                names_in(&when.condition, &mut names);
+                match &when.action {
+                    Action::Update(assignments) => names_in_assignments(assignments, &mut names),
+                    Action::Insert { values, .. } => names_in(values, &mut names),
+                    Action::Nothing | Action::Delete => {}
+                }
+            }
         }
         _ => {}
     }

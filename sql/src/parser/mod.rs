@@ -26,6 +26,7 @@ pub(crate) mod index;
 pub(crate) mod like;
 mod locks;
 pub(crate) mod maintenance;
+pub(crate) mod merge;
 mod object_kind;
 pub(crate) mod pasted;
 pub(crate) mod phrases;

@@ -71,6 +71,11 @@ impl Cursor<'_> {
         self.judged(|parser| parser.parse_comma_separated(Parser::parse_table_and_joins))
     }
 
+    /// One relation with the joins behind it.
+    pub(crate) fn table(&mut self) -> Result<ast::TableWithJoins> {
+        self.judged(|parser| parser.parse_table_and_joins())
+    }
+
     /// WITH before the token at `end`.
     pub(crate) fn with_clause(&mut self, end: usize) -> Result<ast::With> {
         let word = self.peek();

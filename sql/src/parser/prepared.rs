@@ -8,6 +8,7 @@ use thalweg_dataflow::error::Result;
 use super::ast::{Execute, Kind, Prepare, Statement};
 use super::change;
 use super::cursor::Cursor;
+use super::merge;
 
 /// PREPARE name [(types)] AS statement; the word is taken already.
 pub(super) fn prepare(cursor: &mut Cursor<'_>, request: &Arc<str>) -> Result<Kind> {
@@ -27,9 +28,10 @@ pub(super) fn prepare(cursor: &mut Cursor<'_>, request: &Arc<str>) -> Result<Kin
     let kind = match cursor.with_before_change() {
         Some(end) => change::with(cursor, end)?,
         None if cursor.starts_query() => Kind::Query(cursor.query()?),
-        None if cursor.takes("INSERT") => change::insert(cursor, None)?,
-        None if cursor.takes("UPDATE") => change::update(cursor, None)?,
-        None if cursor.takes("DELETE") => change::delete(cursor, None)?,
+        None if cursor.takes("INSERT") => change::insert(cursor, Vec::new())?,
+        None if cursor.takes("UPDATE") => change::update(cursor, Vec::new())?,
+        None if cursor.takes("DELETE") => change::delete(cursor, Vec::new())?,
+        None if cursor.takes("MERGE") => merge::merge(cursor, Vec::new())?,
         None => return cursor.unexpected(),
     };
     let statement = Statement::new(&cursor.written(start), request, kind);

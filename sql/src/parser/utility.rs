@@ -11,24 +11,16 @@ use thalweg_dataflow::error::{Error, Result};
 use super::ast::{Explain, Kind, ObjectKind, Show};
 use super::cursor::Cursor;
 use super::{
-    alter_table, change, comment, copy, ddl, grant, maintenance, prepared, role, schema, sequence, setting, sql_cursor,
-    table, transaction,
+    alter_table, change, comment, copy, ddl, grant, maintenance, merge, prepared, role, schema, sequence, setting,
+    sql_cursor, table, transaction,
 };
 
 /// First words of PostgreSQL's other statements, with what to do instead.
-const REFUSED: &[(&str, &str)] = &[
-    ("CALL", ""),
-    ("DO", ""),
-    ("IMPORT", ""),
-    ("LISTEN", ""),
-    ("LOAD", ""),
-    ("MERGE", ""),
-    ("NOTIFY", ""),
-    ("SECURITY", ""),
-];
+const REFUSED: &[(&str, &str)] =
+    &[("CALL", ""), ("DO", ""), ("IMPORT", ""), ("LISTEN", ""), ("LOAD", ""), ("NOTIFY", ""), ("SECURITY", "")];
 
 /// First words of ours that [`transaction`] does not read.
-const WORDS: [&str; 27] = [
+const WORDS: [&str; 28] = [
     "UNLISTEN",
     "LOCK",
     "REFRESH",
@@ -48,6 +40,7 @@ const WORDS: [&str; 27] = [
     "COPY",
     "DELETE",
     "INSERT",
+    "MERGE",
     "TRUNCATE",
     "UPDATE",
     "PREPARE",
@@ -92,9 +85,10 @@ pub(crate) fn statement(cursor: &mut Cursor<'_>, request: &Arc<str>) -> Result<K
         "REVOKE" => grant::revoke(cursor),
         "REASSIGN" => grant::reassign(cursor),
         "TRUNCATE" => table::truncate(cursor),
-        "INSERT" => change::insert(cursor, None),
-        "UPDATE" => change::update(cursor, None),
-        "DELETE" => change::delete(cursor, None),
+        "INSERT" => change::insert(cursor, Vec::new()),
+        "UPDATE" => change::update(cursor, Vec::new()),
+        "DELETE" => change::delete(cursor, Vec::new()),
+        "MERGE" => merge::merge(cursor, Vec::new()),
         "COPY" => copy::copy(cursor),
         "DROP" => ddl::drop(cursor),
         "SHOW" => show(cursor).map(Kind::Show),

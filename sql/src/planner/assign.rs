@@ -17,7 +17,7 @@ use super::scope::Scope;
 use super::typed::{Typed, base_name, metadata};
 use super::unnest::unnest;
 use super::{Planner, Resolver, Settings};
-use crate::parser::change::{Assignment, AssignmentSource, Overriding};
+use crate::parser::change::{Assignment, AssignmentSource, ColumnName, Overriding};
 use crate::parser::parse_expression;
 use crate::parser::phrases::is_default;
 
@@ -27,19 +27,12 @@ impl Binder<'_> {
         &self,
         target: &Target<'_>,
         query: &ast::Query,
-        (places, named): (&[usize], bool),
+        (places, named): (&[usize], Option<&[ColumnName]>),
         overriding: Option<Overriding>,
     ) -> Result<Rows> {
-        let width = |width: usize, place: Option<usize>| {
-            let message = if width > places.len() {
-                "INSERT has more expressions than target columns"
-            } else if named && width < places.len() {
-                "INSERT has more target columns than expressions"
-            } else {
-                return Ok(());
-            };
-            Err(at(Error::new(SqlState::SyntaxError, message), place))
-        };
+        let width = |width: usize, place: Option<usize>| same_width(width, (places, named), place);
+        let nothing = Scope::default();
+        let env = self.env(&nothing, "VALUES");
         if let Some(values) = plain_values(query) {
             let first = values.rows.first().map_or(0, |row| row.content.len());
             let mut rows = Vec::with_capacity(values.rows.len());
@@ -47,9 +40,9 @@ impl Binder<'_> {
                 if row.content.len() != first {
                     return Err(Error::new(SqlState::SyntaxError, "VALUES lists must all be the same length"));
                 }
-                let extra = row.content.get(places.len()).or(row.content.last());
+                let extra = row.content.get(places.len());
                 width(first, extra.and_then(|expr| self.position(ast::Spanned::span(expr))))?;
-                rows.push(self.row(target, places, &row.content, overriding)?);
+                rows.push(self.row(target, places, &row.content, overriding, &env)?);
             }
             return Ok(Rows::Values(rows));
         }
@@ -79,14 +72,13 @@ impl Binder<'_> {
         places: &[usize],
         values: &[ast::Expr],
         overriding: Option<Overriding>,
+        env: &Env<'_>,
     ) -> Result<Vec<Expr>> {
-        let scope = Scope::default();
-        let env = self.env(&scope, "VALUES");
         let mut row: Vec<Option<Expr>> = vec![None; target.columns.len()];
         for (place, value) in places.iter().zip(values) {
             if !is_default(value) && is_taken(target, *place, overriding)? {
                 let column = &target.columns[*place];
-                row[*place] = Some(self.assign(self.expr(&env, value)?, &column.name, &column.data_type)?);
+                row[*place] = Some(self.assign(self.expr(env, value)?, &column.name, &column.data_type)?);
             }
         }
         row.into_iter()
@@ -250,6 +242,23 @@ fn is_taken(target: &Target<'_>, place: usize, overriding: Option<Overriding>) -
 fn generated_always(message: String, column: &str) -> Error {
     let detail = format!("Column \"{column}\" is an identity column defined as GENERATED ALWAYS.");
     Error::new(SqlState::GeneratedAlways, message).detail(detail)
+}
+
+/// Refuses a row of another width than the columns that it is for, perhaps named in a list; `extra` is
+/// the place of the first value too many.
+pub(super) fn same_width(
+    width: usize,
+    (places, named): (&[usize], Option<&[ColumnName]>),
+    extra: Option<usize>,
+) -> Result<()> {
+    let (message, place) = if width > places.len() {
+        ("INSERT has more expressions than target columns", extra)
+    } else if let Some(without) = named.and_then(|columns| columns.get(width)) {
+        ("INSERT has more target columns than expressions", without.at)
+    } else {
+        return Ok(());
+    };
+    Err(at(Error::new(SqlState::SyntaxError, message), place))
 }
 
 /// The rows of a query that is VALUES and nothing else.

@@ -5,26 +5,23 @@
 //! [`RowScope`]; an UPDATE or DELETE is a query over its table, each row of which has a number.
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::{Column, DFSchema, DFSchemaRef, ScalarValue, TableReference};
-use datafusion::logical_expr::{Expr, Filter, LogicalPlan, LogicalPlanBuilder};
+use datafusion::common::{Column, DFSchema, DFSchemaRef, ScalarValue};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast;
 use std::sync::Arc;
 use thalweg_dataflow::plan::RelationId;
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
 
-use super::binder::{Binder, Ctes, Env, at, fold, name_parts};
+use super::binder::{Binder, Env, at, fold, name_parts};
 use super::change_by_key::{ByKey, by_key};
-use super::from::RelationSource;
 use super::names::output_name;
+use super::record::has_outer_join;
 use super::scope::{Scope, ScopeColumn};
 use super::typed::{Typed, metadata};
 use super::unnest::unnest;
-use super::{Planner, Relation, Resolver, Settings};
+use super::{Planner, Resolver, Settings};
 use crate::parser::change::{ColumnName, Conflict, ConflictAction, Delete, Insert, Update};
-
-/// The column that numbers the rows of a table that is changed.
-pub(crate) const ROW_NUMBER: &str = "ctid";
 
 /// A table as a statement changes it.
 pub(crate) struct Target<'a> {
@@ -162,11 +159,11 @@ impl Planner {
         settings: &Settings,
         parameters: &[Option<PgType>],
     ) -> Result<BoundInsert> {
-        let binder = Binder::new(resolver, settings, parameters).behind(insert.with.as_ref())?;
+        let binder = Binder::new(resolver, settings, parameters).behind(&insert.with)?;
         let places = places(target, insert.columns.as_deref())?;
         let rows = match insert.source.as_deref() {
-            None => Rows::Values(vec![binder.row(target, &[], &[], None)?]),
-            Some(query) => binder.inserted(target, query, (&places, insert.columns.is_some()), insert.overriding)?,
+            None => Rows::Values(vec![binder.row(target, &[], &[], None, &binder.env(&Scope::default(), "VALUES"))?]),
+            Some(query) => binder.inserted(target, query, (&places, insert.columns.as_deref()), insert.overriding)?,
         };
         let update = match &insert.conflict {
             Some(Conflict { action: ConflictAction::Update(assignments, condition), .. }) => {
@@ -204,7 +201,12 @@ impl Planner {
         settings: &Settings,
         parameters: &[Option<PgType>],
     ) -> Result<BoundChange> {
-        let binder = Binder::new(resolver, settings, parameters).behind(update.with.as_ref())?;
+        let binder = Binder::new(resolver, settings, parameters).behind(&update.with)?;
+        if update.from.iter().any(has_outer_join) {
+            binder.note_assigned(&update.assignments);
+            binder.note_names(&update.condition);
+            binder.note_names(&update.returning);
+        }
         let (plan, scope) = binder.changed_rows(target, &update.from, update.condition.as_ref())?;
         let own = |place: usize| scope.columns[place].expr.clone();
         let values = binder.assigned(target, &update.assignments, &binder.env(&scope, "UPDATE"), &own)?;
@@ -212,7 +214,7 @@ impl Planner {
         if update.from.is_empty() {
             let under = (resolver, settings, bound.parameters.as_slice());
             let (set, returning) = (Some(update.assignments.as_slice()), update.returning.as_deref());
-            bound.by_key = by_key(target, update.condition.as_ref(), set, returning, update.with.as_ref(), under)?;
+            bound.by_key = by_key(target, update.condition.as_ref(), set, returning, &update.with, under)?;
         }
         Ok(bound)
     }
@@ -226,13 +228,17 @@ impl Planner {
         settings: &Settings,
         parameters: &[Option<PgType>],
     ) -> Result<BoundChange> {
-        let binder = Binder::new(resolver, settings, parameters).behind(delete.with.as_ref())?;
+        let binder = Binder::new(resolver, settings, parameters).behind(&delete.with)?;
+        if delete.using.iter().any(has_outer_join) {
+            binder.note_names(&delete.condition);
+            binder.note_names(&delete.returning);
+        }
         let (plan, scope) = binder.changed_rows(target, &delete.using, delete.condition.as_ref())?;
         let mut bound = binder.change(plan, &scope, target, None, delete.returning.as_deref())?;
         if delete.using.is_empty() {
             let under = (resolver, settings, bound.parameters.as_slice());
             let returning = delete.returning.as_deref();
-            bound.by_key = by_key(target, delete.condition.as_ref(), None, returning, delete.with.as_ref(), under)?;
+            bound.by_key = by_key(target, delete.condition.as_ref(), None, returning, &delete.with, under)?;
         }
         Ok(bound)
     }
@@ -286,8 +292,10 @@ pub(crate) fn column_place(target: &Target<'_>, column: &ColumnName) -> Result<u
 
 impl<'b> Binder<'b> {
     /// For a statement with this WITH before it.
-    pub(super) fn behind(mut self, with: Option<&ast::With>) -> Result<Binder<'b>> {
-        self.before = self.with(with, None, &Ctes::default())?;
+    pub(super) fn behind(mut self, with: &[ast::With]) -> Result<Binder<'b>> {
+        for with in with {
+            self.before = self.with(Some(with), None, &self.before)?;
+        }
         Ok(self)
     }
 
@@ -298,60 +306,6 @@ impl<'b> Binder<'b> {
 }
 
 impl Binder<'_> {
-    /// The rows of the table, numbered, joined with FROM or USING and filtered; the table's columns
-    /// are the first in scope.
-    fn changed_rows(
-        &self,
-        target: &Target<'_>,
-        others: &[ast::TableWithJoins],
-        condition: Option<&ast::Expr>,
-    ) -> Result<(LogicalPlan, Scope)> {
-        let mut fields: Vec<Field> =
-            target.columns.iter().map(|column| column.data_type.field(&column.name, true)).collect();
-        let relation = Relation::View {
-            id: target.id,
-            name: target.name.to_string(),
-            schema: Arc::new(Schema::new(fields.clone())),
-            visible: None,
-        };
-        fields.push(PgType::Int8.field(self.unique(ROW_NUMBER), false));
-        let number = fields.last().map(|field| field.name().clone()).unwrap_or_default();
-        let source = RelationSource { relation, schema: Arc::new(Schema::new(fields)) };
-        let alias = TableReference::bare(self.unique(target.name));
-        let mut plan = LogicalPlanBuilder::scan(alias.clone(), Arc::new(source), None)?.build()?;
-        let columns = target.columns.iter().map(|column| ScopeColumn {
-            table: Some(target.visible.to_string()),
-            name: column.name.clone(),
-            expr: Expr::Column(Column::new(Some(alias.clone()), &column.name)),
-            ty: column.data_type.clone(),
-            hidden: false,
-            origin: None,
-        });
-        let renamed = vec![(target.name.to_string(), target.visible.to_string())];
-        let mut scope =
-            Scope { columns: columns.collect(), tables: vec![target.visible.to_string()], renamed, ..Scope::default() };
-        if !others.is_empty() {
-            let others = self.from(others, None, &self.before)?;
-            plan = LogicalPlanBuilder::from(plan).cross_join(others.plan)?.build()?;
-            scope.extend(others.scope)?;
-        }
-        if let Some(condition) = condition {
-            let env = self.env(&scope, "WHERE");
-            let condition = self.condition(&env, condition, "WHERE")?;
-            plan = LogicalPlan::Filter(Filter::try_new(condition, plan.into())?);
-        }
-        // The number goes first, under a name that no column has.
-        scope.columns.push(ScopeColumn {
-            table: None,
-            name: "\0number".into(),
-            expr: Expr::Column(Column::new(Some(alias), number)),
-            ty: PgType::Int8,
-            hidden: true,
-            origin: None,
-        });
-        Ok((plan, scope))
-    }
-
     /// The plan of UPDATE or DELETE over its rows.
     fn change(
         self,
@@ -392,6 +346,13 @@ impl Binder<'_> {
                 }
             };
             column.expr = Expr::Column(Column::new_unqualified(name));
+        }
+        let rows = after.rows.iter_mut().map(|(_, column)| (&mut column.expr, column.ty.clone()));
+        let present = after.present.iter_mut().map(|(_, present)| (present, PgType::Bool));
+        for (place, (expr, ty)) in rows.chain(present).enumerate() {
+            let name = format!("row{place}");
+            push(name.clone(), expr.clone(), &ty);
+            *expr = Expr::Column(Column::new_unqualified(name));
         }
         let mut plan = LogicalPlanBuilder::from(plan).project(exprs)?.build()?;
         let mut fields: Vec<Field> = fields.into_iter().take(shown).collect();

@@ -39,7 +39,7 @@ pub(super) fn by_key(
     condition: Option<&ast::Expr>,
     set: Option<&[Assignment]>,
     returning: Option<&[ast::SelectItem]>,
-    with: Option<&ast::With>,
+    with: &[ast::With],
     (resolver, settings, parameters): (&dyn Resolver, &Settings, &[PgType]),
 ) -> Result<Option<ByKey>> {
     let (Some(condition), false) = (condition, target.keys.is_empty()) else { return Ok(None) };

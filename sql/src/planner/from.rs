@@ -52,8 +52,8 @@ pub(super) fn surroundings<'e>(scope: &'e Scope, outer: Option<&'e Env<'e>>, cte
     }
 }
 
-/// The error for a table that only LATERAL would see.
-fn unseen(error: Error, beside: Option<&Env<'_>>) -> Error {
+/// The error for a table or column that is in sight of other parts of the statement alone.
+pub(super) fn unseen(error: Error, beside: Option<&Env<'_>>) -> Error {
     let mut near = beside;
     while let Some(env) = near {
         let named = |table: &&String| error.message() == format!("missing FROM-clause entry for table \"{table}\"");
@@ -64,6 +64,14 @@ fn unseen(error: Error, beside: Option<&Env<'_>>) -> Error {
             );
             let position = error.position();
             return at(Error::new(SqlState::UndefinedTable, message).hint(hint), position);
+        }
+        let column = |column: &&ScopeColumn| error.message() == format!("column \"{}\" does not exist", column.name);
+        let mut columns = env.scope.columns.iter().filter(|column| !column.hidden);
+        if let Some(ScopeColumn { table: Some(table), name, .. }) = columns.find(column) {
+            let hint = format!(
+                "There is a column named \"{name}\" in table \"{table}\", but it cannot be referenced from this part of the query."
+            );
+            return error.hint(hint);
         }
         near = env.outer;
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, BooleanArray};
 use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::{Case, Expr, LogicalPlanBuilder};
-use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::ast::{self, Visit};
 use thalweg_dataflow::types::{PgType, Zone, record};
 use thalweg_dataflow::{Error, Result, SqlState};
 
@@ -19,6 +19,7 @@ use super::functions::evaluated;
 use super::functions::udf::{Input, Kernel, PgFunction};
 use super::scope::Scope;
 use super::typed::{Typed, metadata};
+use crate::parser::change::{Assignment, AssignmentSource};
 use crate::walk::{Node, ON, walk};
 
 /// Between the names of a row's fields; no name has it.
@@ -56,21 +57,32 @@ impl Binder<'_> {
 
     /// Notes which names a SELECT with outer joins has where a row may be meant.
     pub(super) fn note_rows(&self, select: &ast::Select, order: &[ast::OrderByExpr]) {
-        if !select.from.iter().any(has_outer_join) {
-            return;
+        if select.from.iter().any(has_outer_join) {
+            self.note_names(select);
+            order.iter().for_each(|item| self.note_names(item));
         }
+    }
+
+    /// The same for a part of a statement that changes rows.
+    pub(super) fn note_names(&self, part: &impl Visit) {
         let mut names = self.row_names.borrow_mut();
-        let mut note = |node: Node<'_>| {
+        let _ = walk(part, &mut |node: Node<'_>| {
             match node {
                 Node::Expr(ast::Expr::Identifier(name)) => names.extend([fold(name)]),
                 Node::Expr(ast::Expr::Function(call)) => names.extend(rows_given(call)),
                 _ => {}
             }
             ON
-        };
-        let _ = walk(select, &mut note);
-        for item in order {
-            let _ = walk(item, &mut note);
+        });
+    }
+
+    /// The same for SET.
+    pub(super) fn note_assigned(&self, assignments: &[Assignment]) {
+        for assignment in assignments {
+            match &assignment.source {
+                AssignmentSource::Values(values) => self.note_names(values),
+                AssignmentSource::Row(query) => self.note_names(query),
+            }
         }
     }
 
@@ -139,7 +151,7 @@ fn rows_given(call: &ast::Function) -> Vec<String> {
     list.args.iter().filter_map(table).collect()
 }
 
-fn has_outer_join(table: &ast::TableWithJoins) -> bool {
+pub(super) fn has_outer_join(table: &ast::TableWithJoins) -> bool {
     use ast::JoinOperator as J;
     let within = |factor: &ast::TableFactor| match factor {
         ast::TableFactor::NestedJoin { table_with_joins, .. } => has_outer_join(table_with_joins),

@@ -54,6 +54,8 @@ pub enum RowsTag {
     Update,
     /// `DELETE n`.
     Delete,
+    /// `MERGE n`.
+    Merge,
     /// `FETCH n`.
     Fetch {
         /// The cursor was declared BINARY.
@@ -76,6 +78,7 @@ impl RowsTag {
             RowsTag::Insert => format!("INSERT 0 {rows}"),
             RowsTag::Update => format!("UPDATE {rows}"),
             RowsTag::Delete => format!("DELETE {rows}"),
+            RowsTag::Merge => format!("MERGE {rows}"),
             RowsTag::Fetch { .. } => format!("FETCH {rows}"),
         }
     }

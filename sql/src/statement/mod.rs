@@ -79,7 +79,9 @@ pub(crate) async fn describe(
         }
         Kind::Execute(execute) => Ok((Vec::new(), session.statements.get(&execute.name)?.columns.clone())),
         Kind::Fetch(fetch) if !fetch.moves => Ok((Vec::new(), Some(session.cursors.schema(&fetch.name)?))),
-        Kind::Insert(_) | Kind::Update(_) | Kind::Delete(_) => change::describe(session, statement, types).await,
+        Kind::Insert(_) | Kind::Update(_) | Kind::Delete(_) | Kind::Merge(_) => {
+            change::describe(session, statement, types).await
+        }
         Kind::Show(show) => Ok((Vec::new(), Some(show::columns(show)?))),
         Kind::Explain(_) => Ok((Vec::new(), Some(explain::columns()))),
         _ => Ok((Vec::new(), None)),
@@ -111,7 +113,9 @@ pub(crate) async fn execute(
         Kind::Maintenance(what) => maintenance::run(session, what).await,
         Kind::Refresh(name) => comment::refresh(session, name),
         Kind::AlterTable(alter) => alter_table::run(session, alter).await,
-        Kind::Insert(_) | Kind::Update(_) | Kind::Delete(_) => change::run(session, prepared, &parameters, guard).await,
+        Kind::Insert(_) | Kind::Update(_) | Kind::Delete(_) | Kind::Merge(_) => {
+            change::run(session, prepared, &parameters, guard).await
+        }
         Kind::Truncate(truncate) => change::truncate(session, truncate, guard).await,
         Kind::Copy(copy) => Ok(Outcome::Copy(Box::new(change::copy::CopyIn::new(session, copy, guard)?))),
         Kind::Drop(drop) => drop::run(session, drop).await,

@@ -63,7 +63,7 @@ async fn roles_owners_and_rights_survive_a_kill() {
 }
 
 /// What a statement needs, beside what everybody has; each is tried without and with it.
-const MATRIX: [(&str, &str, &str); 29] = [
+const MATRIX: [(&str, &str, &str); 32] = [
     ("SELECT * FROM t", "SELECT ON t", "permission denied for table t"),
     ("SELECT 1 FROM t", "SELECT ON t", "permission denied for table t"),
     ("SELECT * FROM (SELECT a FROM t) x WHERE a IN (SELECT a FROM u)", "SELECT ON t, u", "permission denied for table"),
@@ -85,7 +85,18 @@ const MATRIX: [(&str, &str, &str); 29] = [
     ("UPDATE u SET a = a", "UPDATE, SELECT ON u", "permission denied for table u"),
     ("UPDATE u SET a = 1 WHERE a = 3", "UPDATE, SELECT ON u", "permission denied for table u"),
     ("DELETE FROM u WHERE a = 1000", "DELETE, SELECT ON u", "permission denied for table u"),
-    ("DELETE FROM u USING t WHERE t.a = 1000", "DELETE, SELECT ON u; SELECT ON t", "permission denied for table"),
+    ("DELETE FROM u USING t WHERE t.a = 1000", "DELETE ON u; SELECT ON t", "permission denied for table"),
+    ("DELETE FROM u USING t WHERE t.a = u.a", "DELETE, SELECT ON u; SELECT ON t", "permission denied for table"),
+    (
+        "MERGE INTO u USING t ON u.a = t.a + 1000 WHEN MATCHED THEN DELETE",
+        "DELETE, SELECT ON u; SELECT ON t",
+        "permission denied for table",
+    ),
+    (
+        "MERGE INTO u USING t ON t.a > 1000 WHEN NOT MATCHED THEN INSERT VALUES (t.a) WHEN MATCHED THEN UPDATE SET a = 1",
+        "INSERT, UPDATE ON u; SELECT ON t",
+        "permission denied for table",
+    ),
     ("DELETE FROM u", "DELETE ON u", "permission denied for table u"),
     ("TRUNCATE u", "TRUNCATE ON u", "permission denied for table u"),
     (

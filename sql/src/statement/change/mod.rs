@@ -1,4 +1,4 @@
-//! INSERT, UPDATE, DELETE and TRUNCATE: what they do is computed over a snapshot and committed whole.
+//! INSERT, UPDATE, DELETE, MERGE and TRUNCATE: what they do is computed over a snapshot and committed whole.
 //!
 //! Outside a block a statement that met a concurrent change of the same rows is computed again over
 //! a newer snapshot; once it has lost twice it takes its turn with others that have. Inside a block
@@ -13,6 +13,7 @@ mod copy_binary;
 pub(crate) mod copy_format;
 mod evaluate;
 mod insert;
+mod merge;
 mod modify;
 mod target;
 mod truncate;
@@ -65,6 +66,7 @@ pub(crate) async fn describe(
     match statement.kind() {
         Kind::Insert(insert) => insert::describe(session, &view, statement, insert, types).await,
         Kind::Update(_) | Kind::Delete(_) => modify::describe(session, &view, statement, types).await,
+        Kind::Merge(merge) => merge::describe(session, &view, statement, merge, types).await,
         _ => Ok((Vec::new(), None)),
     }
 }
@@ -73,11 +75,12 @@ async fn effect(session: &Session, view: &View, prepared: &Prepared, parameters:
     let statement = &prepared.statement;
     match statement.kind() {
         Kind::Insert(insert) => insert::effect(session, view, statement, insert, prepared, parameters).await,
+        Kind::Merge(merge) => merge::effect(session, view, merge, prepared, parameters).await,
         _ => modify::effect(session, view, prepared, parameters).await,
     }
 }
 
-/// Runs INSERT, UPDATE or DELETE.
+/// Runs INSERT, UPDATE, DELETE or MERGE.
 pub(crate) async fn run(
     session: &mut Session,
     prepared: &Prepared,

@@ -21,7 +21,7 @@ pub(crate) struct Target {
     /// What the engine knows of it.
     pub(crate) definition: Arc<TableDefinition>,
     /// What its columns are qualified by.
-    visible: String,
+    pub(super) visible: String,
     /// The DEFAULT of each column, that of identities too.
     defaults: Vec<Option<String>>,
 }
@@ -38,6 +38,25 @@ impl Target {
         let visible = target.alias.clone().unwrap_or_else(|| object.name.clone());
         let defaults = object.defaults();
         Ok(Target { object, definition: Arc::new(definition), visible, defaults })
+    }
+
+    /// The same for MERGE, which says in words of its own what is no table.
+    pub(crate) fn merged(session: &Session, view: &View, target: &change::Target) -> Result<Target> {
+        let catalog = &view.published.catalog;
+        let (schema, path) = (target.name.schema.as_deref(), session.path_in(catalog));
+        let what = match catalog.find(schema, &target.name.name, &path).map(|object| &object.data) {
+            Some(ObjectData::NamedQuery(_)) => "views",
+            Some(ObjectData::View(_)) => "materialized views",
+            Some(ObjectData::Sequence(_)) => "sequences",
+            Some(ObjectData::Source(_)) => "sources",
+            Some(ObjectData::Files(_)) => "external tables",
+            Some(ObjectData::Table(_) | ObjectData::StoredSource(_)) | None => {
+                return Target::find(session, view, target);
+            }
+        };
+        let message = format!("cannot execute MERGE on relation \"{}\"", target.name.name);
+        let detail = format!("This operation is not supported for {what}.");
+        Err(Error::new(SqlState::FeatureNotSupported, message).detail(detail))
     }
 
     /// A table as it is to be.
