@@ -11,7 +11,7 @@ use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::binder::{Binder, Env, at, name_parts};
 use super::expr::Cast;
-use super::functions::{self, aggregates, extreme_key};
+use super::functions::{self, aggregates, extreme_key, joined_by};
 use super::query::sort;
 use super::row_value::row_call;
 use super::typed::{Category, Typed, base_name, category};
@@ -314,13 +314,22 @@ impl Binder<'_> {
             }
             _ => order_by,
         };
-        let keyed = needs_key(name, &ty);
+        let (keyed, parted) = (needs_key(name, &ty), joined_by::is_needed(name, &args));
         if keyed {
             args = args.into_iter().map(|arg| extreme_key::key(arg, &ty)).collect();
+        } else if parted && distinct {
+            return Err(Error::unsupported("string_agg(DISTINCT ...) with a delimiter that varies"));
+        } else if parted {
+            args = joined_by::packed(args);
         }
         let call = Expr::AggregateFunction(AggregateFunction::new_udf(func, args, distinct, filter, order_by, None));
         let call = self.in_its_query(env, call, &ty)?.expr;
-        let result = Typed::new(if keyed { extreme_key::value(call, &ty) } else { call }, ty);
+        let value = match (keyed, parted) {
+            (true, _) => extreme_key::value(call, &ty),
+            (_, true) => joined_by::unpacked(call),
+            _ => call,
+        };
+        let result = Typed::new(value, ty);
         self.document(called, collected, result)
     }
 

@@ -254,6 +254,9 @@ impl Binder<'_> {
         let mut from = self.scan(relation, own, visible(own))?;
         from.scope.originates(origin);
         from.scope.table_oids.extend(oid.map(|oid| (visible(own), oid)));
+        if let Some(key) = self.resolver.primary_key(schema, own) {
+            from.scope.decides(&key);
+        }
         if columns.len() > from.scope.columns.len() {
             let message = format!(
                 "table \"{own}\" has {} columns available but {} columns specified",

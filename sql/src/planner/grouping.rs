@@ -29,11 +29,11 @@ const MAX_SETS: usize = 4096;
 /// A GROUP BY clause, bound.
 pub(super) struct Grouping {
     /// All it groups by, each once.
-    keys: Vec<Typed>,
+    pub(super) keys: Vec<Typed>,
     /// The grouping sets, as places in `keys`; one of all keys unless the clause says otherwise.
-    sets: Vec<Vec<usize>>,
+    pub(super) sets: Vec<Vec<usize>>,
     /// Whether there is a clause.
-    present: bool,
+    pub(super) present: bool,
 }
 
 impl Binder<'_> {

@@ -64,6 +64,11 @@ impl Arguments {
         if matches!(expr, Expr::Literal(..)) {
             return Ok(expr.clone());
         }
+        self.placed(base, expr)
+    }
+
+    /// The expression as a column, a literal too.
+    fn placed(&mut self, base: &mut Base<'_>, expr: &Expr) -> Result<Expr> {
         let place = base.place(expr)?;
         Ok(self.column(&base.plan.schema, place))
     }
@@ -239,7 +244,7 @@ pub(super) fn aggregates(aggregate: &Aggregate) -> Result<Plan> {
         };
         let AggregateFunctionParams { args, distinct, filter, order_by, null_treatment } = &call.params;
         let args = args.iter().map(|arg| arguments.argument(&mut base, arg)).collect::<Result<_>>()?;
-        let filter = filter.as_ref().map(|filter| arguments.argument(&mut base, filter)).transpose()?;
+        let filter = filter.as_ref().map(|filter| arguments.placed(&mut base, filter)).transpose()?;
         let order_by = arguments.sorts(&mut base, order_by)?;
         // It tells values apart and sorts them itself, as numbers and not as bytes.
         let own = *distinct && call.func.name() == "array_agg";

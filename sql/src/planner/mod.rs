@@ -23,6 +23,7 @@ mod columns_read;
 mod comparison;
 mod conditional;
 mod contents;
+mod decided;
 mod deparse;
 mod expand;
 mod explain;
@@ -163,6 +164,12 @@ pub trait Resolver: Send + Sync {
 
     /// The oid of the relation of this name, where one is known.
     fn oid(&self, _schema: Option<&str>, _name: &str) -> Option<u32> {
+        None
+    }
+
+    /// The places of the columns of a table's primary key. No places for a query that is
+    /// stored: what its groups decide was asked when it was made, and it outlives the key.
+    fn primary_key(&self, _schema: Option<&str>, _name: &str) -> Option<Vec<usize>> {
         None
     }
 

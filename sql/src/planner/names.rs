@@ -75,7 +75,7 @@ fn type_name(data_type: &ast::DataType) -> String {
         D::BigInt(_) | D::Int8(_) => "int8".into(),
         D::SmallInt(_) | D::Int2(_) => "int2".into(),
         D::Boolean | D::Bool => "bool".into(),
-        D::Real | D::Float4 => "float4".into(),
+        D::Real | D::Float4 | D::Float(ast::ExactNumberInfo::Precision(1..=24)) => "float4".into(),
         D::DoublePrecision | D::Double(_) | D::Float8 | D::Float(_) => "float8".into(),
         D::Numeric(_) | D::Decimal(_) | D::Dec(_) => "numeric".into(),
         D::Varchar(_) | D::CharacterVarying(_) | D::CharVarying(_) => "varchar".into(),

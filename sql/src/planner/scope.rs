@@ -51,6 +51,17 @@ pub(crate) struct Scope {
     pub(crate) rows: Vec<(String, ScopeColumn)>,
     /// What is null where an outer join has no row of a table, by the table's name.
     pub(crate) present: Vec<(String, Expr)>,
+    /// The primary keys of tables.
+    pub(crate) keys: Vec<PrimaryKey>,
+}
+
+/// Columns that tell a table's rows apart, and those that they decide: all of the table.
+#[derive(Debug, Clone)]
+pub(crate) struct PrimaryKey {
+    /// The columns of the key.
+    pub(crate) key: Vec<Expr>,
+    /// All columns.
+    pub(crate) columns: Vec<(Expr, PgType)>,
 }
 
 impl Scope {
@@ -86,6 +97,14 @@ impl Scope {
         for (column, number) in self.columns.iter_mut().zip(1..) {
             column.origin = table.map(|table| Origin { table, column: number });
         }
+    }
+
+    /// The columns are those of a table with its primary key at these places.
+    pub(crate) fn decides(&mut self, key: &[usize]) {
+        let column = |place: &usize| self.columns.get(*place).map(|column| column.expr.clone());
+        let Some(key) = key.iter().map(column).collect() else { return };
+        let columns = self.columns.iter().map(|column| (column.expr.clone(), column.ty.clone())).collect();
+        self.keys.push(PrimaryKey { key, columns });
     }
 
     /// The qualified name of the column that an expression of the plan stands for.
@@ -143,6 +162,7 @@ impl Scope {
         self.table_oids.extend(other.table_oids);
         self.rows.extend(other.rows);
         self.present.extend(other.present);
+        self.keys.extend(other.keys);
         self.columns.extend(other.columns);
         Ok(())
     }

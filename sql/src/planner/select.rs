@@ -70,7 +70,7 @@ impl Binder<'_> {
             plan = LogicalPlan::Filter(Filter::try_new(condition, plan.into())?);
         }
         let mut items = self.items(&env, &select.projection)?;
-        let groups = self.groups(&env, &select.group_by, &mut items)?;
+        let mut groups = self.groups(&env, &select.group_by, &mut items)?;
         let mut having = match &select.having {
             Some(having) => {
                 let env = Env { no_windows: Some("HAVING"), ..env.clone() };
@@ -84,6 +84,7 @@ impl Binder<'_> {
         };
         let mut orders = self.orders(&env, &on, &mut items, "DISTINCT ON")?;
         orders.extend(self.orders(&env, &order, &mut items, "ORDER BY")?);
+        groups.add_decided(&scope, &items, having.as_ref(), &orders)?;
         plan = self.aggregate(plan, &scope, &groups, &mut items, &mut having, &mut orders)?;
         if let Some(having) = having {
             plan = LogicalPlan::Filter(Filter::try_new(having, plan.into())?);

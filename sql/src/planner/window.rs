@@ -6,7 +6,7 @@
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::expr::{Exists, WindowFunction, WindowFunctionParams};
-use datafusion::logical_expr::{Expr, WindowFrame, WindowFrameBound, WindowFrameUnits};
+use datafusion::logical_expr::{Expr, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition};
 use datafusion::sql::sqlparser::ast::{self, DuplicateTreatment};
 use thalweg_dataflow::types::PgType;
 use thalweg_dataflow::{Error, Result, SqlState};
@@ -15,7 +15,7 @@ use super::binder::{Binder, Env, at, fold};
 use super::call::needs_key;
 use super::expr::Cast;
 use super::functions::frame::{self, Exclusion};
-use super::functions::{self, aggregates, extreme_key};
+use super::functions::{self, aggregates, extreme_key, joined_by};
 use super::own_frame::Frame;
 use super::typed::{Typed, base_name, implicit};
 use crate::parser::exclude;
@@ -38,16 +38,19 @@ impl Binder<'_> {
             return Err(Error::unsupported(format!("{name} as a window function")));
         }
         let (spec, exclusion) = window_spec(env, function.over.as_ref())?;
-        let mut collected = None;
+        let (mut collected, mut parted) = (None, false);
         let (fun, args, ty, cast_to) = if aggregates::is_aggregate(name) {
             let args = self.aggregate_arguments(&inner, name, list, false)?;
             let (name, args, document) = self.collecting(name, args, false)?;
             collected = document;
             let (func, mut args, ty) = self.aggregate_function(name, args, false)?;
+            parted = joined_by::is_needed(name, &args);
             if needs_key(name, &ty) {
                 args = args.into_iter().map(|arg| extreme_key::key(arg, &ty)).collect();
+            } else if parted {
+                args = joined_by::packed(args);
             }
-            (datafusion::logical_expr::WindowFunctionDefinition::AggregateUDF(func), args, ty, None)
+            (WindowFunctionDefinition::AggregateUDF(func), args, ty, None)
         } else {
             let args = self.arguments(&inner, name, list)?;
             let window = aggregates::window_function(name, &args)?;
@@ -55,12 +58,8 @@ impl Binder<'_> {
             for (arg, ty) in args.into_iter().zip(&window.args) {
                 exprs.push(self.coerce(arg, ty, Cast::Implicit)?.expr);
             }
-            (
-                datafusion::logical_expr::WindowFunctionDefinition::WindowUDF(window.function),
-                exprs,
-                window.result.clone(),
-                window.cast.then_some(window.result),
-            )
+            let cast_to = window.cast.then(|| window.result.clone());
+            (WindowFunctionDefinition::WindowUDF(window.function), exprs, window.result, cast_to)
         };
         let filter = match &function.filter {
             Some(filter) => Some(Box::new(self.condition(&inner, filter, "FILTER")?)),
@@ -93,6 +92,7 @@ impl Binder<'_> {
         let value = match cast_to {
             Some(result) => Typed::new(datafusion::prelude::cast(expr, result.arrow()), ty),
             None if needs_key(name, &ty) => Typed::new(extreme_key::value(expr, &ty), ty),
+            None if parted => Typed::new(joined_by::unpacked(expr), ty),
             None => Typed::new(expr, ty),
         };
         self.document(name, collected, value)

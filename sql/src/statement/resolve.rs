@@ -14,7 +14,7 @@ use thalweg_dataflow::engine::{BuildState, Engine};
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::source::Column;
 
-use crate::catalog::{Meaning, Object, ObjectData, SYSTEM_SCHEMAS, did_you_mean, found};
+use crate::catalog::{Meaning, Object, ObjectData, Rule, SYSTEM_SCHEMAS, did_you_mean, found};
 use crate::database::{Database, Published};
 use crate::parser::{ObjectKind, parse_query};
 use crate::planner::{NamedQuery, Relation, Resolver, SystemFunction};
@@ -189,6 +189,17 @@ impl<'a> Names<'a> {
 impl Resolver for Names<'_> {
     fn oid(&self, schema: Option<&str>, name: &str) -> Option<u32> {
         self.find(schema, name).map(|object| object.oid)
+    }
+
+    fn primary_key(&self, schema: Option<&str>, name: &str) -> Option<Vec<usize>> {
+        let table = self.find(schema, name)?.table()?;
+        if self.stored.is_some() {
+            return Some(Vec::new());
+        }
+        table.constraints.iter().find_map(|constraint| match &constraint.rule {
+            Rule::Unique { primary: true, columns, .. } => Some(columns.clone()),
+            _ => None,
+        })
     }
 
     fn named_query(&self, schema: Option<&str>, name: &str) -> Result<Option<NamedQuery>> {

@@ -22,6 +22,7 @@ pub(crate) mod framed;
 pub(crate) mod identifiers;
 mod integers;
 mod interval_sums;
+pub(crate) mod joined_by;
 pub(crate) mod json;
 mod math;
 pub(crate) mod ordered_set;
