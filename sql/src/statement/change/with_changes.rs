@@ -96,7 +96,7 @@ pub(crate) async fn run(
     for tries in 0..MAX_TRIES {
         let is_alone = !session.is_in_block();
         if is_alone {
-            session.begin_request();
+            session.begin_request(false);
         }
         let mut stop = guard.clone();
         let ran = tokio::select! {
