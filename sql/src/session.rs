@@ -20,8 +20,8 @@ mod statements;
 pub(crate) mod temporary;
 mod told;
 mod transaction;
+mod view;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -29,7 +29,6 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use datafusion::scalar::ScalarValue;
 use parking_lot::Mutex;
-use thalweg_dataflow::engine::{Rows, Snapshot};
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::plan::RelationId;
 use thalweg_dataflow::table::{Pending, TableDefinition};
@@ -37,7 +36,7 @@ use thalweg_dataflow::types::{PgType, TextStyle};
 use tokio::sync::{mpsc, watch};
 
 use crate::aside::aside_if_long;
-use crate::database::{DATABASE, Database, Published};
+use crate::database::{DATABASE, Database};
 use crate::guard::Guard;
 use crate::parser::{self, Kind, Statement};
 use crate::roles::SUPERUSER;
@@ -55,6 +54,7 @@ pub use outcome::{Notice, Outcome, RowsTag, Severity};
 pub use statements::Statements;
 use temporary::Temporary;
 use told::Told;
+pub(crate) use view::{Given, View, Writes};
 
 /// The most notices that wait for a connection to send them; further ones are dropped.
 const NOTICE_QUEUE: usize = 1024;
@@ -123,36 +123,6 @@ impl CancelHandle {
     pub fn cancel(&self) {
         if let Some(running) = &*self.0.lock() {
             running.send_replace(true);
-        }
-    }
-}
-
-/// What a block changed, by table.
-pub(crate) type Writes = Arc<BTreeMap<RelationId, Arc<Pending>>>;
-
-/// What one statement reads: data and catalog of one moment.
-#[derive(Debug, Clone)]
-pub(crate) struct View {
-    /// The data.
-    pub(crate) snapshot: Arc<Snapshot>,
-    /// The catalog.
-    pub(crate) published: Arc<Published>,
-    /// What the block changed so far, by table.
-    pub(crate) writes: Option<Writes>,
-}
-
-impl View {
-    /// What the block changed of a table.
-    pub(crate) fn pending(&self, table: RelationId) -> Option<&Pending> {
-        self.writes.as_ref()?.get(&table).map(Arc::as_ref)
-    }
-
-    /// The rows of a view or table, all columns.
-    pub(crate) fn rows(&self, relation: RelationId) -> Result<Rows> {
-        let rows = self.snapshot.scan(relation, None)?;
-        match self.pending(relation) {
-            Some(pending) => pending.over(rows),
-            None => Ok(rows),
         }
     }
 }
@@ -457,7 +427,7 @@ impl Session {
     fn fresh_view(&self) -> View {
         // The catalog first: a relation it names is then at most newer in the data.
         let published = self.database.published();
-        View { snapshot: Arc::new(self.database.0.engine.snapshot()), published, writes: None }
+        View { snapshot: Arc::new(self.database.0.engine.snapshot()), published, writes: None, given: Given::default() }
     }
 
     /// Whether changes wait for the end of a block, or of a request of several statements.
@@ -484,7 +454,7 @@ impl Session {
     }
 
     /// Makes what the block or request changed durable and visible; from here on it sees the newest.
-    async fn commit_writes(&mut self) -> Result<()> {
+    pub(crate) async fn commit_writes(&mut self) -> Result<()> {
         let view = self.block.as_mut().or(self.request.as_mut()).and_then(|shared| shared.view.take());
         match view {
             Some(view) if view.writes.is_some() => statement::change::commit(self, &view).await,

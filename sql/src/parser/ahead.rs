@@ -3,36 +3,39 @@
 //! Takes no token.
 
 use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::tokenizer::Token;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::cursor::Cursor;
+
+/// Where the word INSERT, UPDATE, DELETE or MERGE is in these tokens, if they begin with it or with a WITH before it.
+pub(super) fn change_in(tokens: &[TokenWithSpan]) -> Option<usize> {
+    let mut depth = 0_usize;
+    for (at, token) in tokens.iter().enumerate() {
+        match &token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            Token::Word(word) if depth == 0 && word.quote_style.is_none() => {
+                // Only at the start or behind a WITH query: some are called so.
+                let behind = at == 0 || tokens[at - 1].token == Token::RParen;
+                match word.keyword {
+                    Keyword::INSERT | Keyword::UPDATE | Keyword::DELETE | Keyword::MERGE if behind => return Some(at),
+                    Keyword::SELECT | Keyword::VALUES => return None,
+                    Keyword::WITH => {}
+                    _ if at == 0 => return None,
+                    _ => {}
+                }
+            }
+            _ if at == 0 => return None,
+            _ => {}
+        }
+    }
+    None
+}
 
 impl Cursor<'_> {
     /// Where the word INSERT, UPDATE, DELETE or MERGE is, if the statement is one with WITH before it.
     pub(crate) fn with_before_change(&self) -> Option<usize> {
-        if !self.sees("WITH") {
-            return None;
-        }
-        let mut depth = 0_usize;
-        for (at, token) in self.tokens.iter().enumerate().skip(self.at) {
-            match &token.token {
-                Token::LParen => depth += 1,
-                Token::RParen => depth = depth.saturating_sub(1),
-                // Only behind a WITH query: some are called so.
-                Token::Word(word) if depth == 0 && word.quote_style.is_none() => {
-                    let behind = at > self.at && self.tokens[at - 1].token == Token::RParen;
-                    match word.keyword {
-                        Keyword::INSERT | Keyword::UPDATE | Keyword::DELETE | Keyword::MERGE if behind => {
-                            return Some(at);
-                        }
-                        Keyword::SELECT | Keyword::VALUES => return None,
-                        _ => {}
-                    }
-                }
-                _ => {}
-            }
-        }
-        None
+        if self.sees("WITH") { change_in(&self.tokens[self.at..]).map(|ahead| self.at + ahead) } else { None }
     }
 
     /// Whether the statement has an option `connector`.

@@ -25,6 +25,7 @@ use super::role::{RoleStatement, may_hold_password};
 use super::schema::SchemaStatement;
 use super::sequence::{AlterSequence, CreateSequence};
 use super::table::{CreateTable, Truncate};
+use super::with_changes::WithChanges;
 
 /// A statement with its text. Cheap to clone.
 #[derive(Clone)]
@@ -127,6 +128,8 @@ pub(crate) enum Kind {
     Delete(Delete),
     /// MERGE.
     Merge(Box<Merge>),
+    /// Any of these or a query, whose WITH changes rows.
+    WithChanges(Box<WithChanges>),
     /// TRUNCATE.
     Truncate(Truncate),
     /// COPY ... FROM STDIN.
@@ -224,6 +227,7 @@ impl Kind {
                 | Kind::Update(_)
                 | Kind::Delete(_)
                 | Kind::Merge(_)
+                | Kind::WithChanges(_)
                 | Kind::Truncate(_)
                 | Kind::Copy(_)
                 | Kind::Commit { .. }
@@ -237,6 +241,7 @@ impl Kind {
             Kind::Update(_) => "UPDATE",
             Kind::Delete(_) => "DELETE",
             Kind::Merge(_) => "MERGE",
+            Kind::WithChanges(changes) => changes.main.kind().writes().unwrap_or("SELECT"),
             Kind::Truncate(_) => "TRUNCATE TABLE",
             Kind::Copy(_) => "COPY FROM",
             Kind::CreateSource(_) => "CREATE SOURCE",

@@ -140,6 +140,11 @@ pub(crate) struct Delete {
 /// WITH before INSERT, UPDATE, DELETE or MERGE, whose word is the token at `end`.
 pub(crate) fn with(cursor: &mut Cursor<'_>, end: usize) -> Result<Kind> {
     let with = vec![cursor.with_clause(end)?];
+    change(cursor, with)
+}
+
+/// INSERT, UPDATE, DELETE or MERGE behind this WITH.
+pub(crate) fn change(cursor: &mut Cursor<'_>, with: Vec<ast::With>) -> Result<Kind> {
     if cursor.takes("INSERT") {
         insert(cursor, with)
     } else if cursor.takes("UPDATE") {

@@ -7,6 +7,7 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 use super::ast::{CopyOut, Kind, Options};
 use super::change::{ColumnName, Target, column_list};
 use super::cursor::Cursor;
+use super::with_changes::refuse_changes;
 
 /// COPY ... FROM STDIN.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub(crate) fn copy(cursor: &mut Cursor<'_>) -> Result<Kind> {
     if cursor.takes_token(&Token::LParen) {
         let start = cursor.place();
         let query = cursor.query()?;
+        refuse_changes(&query, "a data-modifying statement in WITH is not supported in COPY")?;
         let text = cursor.written(start);
         cursor.expect_token(&Token::RParen)?;
         cursor.expect("TO")?;

@@ -7,6 +7,7 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 use super::ast::{Kind, Name};
 use super::cursor::Cursor;
 use super::table::{column_names, refuse};
+use super::with_changes::refuse_changes;
 use crate::session::temporary::OnCommit;
 
 /// CREATE TABLE ... AS, SELECT INTO.
@@ -79,6 +80,7 @@ pub(super) fn create_table_as(
         return refuse(cursor, "CREATE TABLE ... AS _");
     }
     let (query, _) = cursor.query_until(cursor.trailing_with())?;
+    refuse_changes(&query, "a data-modifying statement in WITH is not supported in CREATE TABLE AS")?;
     let with_data = !cursor.takes("WITH NO DATA");
     let _ = with_data && cursor.takes("WITH DATA");
     Ok(CreateTableAs { temporary, on_commit, if_not_exists, name, columns, query, with_data })

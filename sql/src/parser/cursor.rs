@@ -55,6 +55,11 @@ impl<'a> Cursor<'a> {
         self.text.at(error, &self.peek())
     }
 
+    /// This error, at the token of this number.
+    pub(super) fn error_at(&self, token: usize, error: Error) -> Error {
+        self.text.at(error, self.tokens.get(token).unwrap_or(&self.end))
+    }
+
     /// The place of the next token in the request, in characters from 1.
     pub(super) fn position(&self) -> Option<usize> {
         self.text.at(Error::internal(""), &self.peek()).position()

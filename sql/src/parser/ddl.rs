@@ -12,6 +12,7 @@ use super::ast::{
 };
 use super::cursor::Cursor;
 use super::table::create_table;
+use super::with_changes::refuse_changes;
 use super::{grant, index, role, schema, sequence};
 
 /// The rest of `CREATE [OR REPLACE]`.
@@ -200,6 +201,7 @@ fn create_view(cursor: &mut Cursor<'_>, or_replace: bool) -> Result<CreateView> 
     let mut options = if cursor.takes("WITH") { cursor.options(true)? } else { Options::new() };
     cursor.expect("AS")?;
     let (query, text) = cursor.query_until(cursor.trailing_with())?;
+    refuse_changes(&query, "materialized views must not use data-modifying statements in WITH")?;
     if cursor.takes("WITH NO DATA") {
         return Err(Error::unsupported("WITH NO DATA")
             .hint("A materialized view is filled when it is created and kept up to date."));
@@ -239,6 +241,7 @@ fn create_named_query(cursor: &mut Cursor<'_>, or_replace: bool, temporary: bool
     }
     cursor.expect("AS")?;
     let (query, text) = cursor.query_until(cursor.check_option())?;
+    refuse_changes(&query, "views must not contain data-modifying statements in WITH")?;
     if cursor.sees("WITH") {
         return Err(cursor.error_here(Error::unsupported("CHECK OPTION")));
     }

@@ -46,6 +46,7 @@ pub(crate) mod table;
 mod table_query;
 mod transaction;
 mod utility;
+pub(crate) mod with_changes;
 
 #[cfg(test)]
 mod tests;
@@ -136,11 +137,13 @@ fn statement(text: &SourceText<'_>, request: &Arc<str>, mut piece: Piece) -> Res
     empty_select::mark(text, &mut piece)?;
     let written = &text.sql()[piece.start..piece.end];
     let mut cursor = Cursor::new(text, piece);
+    let cuts = with_changes::cut(&mut cursor)?;
     let kind = match cursor.with_before_change() {
         Some(end) => change::with(&mut cursor, end)?,
         None if cursor.starts_query() => create_table_as::into(cursor.query()?)?,
         None => utility::statement(&mut cursor, request)?,
     };
     cursor.end()?;
+    let kind = with_changes::whole(cuts, kind, request, written)?;
     Ok(Statement::new(written, request, kind))
 }

@@ -9,6 +9,7 @@ use super::ast::{Execute, Kind, Prepare, Statement};
 use super::change;
 use super::cursor::Cursor;
 use super::merge;
+use super::with_changes;
 
 /// PREPARE name [(types)] AS statement; the word is taken already.
 pub(super) fn prepare(cursor: &mut Cursor<'_>, request: &Arc<str>) -> Result<Kind> {
@@ -25,6 +26,7 @@ pub(super) fn prepare(cursor: &mut Cursor<'_>, request: &Arc<str>) -> Result<Kin
     }
     cursor.expect("AS")?;
     let start = cursor.place();
+    let cuts = with_changes::cut(cursor)?;
     let kind = match cursor.with_before_change() {
         Some(end) => change::with(cursor, end)?,
         None if cursor.starts_query() => Kind::Query(cursor.query()?),
@@ -34,7 +36,8 @@ pub(super) fn prepare(cursor: &mut Cursor<'_>, request: &Arc<str>) -> Result<Kin
         None if cursor.takes("MERGE") => merge::merge(cursor, Vec::new())?,
         None => return cursor.unexpected(),
     };
-    let statement = Statement::new(&cursor.written(start), request, kind);
+    let text = cursor.written(start);
+    let statement = Statement::new(&text, request, with_changes::whole(cuts, kind, request, &text)?);
     Ok(Kind::Prepare(Prepare { name, types, statement }))
 }
 

@@ -4,6 +4,7 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use super::ast::{Declare, Direction, Fetch, Kind};
 use super::cursor::Cursor;
+use super::with_changes::refuse_changes;
 
 /// DECLARE; the word is taken already.
 pub(super) fn declare(cursor: &mut Cursor<'_>) -> Result<Kind> {
@@ -28,6 +29,7 @@ pub(super) fn declare(cursor: &mut Cursor<'_>) -> Result<Kind> {
     cursor.expect("FOR")?;
     let start = cursor.place();
     let query = cursor.query()?;
+    refuse_changes(&query, "DECLARE CURSOR must not contain data-modifying statements in WITH")?;
     Ok(Kind::Declare(Declare { name, scroll, binary, hold, query, text: cursor.written(start) }))
 }
 

@@ -10,6 +10,7 @@ use thalweg_dataflow::error::{Error, Result};
 
 use super::ast::{Explain, Kind, ObjectKind, Show};
 use super::cursor::Cursor;
+use super::with_changes::refuse_changes;
 use super::{
     alter_table, change, comment, copy, ddl, grant, maintenance, merge, prepared, role, schema, sequence, setting,
     sql_cursor, table, transaction,
@@ -173,7 +174,9 @@ fn explain(cursor: &mut Cursor<'_>) -> Result<Explain> {
             }
         };
     }
-    cursor.query().map(Explain::Query)
+    let query = cursor.query()?;
+    refuse_changes(&query, "a data-modifying statement in WITH is not supported in EXPLAIN")?;
+    Ok(Explain::Query(query))
 }
 
 fn explain_options(cursor: &mut Cursor<'_>) -> Result<()> {

@@ -46,6 +46,7 @@ impl Binder<'_> {
             }
             return Ok(Rows::Values(rows));
         }
+        self.type_parameters(query, places.iter().map(|place| &target.columns[*place].data_type))?;
         let bound = self.query(query, None, &self.before)?;
         width(bound.columns.len(), None)?;
         let mut exprs = Vec::with_capacity(target.columns.len());
@@ -63,6 +64,27 @@ impl Binder<'_> {
         }
         let plan = LogicalPlanBuilder::from(bound.plan).project(exprs)?.build()?;
         Ok(Rows::Query(unnest(plan, &|wanted| self.unique(wanted), false)?))
+    }
+
+    /// Parameters that a SELECT gives to columns have the types of these, if theirs are open.
+    fn type_parameters<'t>(&self, query: &ast::Query, types: impl Iterator<Item = &'t PgType>) -> Result<()> {
+        let ast::SetExpr::Select(select) = query.body.as_ref() else { return Ok(()) };
+        if select.distinct.is_some() {
+            return Ok(());
+        }
+        for (item, ty) in select.projection.iter().zip(types) {
+            let (ast::SelectItem::UnnamedExpr(expr) | ast::SelectItem::ExprWithAlias { expr, .. }) = item else {
+                // How many columns a star stands for is not known yet.
+                return Ok(());
+            };
+            if let ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Placeholder(name), .. }) = expr {
+                let parameter = self.parameter(name)?;
+                if parameter.ty.is_none() {
+                    self.coerce(parameter, &ty.base(), Cast::Explicit)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// One row of VALUES, in the table's order.

@@ -273,6 +273,15 @@ impl Planner {
 /// The types of the parameters; all must be known by now.
 pub(super) fn settled(binder: Binder<'_>) -> Result<Vec<PgType>> {
     let parameters = binder.parameters.into_inner();
+    if let Some(shared) = &binder.settings.shared_parameters {
+        shared.lock().clone_from(&parameters);
+        return Ok(parameters.into_iter().map(|ty| ty.unwrap_or(PgType::Text)).collect());
+    }
+    known(parameters)
+}
+
+/// The types of the parameters, none of them open.
+pub(crate) fn known(parameters: Vec<Option<PgType>>) -> Result<Vec<PgType>> {
     match parameters.iter().position(Option::is_none) {
         Some(open) => Err(Error::new(
             SqlState::IndeterminateDatatype,

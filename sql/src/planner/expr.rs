@@ -223,7 +223,7 @@ impl Binder<'_> {
         })
     }
 
-    fn parameter(&self, name: &str) -> Result<Typed> {
+    pub(super) fn parameter(&self, name: &str) -> Result<Typed> {
         let number: usize = name
             .strip_prefix('$')
             .and_then(|digits| digits.parse().ok())

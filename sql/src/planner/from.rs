@@ -19,6 +19,7 @@ use super::json_records;
 use super::query::rename;
 use super::scope::{Scope, ScopeColumn};
 use super::typed::{Typed, metadata};
+use crate::parser::with_changes::NO_RETURNING;
 
 /// A relation's place in a plan; execution puts rows behind it.
 pub(crate) struct RelationSource {
@@ -232,6 +233,10 @@ impl Binder<'_> {
         if schema.is_none()
             && let Some((_, bound)) = ctes.iter().rev().find(|(cte, _)| cte == own)
         {
+            if matches!(bound.columns.as_slice(), [only] if only.name == NO_RETURNING) {
+                let message = format!("WITH query \"{own}\" does not have a RETURNING clause");
+                return Err(Error::new(SqlState::FeatureNotSupported, message));
+            }
             self.note_named(&bound.plan)?;
             return self.derived(bound.clone(), visible(own), columns);
         }

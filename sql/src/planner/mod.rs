@@ -85,11 +85,12 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::Query;
+use parking_lot::Mutex;
 use thalweg_dataflow::plan::{Plan, RelationId};
 use thalweg_dataflow::scan::Scan;
 use thalweg_dataflow::source::{Offsets, Source};
 use thalweg_dataflow::types::PgType;
-use thalweg_dataflow::{Error, Result, SqlState};
+use thalweg_dataflow::{Error, Result};
 
 pub(crate) use binder::fold;
 pub(crate) use comparison::Comparison;
@@ -189,6 +190,9 @@ pub trait Resolver: Send + Sync {
     }
 }
 
+/// See [`Settings`].
+pub(crate) type SharedParameters = Arc<Mutex<Vec<Option<PgType>>>>;
+
 /// The settings of a session that give a statement its meaning.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -210,6 +214,9 @@ pub struct Settings {
     pub version: String,
     /// The statement's text, from which error positions are counted; empty: no positions.
     pub text: String,
+    /// The types of the parameters that the parts of a statement have found so far, if it has such parts:
+    /// what one of them leaves open, another may tell.
+    pub(crate) shared_parameters: Option<SharedParameters>,
     /// Whether the query defines a view: what depends on the clock or on the session is then
     /// refused by name.
     pub view: bool,
@@ -227,6 +234,7 @@ impl Default for Settings {
             schema: Some("public".into()),
             version: "PostgreSQL 15.0 (Thalweg)".into(),
             text: String::new(),
+            shared_parameters: None,
             view: false,
         }
     }
@@ -280,19 +288,9 @@ impl Planner {
         if binder.reads_clock.get() {
             functions::sleep::refuse_elsewhere(&plan)?;
         }
-        let parameters = binder.parameters.into_inner();
-        if let Some(open) = parameters.iter().position(Option::is_none) {
-            let message = format!("could not determine data type of parameter ${}", open + 1);
-            return Err(Error::new(SqlState::IndeterminateDatatype, message));
-        }
-        Ok(Bound {
-            plan,
-            schema: Arc::new(Schema::new(fields)),
-            parameters: parameters.into_iter().flatten().collect(),
-            reads: binder.reads.into_inner(),
-            reads_clock: binder.reads_clock.get(),
-            kept: Arc::default(),
-        })
+        let (reads, reads_clock) = (binder.reads.take(), binder.reads_clock.get());
+        let (parameters, kept) = (change::settled(binder)?, Arc::default());
+        Ok(Bound { plan, schema: Arc::new(Schema::new(fields)), parameters, reads, reads_clock, kept })
     }
 
     /// The dataflow of a view over this query. Everything that the engine cannot keep up to date

@@ -24,6 +24,7 @@ use super::scope::Scope;
 use super::search_cycle::carrying;
 use super::typed::common;
 use crate::parser::search_cycle::{self, Clause};
+use crate::parser::with_changes::is_change;
 use crate::walk::relations;
 
 impl Binder<'_> {
@@ -37,6 +38,14 @@ impl Binder<'_> {
                 Error::new(SqlState::DuplicateAlias, format!("WITH query name \"{name}\" specified more than once"));
             let place = self.position(items[place].alias.name.span);
             return Err(super::binder::at(error, place));
+        }
+        if let Some(cte) = items.iter().find(|cte| is_change(&cte.query)) {
+            let message = match *cte.query.body {
+                SetExpr::Merge(_) => "MERGE not supported in WITH query",
+                _ => "WITH clause containing a data-modifying statement must be at the top level",
+            };
+            let error = Error::new(SqlState::FeatureNotSupported, message);
+            return Err(super::binder::at(error, self.position(cte.alias.name.span)));
         }
         let order = if with.recursive { in_order(&items, &names)? } else { (0..names.len()).collect() };
         let mut ctes = ctes.clone();

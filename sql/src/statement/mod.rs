@@ -82,6 +82,7 @@ pub(crate) async fn describe(
         Kind::Insert(_) | Kind::Update(_) | Kind::Delete(_) | Kind::Merge(_) => {
             change::describe(session, statement, types).await
         }
+        Kind::WithChanges(changes) => change::with_changes::describe(session, changes, types).await,
         Kind::Show(show) => Ok((Vec::new(), Some(show::columns(show)?))),
         Kind::Explain(_) => Ok((Vec::new(), Some(explain::columns()))),
         _ => Ok((Vec::new(), None)),
@@ -116,6 +117,7 @@ pub(crate) async fn execute(
         Kind::Insert(_) | Kind::Update(_) | Kind::Delete(_) | Kind::Merge(_) => {
             change::run(session, prepared, &parameters, guard).await
         }
+        Kind::WithChanges(changes) => change::with_changes::run(session, prepared, changes, &parameters, guard).await,
         Kind::Truncate(truncate) => change::truncate(session, truncate, guard).await,
         Kind::Copy(copy) => Ok(Outcome::Copy(Box::new(change::copy::CopyIn::new(session, copy, guard)?))),
         Kind::Drop(drop) => drop::run(session, drop).await,

@@ -32,6 +32,7 @@ pub(crate) fn planning(session: &Session, text: &str, view: bool) -> Settings {
         schema: session.named_path(&session.database.published().catalog).into_iter().next(),
         version: crate::settings::VERSION.into(),
         text: text.into(),
+        shared_parameters: None,
         view,
     }
 }
@@ -47,7 +48,7 @@ pub(crate) async fn bind(
     let path = session.path_in(&view.published.catalog);
     let published = open_files(&session.database, &view.published, query, &path).await?;
     let system = SystemTables::new(session, &view.snapshot, &published);
-    let names = Names::of_statement(&published, path, &session.database.0.engine, &system);
+    let names = Names::of_statement(&published, path, &session.database.0.engine, &system, Some(&view.given));
     let bound = aside_if_long(&settings.text, || Planner.bind(query, &names, &settings, types));
     let bound = bound.map_err(|error| with_near_name(&published, error))?;
     let oids = names.oids();

@@ -18,7 +18,7 @@ use crate::catalog::{Meaning, Object, ObjectData, Rule, SYSTEM_SCHEMAS, did_you_
 use crate::database::{Database, Published};
 use crate::parser::{ObjectKind, parse_query};
 use crate::planner::{NamedQuery, Relation, Resolver, SystemFunction};
-use crate::session::{Session, View};
+use crate::session::{Given, Session, View};
 use crate::settings::SessionSettings;
 use crate::system::SystemTables;
 use crate::walk::relations;
@@ -33,6 +33,8 @@ pub(crate) struct Names<'a> {
     seen: Mutex<BTreeSet<u32>>,
     /// A stored query's names mean what they meant when it was made.
     stored: Option<Meant<'a>>,
+    /// What the statements in WITH gave.
+    given: Option<&'a Given>,
 }
 
 /// The system's tables and functions.
@@ -74,13 +76,15 @@ struct Meant<'a> {
 impl<'a> Names<'a> {
     /// The names of users' objects alone, whatever their state: to lower stored views.
     pub(crate) fn of_catalog(published: &'a Published, path: Vec<String>) -> Names<'a> {
-        Names { published, path, engine: None, system: System::None, seen: Mutex::default(), stored: None }
+        let (system, seen) = (System::None, Mutex::default());
+        Names { published, path, engine: None, system, seen, stored: None, given: None }
     }
 
     /// The same and the system's functions: for the DEFAULTs of tables.
     pub(crate) fn of_defaults(session: &'a Session, view: &'a View) -> Names<'a> {
         let system = System::Later { session, view, made: Box::default() };
-        Names { system, ..Names::of_catalog(&view.published, session.path_in(&view.published.catalog)) }
+        let names = Names::of_catalog(&view.published, session.path_in(&view.published.catalog));
+        Names { system, given: Some(&view.given), ..names }
     }
 
     /// The names of users' objects as a stored query sees them.
@@ -99,6 +103,7 @@ impl<'a> Names<'a> {
         path: Vec<String>,
         engine: &Engine,
         system: &'a SystemTables,
+        given: Option<&'a Given>,
     ) -> Names<'a> {
         Names {
             published,
@@ -107,6 +112,7 @@ impl<'a> Names<'a> {
             system: System::Made(system),
             seen: Mutex::default(),
             stored: None,
+            given,
         }
     }
 
@@ -233,10 +239,14 @@ impl Resolver for Names<'_> {
             system: self.system.get().map_or(System::None, System::Made),
             seen: Mutex::default(),
             stored: Some(Meant { reads: &query.reads, meaning: &query.meaning, versions }),
+            given: None,
         }))
     }
 
     fn relation(&self, schema: Option<&str>, name: &str) -> Result<Option<Relation>> {
+        if let (None, Some(rows)) = (schema, self.given.and_then(|given| given.rows.get(name))) {
+            return Ok(Some(Relation::Virtual(rows.clone())));
+        }
         let of_system = || self.system.get();
         let system = |schema: &str| of_system().and_then(|system| system.table(schema, name)).map(Relation::Virtual);
         if let Some(of) = of_system() {

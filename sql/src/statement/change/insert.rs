@@ -16,7 +16,7 @@ use thalweg_dataflow::types::PgType;
 
 use super::evaluate::{Evaluation, rows_by_key};
 use super::target::with_names;
-use super::{Effect, Target, allowed, check, indices};
+use super::{Effect, Target, allowed, check, indices, settings};
 use crate::aside::aside_if_long;
 use crate::batch::one_row;
 use crate::parser::Statement;
@@ -24,7 +24,6 @@ use crate::parser::change::{Arbiter, Conflict, ConflictAction, Insert};
 use crate::planner::Planner;
 use crate::planner::change::{BoundInsert, Returning, RowScope, Rows, constant};
 use crate::session::{Prepared, RowsTag, Session, View};
-use crate::statement::query::planning;
 
 /// The types of the parameters, and the columns of RETURNING.
 pub(super) async fn describe(
@@ -49,7 +48,7 @@ async fn bind(
 ) -> Result<BoundInsert> {
     allowed::check(session, view, statement.kind(), target)?;
     with_names(session, view, statement.kind(), |names| {
-        let settings = planning(session, statement.request(), false);
+        let settings = settings(session, view, statement);
         let bind = || Planner.bind_insert(insert, &target.planned()?, names, &settings, types);
         aside_if_long(statement.request(), bind)
     })

@@ -17,14 +17,13 @@ use thalweg_dataflow::types::PgType;
 
 use super::evaluate::Evaluation;
 use super::target::with_names;
-use super::{Effect, Target, allowed, check, indices};
+use super::{Effect, Target, allowed, check, indices, settings};
 use crate::aside::aside_if_long;
 use crate::parser::Statement;
 use crate::parser::merge::Merge;
 use crate::planner::Planner;
 use crate::planner::merge::{BoundAction, BoundMerge};
 use crate::session::{Prepared, RowsTag, Session, View};
-use crate::statement::query::planning;
 
 /// The types of the parameters; there is no RETURNING.
 pub(super) async fn describe(
@@ -54,7 +53,7 @@ async fn bind(
 ) -> Result<BoundMerge> {
     allowed::check(session, view, statement.kind(), target)?;
     with_names(session, view, statement.kind(), |names| {
-        let settings = planning(session, statement.request(), false);
+        let settings = settings(session, view, statement);
         let bind = || Planner.bind_merge(merge, &target.planned()?, names, &settings, types);
         aside_if_long(statement.request(), bind)
     })

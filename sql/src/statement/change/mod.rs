@@ -17,6 +17,7 @@ mod merge;
 mod modify;
 mod target;
 mod truncate;
+pub(crate) mod with_changes;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -31,8 +32,10 @@ use thalweg_dataflow::table::{OnConflict, TableChange};
 use thalweg_dataflow::types::PgType;
 
 use super::one_batch;
+use super::query::planning;
 use crate::guard::Guard;
 use crate::parser::{Kind, Statement};
+use crate::planner::Settings;
 use crate::session::{Outcome, Prepared, RowsTag, Session, View};
 use evaluate::Evaluation;
 pub(crate) use target::Target;
@@ -62,11 +65,19 @@ pub(crate) async fn describe(
     statement: &Statement,
     types: &[Option<PgType>],
 ) -> Result<(Vec<PgType>, Option<SchemaRef>)> {
-    let view = session.peek_view();
+    described(session, &session.peek_view(), statement, types).await
+}
+
+async fn described(
+    session: &Session,
+    view: &View,
+    statement: &Statement,
+    types: &[Option<PgType>],
+) -> Result<(Vec<PgType>, Option<SchemaRef>)> {
     match statement.kind() {
-        Kind::Insert(insert) => insert::describe(session, &view, statement, insert, types).await,
-        Kind::Update(_) | Kind::Delete(_) => modify::describe(session, &view, statement, types).await,
-        Kind::Merge(merge) => merge::describe(session, &view, statement, merge, types).await,
+        Kind::Insert(insert) => insert::describe(session, view, statement, insert, types).await,
+        Kind::Update(_) | Kind::Delete(_) => modify::describe(session, view, statement, types).await,
+        Kind::Merge(merge) => merge::describe(session, view, statement, merge, types).await,
         _ => Ok((Vec::new(), None)),
     }
 }
@@ -78,6 +89,12 @@ async fn effect(session: &Session, view: &View, prepared: &Prepared, parameters:
         Kind::Merge(merge) => merge::effect(session, view, merge, prepared, parameters).await,
         _ => modify::effect(session, view, prepared, parameters).await,
     }
+}
+
+/// What the planner is told of the session, and of the statement around this one.
+fn settings(session: &Session, view: &View, statement: &Statement) -> Settings {
+    let shared_parameters = view.given.parameters.clone();
+    Settings { shared_parameters, ..planning(session, statement.request(), false) }
 }
 
 /// Runs INSERT, UPDATE, DELETE or MERGE.

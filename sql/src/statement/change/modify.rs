@@ -16,7 +16,7 @@ use thalweg_dataflow::types::PgType;
 
 use super::evaluate::{Evaluation, rows_by_key};
 use super::target::with_names;
-use super::{Effect, Target, allowed, check, indices};
+use super::{Effect, Target, allowed, check, indices, settings};
 use crate::aside::aside_if_long;
 use crate::batch::one_row;
 use crate::parser::{Kind, Statement};
@@ -24,7 +24,6 @@ use crate::planner::Planner;
 use crate::planner::change::{BoundChange, RowScope};
 use crate::planner::change_by_key::ByKey;
 use crate::session::{Prepared, RowsTag, Session, View};
-use crate::statement::query::planning;
 
 /// The types of the parameters, and the columns of RETURNING.
 pub(super) async fn describe(
@@ -55,7 +54,7 @@ async fn bind(
 ) -> Result<BoundChange> {
     allowed::check(session, view, statement.kind(), target)?;
     with_names(session, view, statement.kind(), |names| {
-        let settings = planning(session, statement.request(), false);
+        let settings = settings(session, view, statement);
         aside_if_long(statement.request(), || match statement.kind() {
             Kind::Update(update) => Planner.bind_update(update, &target.planned()?, names, &settings, types),
             Kind::Delete(delete) => Planner.bind_delete(delete, &target.planned()?, names, &settings, types),

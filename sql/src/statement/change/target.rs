@@ -135,7 +135,7 @@ pub(crate) async fn with_names<T>(
     let read = read.iter().filter_map(folded).collect();
     let published = open_named_files(&session.database, &view.published, read, &path).await?;
     let system = SystemTables::new(session, &view.snapshot, &published);
-    let names = Names::of_statement(&published, path, &session.database.0.engine, &system);
+    let names = Names::of_statement(&published, path, &session.database.0.engine, &system, Some(&view.given));
     let done = work(&names).map_err(|error| with_near_name(&published, error))?;
     session.asker(&published.catalog).need_to_read(&names.oids())?;
     Ok(done)
