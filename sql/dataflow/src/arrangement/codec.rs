@@ -183,7 +183,8 @@ impl RowCodec {
 
     /// The columns of some rows.
     pub(crate) fn decode<'a>(&self, rows: impl Iterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>> {
-        let mut builders: Vec<ValueBuilder> = self.values.iter().map(|codec| codec.builder()).collect();
+        let count = rows.size_hint().0;
+        let mut builders: Vec<ValueBuilder> = self.values.iter().map(|codec| codec.builder(count)).collect();
         let bitmap = self.values.len().div_ceil(8);
         for row in rows {
             let mut rest = row;

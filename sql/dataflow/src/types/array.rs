@@ -123,7 +123,7 @@ pub fn element_bytes(element: &PgType, values: &ArrayRef, canonical: bool) -> Re
 /// The values of elements' bytes.
 pub fn element_values<'a>(element: &PgType, items: impl IntoIterator<Item = &'a [u8]>) -> Result<ArrayRef> {
     let escaped = ValueCodec::new(element.clone(), false).width().is_none();
-    let mut builder = ValueBuilder::new(element);
+    let mut builder = ValueBuilder::new(element, 0);
     let mut plain = Vec::new();
     for item in items {
         if is_null_item(item) {

@@ -58,9 +58,9 @@ impl ValueCodec {
         ValueCodec { data_type, canonical }
     }
 
-    /// An empty builder of values from their bytes.
-    pub(crate) fn builder(&self) -> ValueBuilder {
-        ValueBuilder::new(&self.data_type)
+    /// An empty builder of about so many values from their bytes.
+    pub(crate) fn builder(&self, rows: usize) -> ValueBuilder {
+        ValueBuilder::new(&self.data_type, rows)
     }
 
     /// Bytes of every value, if they are always the same number.
@@ -214,6 +214,9 @@ fn order_f32(value: f32, canonical: bool) -> u32 {
     if bits >> 31 == 1 { !bits } else { bits | (1 << 31) }
 }
 
+/// What a value of no fixed width is taken to need at first, in bytes.
+const ABOUT_BYTES: usize = 16;
+
 /// Builds an array from values' bytes.
 pub(crate) enum ValueBuilder {
     Bool(BooleanBuilder),
@@ -235,29 +238,34 @@ pub(crate) enum ValueBuilder {
 }
 
 impl ValueBuilder {
-    /// An empty builder for values of this type.
-    pub(crate) fn new(data_type: &PgType) -> ValueBuilder {
+    /// An empty builder for about so many values of this type.
+    pub(crate) fn new(data_type: &PgType, rows: usize) -> ValueBuilder {
+        let bytes = rows * ABOUT_BYTES;
         match data_type {
-            PgType::Bool => ValueBuilder::Bool(BooleanBuilder::new()),
-            PgType::Int2 => ValueBuilder::Int16(Int16Builder::new()),
-            PgType::Int4 => ValueBuilder::Int32(Int32Builder::new()),
-            PgType::Int8 => ValueBuilder::Int64(Int64Builder::new()),
-            PgType::Date => ValueBuilder::Date(PrimitiveBuilder::new()),
+            PgType::Bool => ValueBuilder::Bool(BooleanBuilder::with_capacity(rows)),
+            PgType::Int2 => ValueBuilder::Int16(Int16Builder::with_capacity(rows)),
+            PgType::Int4 => ValueBuilder::Int32(Int32Builder::with_capacity(rows)),
+            PgType::Int8 => ValueBuilder::Int64(Int64Builder::with_capacity(rows)),
+            PgType::Date => ValueBuilder::Date(PrimitiveBuilder::with_capacity(rows)),
             PgType::Timestamp | PgType::Timestamptz => {
-                ValueBuilder::Timestamp(PrimitiveBuilder::new(), data_type.arrow())
+                ValueBuilder::Timestamp(PrimitiveBuilder::with_capacity(rows), data_type.arrow())
             }
-            PgType::Time(_) => ValueBuilder::Time(PrimitiveBuilder::new()),
-            PgType::Oid => ValueBuilder::UInt32(UInt32Builder::new()),
-            PgType::Float4 => ValueBuilder::Float32(Float32Builder::new()),
-            PgType::Float8 => ValueBuilder::Float64(Float64Builder::new()),
-            PgType::Numeric(Some(_)) => ValueBuilder::Decimal(Decimal128Builder::new(), data_type.arrow()),
+            PgType::Time(_) => ValueBuilder::Time(PrimitiveBuilder::with_capacity(rows)),
+            PgType::Oid => ValueBuilder::UInt32(UInt32Builder::with_capacity(rows)),
+            PgType::Float4 => ValueBuilder::Float32(Float32Builder::with_capacity(rows)),
+            PgType::Float8 => ValueBuilder::Float64(Float64Builder::with_capacity(rows)),
+            PgType::Numeric(Some(_)) => {
+                ValueBuilder::Decimal(Decimal128Builder::with_capacity(rows), data_type.arrow())
+            }
             PgType::Numeric(None) | PgType::Bytea | PgType::Array(_) | PgType::Uuid | PgType::Record => {
-                ValueBuilder::Bytes(BinaryBuilder::new())
+                ValueBuilder::Bytes(BinaryBuilder::with_capacity(rows, bytes))
             }
-            PgType::Text | PgType::Varchar(_) | PgType::Json => ValueBuilder::Text(StringBuilder::new()),
-            PgType::Bpchar(length) => ValueBuilder::Bpchar(StringBuilder::new(), *length),
-            PgType::Jsonb => ValueBuilder::Jsonb(StringBuilder::new()),
-            PgType::Interval => ValueBuilder::Interval(IntervalMonthDayNanoBuilder::new()),
+            PgType::Text | PgType::Varchar(_) | PgType::Json => {
+                ValueBuilder::Text(StringBuilder::with_capacity(rows, bytes))
+            }
+            PgType::Bpchar(length) => ValueBuilder::Bpchar(StringBuilder::with_capacity(rows, bytes), *length),
+            PgType::Jsonb => ValueBuilder::Jsonb(StringBuilder::with_capacity(rows, bytes)),
+            PgType::Interval => ValueBuilder::Interval(IntervalMonthDayNanoBuilder::with_capacity(rows)),
         }
     }
 

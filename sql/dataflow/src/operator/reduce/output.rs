@@ -156,7 +156,7 @@ fn column(call: &CallLayout, images: &[Image<'_>]) -> Result<ArrayRef> {
         (StateKind::Extreme { .. }, Some(argument)) => argument,
         _ => &call.result,
     };
-    let mut builder = ValueBuilder::new(source);
+    let mut builder = ValueBuilder::new(source, images.len());
     let mut number = Vec::new();
     for image in images {
         match result(call, image)? {
