@@ -239,6 +239,8 @@ sql_states! {
     CantChangeRuntimeParam = "55P02",
     /// A lock (of a data folder, say) is held by somebody else.
     LockNotAvailable = "55P03",
+    /// Sessions wait for each other's locks.
+    DeadlockDetected = "40P01",
     /// The client cancelled the statement.
     QueryCanceled = "57014",
     /// The server is stopping.

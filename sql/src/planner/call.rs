@@ -202,10 +202,13 @@ impl Binder<'_> {
             .map(|arg| match arg {
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => self.expr(env, expr),
                 FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(table)) => self.table_row(env, table),
-                FunctionArg::Unnamed(_) => Err(Error::new(
-                    SqlState::WrongObjectType,
-                    format!("{name}(*) specified, but {name} is not an aggregate function"),
-                )),
+                FunctionArg::Unnamed(_) => Err(match self.call_by_name(name, Vec::new()) {
+                    Ok(_) => Error::new(
+                        SqlState::WrongObjectType,
+                        format!("{name}(*) specified, but {name} is not an aggregate function"),
+                    ),
+                    Err(_) => functions::no_function(name, &[]),
+                }),
                 _ => Err(Error::unsupported("a named argument")),
             })
             .collect()
@@ -261,7 +264,7 @@ impl Binder<'_> {
         if let Some(ty) = functions::sleep::argument(name) {
             return self.sleep(name, &ty, args);
         }
-        let args = if name == "setseed" { vec![self.only_argument(name, &PgType::Float8, args)?] } else { args };
+        let args = self.typed_arguments(name, args)?;
         if let Some(result) = self.system_call(name, &args)? {
             return Ok(result);
         }

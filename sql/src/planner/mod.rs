@@ -100,7 +100,7 @@ pub use explain::{explain_query, explain_view};
 pub(crate) use from::RelationSource;
 pub(crate) use functions::aggregates::is_aggregate;
 pub(crate) use functions::identifiers::parts as identifier_parts;
-pub(crate) use functions::sleep::is_sleep;
+pub(crate) use functions::sleep::waits;
 pub(crate) use guard::{can_fail, guard};
 pub use named_query::NamedQuery;
 pub(crate) use names::output_name;

@@ -20,6 +20,7 @@ pub(crate) mod grant;
 pub(crate) mod index;
 mod index_keys;
 mod like;
+pub(crate) mod lock_table;
 mod locking;
 mod maintenance;
 mod membership;
@@ -110,7 +111,7 @@ pub(crate) async fn execute(
         Kind::CreateIndex(create) => index::create(session, create, prepared.statement.request()).await,
         Kind::DropIndex(drop) => index::drop(session, drop).await,
         Kind::Comment(comment) => comment::run(session, comment).await,
-        Kind::Lock(names) => comment::lock(session, names),
+        Kind::Lock(lock) => lock_table::run(session, lock).await,
         Kind::Maintenance(what) => maintenance::run(session, what).await,
         Kind::Refresh(name) => comment::refresh(session, name),
         Kind::AlterTable(alter) => alter_table::run(session, alter).await,
