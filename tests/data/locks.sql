@@ -37,6 +37,12 @@ b: SELECT pg_try_advisory_xact_lock(5), pg_try_advisory_xact_lock(6), pg_try_adv
 a: SELECT pg_advisory_unlock(5)
 b& SELECT pg_advisory_xact_lock(5)
 a: SELECT 1 / 0
+a: ROLLBACK
+b=
+a: BEGIN
+a: SELECT pg_advisory_xact_lock(5)
+b& SELECT pg_advisory_xact_lock(5)
+a: SELECT 1 / 0
 b=
 a: ROLLBACK
 b: SELECT pg_try_advisory_xact_lock(5), pg_try_advisory_xact_lock(7)
@@ -107,7 +113,7 @@ a: BEGIN
 a: LOCK t_pkey
 a: ROLLBACK
 a: BEGIN READ ONLY
-a: LOCK TABLE ONLY t * IN ROW EXCLUSIVE MODE NOWAIT
+a: LOCK TABLE t * IN ROW EXCLUSIVE MODE NOWAIT
 a: LOCK t IN SHARE MODE
 a: ROLLBACK
 a: BEGIN

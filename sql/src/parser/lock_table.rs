@@ -35,9 +35,9 @@ pub(crate) fn lock(cursor: &mut Cursor<'_>) -> Result<Kind> {
     cursor.takes("TABLE");
     let mut names = Vec::new();
     loop {
-        cursor.takes("ONLY");
+        let only = cursor.takes("ONLY");
         names.push(cursor.name()?);
-        cursor.takes_token(&Token::Mul);
+        let _ = !only && cursor.takes_token(&Token::Mul);
         if !cursor.takes_token(&Token::Comma) {
             break;
         }

@@ -39,6 +39,7 @@ mod guard;
 pub(crate) mod index_term;
 mod interval_literal;
 mod join;
+mod joined_bytes;
 mod json;
 mod json_records;
 mod kept_plans;

@@ -82,7 +82,7 @@ fn with_inputs<'a>(catalog: &'a Catalog, object: &'a Object) -> Vec<&'a Object> 
 async fn take(session: &Session, object: &Object, mode: Mode, nowait: bool) -> Result<bool> {
     let tag = Tag::Relation(object.oid);
     if !nowait {
-        return session.locks.lock(tag, mode, Scope::Transaction, session.settings.lock_timeout()).await;
+        return session.locks.lock(tag, mode, Scope::Transaction, session.settings.settled().lock_timeout).await;
     }
     match session.locks.try_lock(tag, mode, Scope::Transaction)? {
         true => Ok(false),
@@ -123,17 +123,22 @@ pub(crate) async fn before(session: &Session, kind: &Kind) -> Result<bool> {
 }
 
 /// The relations that a statement names to change them.
-fn changed(kind: &Kind) -> &[Name] {
+fn changed(kind: &Kind) -> Vec<&Name> {
     match kind {
-        Kind::Insert(insert) => std::slice::from_ref(&insert.target.name),
-        Kind::Update(update) => std::slice::from_ref(&update.target.name),
-        Kind::Delete(delete) => std::slice::from_ref(&delete.target.name),
-        Kind::Copy(copy) => std::slice::from_ref(&copy.target.name),
-        Kind::AlterTable(alter) => std::slice::from_ref(&alter.name),
-        Kind::CreateIndex(create) => std::slice::from_ref(&create.table),
-        Kind::Truncate(truncate) => &truncate.names,
-        Kind::Drop(drop) => &drop.names,
-        _ => &[],
+        Kind::Insert(insert) => vec![&insert.target.name],
+        Kind::Update(update) => vec![&update.target.name],
+        Kind::Delete(delete) => vec![&delete.target.name],
+        Kind::Merge(merge) => vec![&merge.target.name],
+        Kind::Copy(copy) => vec![&copy.target.name],
+        Kind::AlterTable(alter) => vec![&alter.name],
+        Kind::CreateIndex(create) => vec![&create.table],
+        Kind::Truncate(truncate) => truncate.names.iter().collect(),
+        Kind::Drop(drop) => drop.names.iter().collect(),
+        Kind::WithChanges(changes) => {
+            let parts = changes.parts.iter().map(|part| &part.statement).chain([&changes.main]);
+            parts.flat_map(|part| changed(part.kind())).collect()
+        }
+        _ => Vec::new(),
     }
 }
 

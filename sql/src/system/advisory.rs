@@ -200,7 +200,7 @@ impl Waiting {
     async fn lock_all(&self, arguments: &ScalarFunctionArgs) -> Result<ArrayRef> {
         let (mode, scope) = manner(self.called.name);
         let tables = &self.called.tables;
-        let limit = tables.current.lock_timeout();
+        let limit = tables.current.settled().lock_timeout;
         let tags = tags(&self.called, &arguments.args, arguments.number_rows)?;
         for tag in tags.iter().flatten() {
             tables.locks.lock(*tag, mode, scope, limit).await?;
