@@ -395,7 +395,7 @@ impl Session {
 
     /// DDL works on what there is, and what follows it reads the outcome: the newest, under what the
     /// block has changed.
-    fn forget_view(&mut self) {
+    pub(crate) fn forget_view(&mut self) {
         let fresh = self.fresh_view();
         if let Some(shared) = self.block.as_mut().or(self.request.as_mut()) {
             let writes = shared.view.take().and_then(|view| view.writes);

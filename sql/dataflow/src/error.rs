@@ -223,6 +223,8 @@ sql_states! {
     InvalidColumnReference = "42P10",
     /// A parameter's type cannot be inferred.
     IndeterminateDatatype = "42P18",
+    /// What is to be in a new schema names another one.
+    InvalidSchemaDefinition = "42P15",
     /// The definition of a table does not hold together.
     InvalidTableDefinition = "42P16",
     /// The definition of an object does not hold together.

@@ -50,6 +50,11 @@ impl Statement {
         Statement { text: text.into(), request: request.clone(), shown: None, kind: Arc::new(kind) }
     }
 
+    /// A part of it, as a statement of its own.
+    pub(crate) fn part(&self, kind: Arc<Kind>) -> Statement {
+        Statement { kind, ..self.clone() }
+    }
+
     /// A statement of ours, whose text nobody sees.
     pub(crate) fn unnamed(text: &str) -> Statement {
         Statement::new(text, &text.into(), Kind::Empty)

@@ -12,8 +12,8 @@ use super::ast::{Explain, Kind, ObjectKind, Show};
 use super::cursor::Cursor;
 use super::with_changes::refuse_changes;
 use super::{
-    alter_table, change, comment, copy, ddl, grant, lock_table, maintenance, merge, prepared, role, schema, sequence, setting,
-    sql_cursor, table, transaction,
+    alter_table, change, comment, copy, ddl, grant, lock_table, maintenance, merge, prepared, role, schema, sequence,
+    setting, sql_cursor, table, transaction,
 };
 
 /// First words of PostgreSQL's other statements, with what to do instead.

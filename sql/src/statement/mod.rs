@@ -33,6 +33,7 @@ pub(crate) mod resolve;
 pub(crate) mod role;
 mod role_settings;
 mod schema;
+mod schema_elements;
 pub(crate) mod sequence;
 pub(crate) mod show;
 pub(crate) mod stored_source;
@@ -126,7 +127,7 @@ pub(crate) async fn execute(
         Kind::Grant(grant) => grant::run(session, grant).await,
         Kind::CreateSequence(create) => sequence::create(session, create).await,
         Kind::AlterSequence(alter) => sequence::alter(session, alter).await,
-        Kind::Schema(schema) => schema::run(session, schema).await,
+        Kind::Schema(schema) => schema_elements::run(session, schema, &prepared.statement, guard).await,
         Kind::Show(show) => show::run(session, show),
         Kind::Explain(explain) => explain::run(session, explain, prepared.statement.request()).await,
         Kind::Set(set) => set_setting(session, set),
