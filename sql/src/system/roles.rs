@@ -286,7 +286,8 @@ pub(super) fn column_privileges(tables: &CatalogTables) -> Result<Arc<dyn TableP
             let items = acls.into_iter().flatten().flat_map(Acl::items);
             for item in items.filter(|item| mine(item.grantee) || mine(item.grantor)) {
                 for (right, name) in acl::each(item.rights & Thing::Column.all()) {
-                    let grantable = item.options & right != 0 || item.grantee == owner;
+                    let owns = item.grantee != PUBLIC && catalog.roles.has_rights_of(item.grantee, owner);
+                    let grantable = owns || item.options & right != 0;
                     if !seen.insert((item.grantor, item.grantee, name, grantable)) {
                         continue;
                     }
