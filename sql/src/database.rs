@@ -17,6 +17,7 @@ use thalweg_dataflow::source::{Connectors, Source};
 use crate::aside::aside;
 use crate::batch::{Batch, BatchOptions};
 use crate::catalog::{Catalog, Object, ObjectData, ViewBody};
+use crate::locks::Locks;
 use crate::parser;
 use crate::planner::{Planner, Settings};
 use crate::sequence::Sequences;
@@ -62,6 +63,8 @@ pub(crate) struct Inner {
     pub(crate) transactions: Arc<Transactions>,
     /// Where sequences stand.
     pub(crate) sequences: Arc<Sequences>,
+    /// What sessions have locked.
+    pub(crate) locks: Arc<Locks>,
     /// Bound queries.
     pub(crate) plans: PlanCache,
     /// Held by the one statement that changes the catalog.
@@ -122,6 +125,7 @@ impl Database {
             file_errors,
             published: RwLock::new(Arc::new(published)),
             sessions: Arc::default(),
+            locks: Arc::default(),
             plans: PlanCache::default(),
             ddl: tokio::sync::Mutex::new(()),
             turn: tokio::sync::Mutex::new(()),

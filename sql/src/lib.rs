@@ -33,6 +33,7 @@ pub mod batch;
 mod catalog;
 pub mod database;
 mod guard;
+mod locks;
 pub mod parser;
 pub mod planner;
 pub mod roles;

@@ -38,6 +38,7 @@ use tokio::sync::{mpsc, watch};
 use crate::aside::aside_if_long;
 use crate::database::{DATABASE, Database};
 use crate::guard::Guard;
+use crate::locks::SessionLocks;
 use crate::parser::{self, Kind, Statement};
 use crate::roles::SUPERUSER;
 use crate::sequence::Used;
@@ -141,7 +142,7 @@ pub struct Session {
     request: Option<Block>,
     failed: Arc<AtomicBool>,
     running: Slot,
-    notices: mpsc::Sender<Notice>,
+    pub(crate) notices: mpsc::Sender<Notice>,
     received: Option<mpsc::Receiver<Notice>>,
     told: Told,
     meaning: meaning::Known,
@@ -157,16 +158,20 @@ pub struct Session {
     /// Its `random()`.
     pub(crate) random: own::Random,
     temporary: Temporary,
+    /// What it has locked.
+    pub(crate) locks: SessionLocks,
 }
 
 impl Session {
     pub(crate) fn new(database: Database, startup: Startup) -> Session {
         let (notices, received) = mpsc::channel(NOTICE_QUEUE);
         let trusted = |user: &str| database.published().catalog.roles.find(user).map_or(SUPERUSER, |role| role.oid);
-        let temporary = Temporary::new(database.0.session_count.fetch_add(1, Ordering::Relaxed));
+        let number = database.0.session_count.fetch_add(1, Ordering::Relaxed);
+        let pid = startup.client.as_ref().map_or(0, |client| client.pid);
         let login_role = startup.role.unwrap_or_else(|| trusted(&startup.user));
         let mut session = Session {
             settings: SessionSettings::new(&startup.user),
+            locks: SessionLocks::new(&database.0.locks, number, pid),
             database,
             user: startup.user,
             login_role,
@@ -184,7 +189,7 @@ impl Session {
             presence: None,
             used: Used::default(),
             random: own::Random::default(),
-            temporary,
+            temporary: Temporary::new(number),
         };
         session.presence = startup.client.map(|client| {
             let who = (session.login_role, session.user.as_str());
@@ -272,6 +277,7 @@ impl Session {
     /// Runs a statement. Errors of its rows arrive in their stream.
     pub async fn execute(&mut self, prepared: &Prepared, parameters: Vec<ScalarValue>) -> Result<Outcome> {
         self.take_asked();
+        self.settle_locks();
         self.runs(&prepared.statement);
         let kind = prepared.statement.kind();
         self.admit(kind).map_err(|error| self.fail(error))?;
@@ -291,6 +297,7 @@ impl Session {
         *self.running.lock() = Some(switch);
         let guard = Guard::new(cancelled, self.settings.settled().statement_timeout, self.failed.clone());
         let mut stop = guard.clone();
+        self.lock_first(kind, &mut stop).await.map_err(|error| self.fail(error))?;
         let outcome = if matches!(kind, Kind::CreateView(_) | Kind::CreateTableAs(_)) || kind.is_change() {
             // It watches the guard itself: to take away what it has begun, or to let a commit end.
             statement::execute(self, prepared, parameters, &guard).await
@@ -383,11 +390,12 @@ impl Session {
     /// The request is answered, or one of its statements failed: what is not committed is gone.
     pub fn end_request(&mut self) {
         self.request = None;
+        self.settle_locks();
     }
 
     /// DDL works on what there is, and what follows it reads the outcome: the newest, under what the
     /// block has changed.
-    fn forget_view(&mut self) {
+    pub(crate) fn forget_view(&mut self) {
         let fresh = self.fresh_view();
         if let Some(shared) = self.block.as_mut().or(self.request.as_mut()) {
             let writes = shared.view.take().and_then(|view| view.writes);

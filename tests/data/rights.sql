@@ -107,6 +107,7 @@ GRANT SELECT (salary) ON staff TO ben WITH GRANT OPTION;
 GRANT ALL (note), DELETE ON staff TO ben;
 \dp staff
 SELECT attname, attacl FROM pg_attribute WHERE attrelid = 'staff'::regclass AND attnum > 0 ORDER BY attnum;
+SELECT grantor, grantee, table_schema, column_name, privilege_type, is_grantable FROM information_schema.column_privileges WHERE table_name = 'staff' ORDER BY 2, 4, 5;
 SELECT has_table_privilege('amy', 'staff', 'SELECT'), has_any_column_privilege('amy', 'staff', 'SELECT'), has_column_privilege('amy', 'staff', 'name', 'SELECT'), has_column_privilege('amy', 'staff', 'salary', 'SELECT'), has_column_privilege('amy', 'staff', 2::smallint, 'UPDATE'), has_column_privilege('ben', 'staff', 'salary', 'SELECT');
 SELECT has_column_privilege('amy', 'staff', 'nothing', 'SELECT');
 GRANT SELECT (nothing) ON staff TO amy;

@@ -1,10 +1,15 @@
 //! Statements that change tables give what PostgreSQL gives: rows, counts, and errors with their
 //! details, one after the other in one session of each.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
+use thalweg_tests::client::{await_value, value};
 use thalweg_tests::postgres::{Postgres, psql};
 use thalweg_tests::server::{Options, Server};
+use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 /// The statements of a file, a line each.
@@ -135,6 +140,77 @@ async fn same_answers(file: &str) {
     }
     println!("{} statements", statements.len());
     assert!(different.is_empty(), "{} of {} differ:\n{}", different.len(), statements.len(), different.join("\n"));
+}
+
+/// Waits until a session waits for a lock. Panics after a minute.
+async fn await_waiting(watcher: &Client, pid: &str) {
+    let sql = format!("SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = {pid}");
+    await_value(watcher, &sql, "1", Duration::from_secs(60)).await;
+}
+
+/// What the sessions of a script of several hear (`locks.sql` says how it is written).
+async fn sessions_hear(script: &str, connect: impl AsyncFn() -> Client) -> Vec<String> {
+    let watcher = connect().await;
+    let mut clients: BTreeMap<&str, (Arc<Client>, String)> = BTreeMap::new();
+    let mut waiting: BTreeMap<&str, JoinHandle<String>> = BTreeMap::new();
+    let mut heard = Vec::new();
+    for line in script.lines().filter(|line| !line.is_empty() && !line.starts_with("--")) {
+        let (who, rest) = line.split_at(1);
+        if rest == " RECONNECT" {
+            clients.remove(who);
+            continue;
+        }
+        if !clients.contains_key(who) {
+            let client = connect().await;
+            let pid = value(&client, "SELECT pg_backend_pid()").await;
+            clients.insert(who, (Arc::new(client), pid));
+        }
+        let (client, pid) = &clients[who];
+        let said = match rest.split_at(1) {
+            ("=", _) => waiting.remove(who).expect("it waits").await.expect("an answer"),
+            ("&", sql) => {
+                let (client, sql) = (client.clone(), sql.trim().to_string());
+                waiting.insert(who, tokio::spawn(async move { answer(&client, &sql).await }));
+                await_waiting(&watcher, pid).await;
+                continue;
+            }
+            (_, sql) => answer(client, sql.trim()).await,
+        };
+        // PostgreSQL's tag of this has the number of rows.
+        if line.contains("CREATE MATERIALIZED VIEW") {
+            continue;
+        }
+        // The numbers of processes are not the same.
+        let words: Vec<&str> = said.split(' ').collect();
+        let number = |place: usize| place > 0 && matches!(words[place - 1], "Process" | "process");
+        let words = words.iter().enumerate().map(|(place, word)| if number(place) { "N" } else { word });
+        heard.push(format!("{line}\n{}", words.collect::<Vec<_>>().join(" ")));
+    }
+    heard
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_wait_for_locks_as_in_postgresql() {
+    let postgres = Postgres::start();
+    let config = format!("host={} port=5432 user=tester dbname=postgres", postgres.socket().display());
+    let theirs = async || {
+        let (client, connection) = tokio_postgres::connect(&config, NoTls).await.expect("PostgreSQL takes connections");
+        tokio::spawn(connection);
+        client
+    };
+    let server = Server::start(Options::default());
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/locks.sql");
+    let script = std::fs::read_to_string(path).expect("the script");
+    let wanted = sessions_hear(&script, theirs).await;
+    let got = sessions_hear(&script, async || server.connect().await).await;
+    let different: Vec<String> = wanted
+        .iter()
+        .zip(&got)
+        .filter(|(wanted, got)| wanted != got)
+        .map(|(wanted, got)| format!("--- PostgreSQL\n{wanted}--- thalweg\n{got}"))
+        .collect();
+    assert!(different.is_empty(), "{} of {} differ:\n{}", different.len(), wanted.len(), different.join("\n"));
+    assert_eq!(wanted.len(), got.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

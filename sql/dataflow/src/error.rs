@@ -223,6 +223,8 @@ sql_states! {
     InvalidColumnReference = "42P10",
     /// A parameter's type cannot be inferred.
     IndeterminateDatatype = "42P18",
+    /// What is to be in a new schema names another one.
+    InvalidSchemaDefinition = "42P15",
     /// The definition of a table does not hold together.
     InvalidTableDefinition = "42P16",
     /// The definition of an object does not hold together.
@@ -239,6 +241,8 @@ sql_states! {
     CantChangeRuntimeParam = "55P02",
     /// A lock (of a data folder, say) is held by somebody else.
     LockNotAvailable = "55P03",
+    /// Sessions wait for each other's locks.
+    DeadlockDetected = "40P01",
     /// The client cancelled the statement.
     QueryCanceled = "57014",
     /// The server is stopping.

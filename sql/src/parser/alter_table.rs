@@ -19,8 +19,8 @@ pub(crate) struct AlterTable {
     pub(crate) if_exists: bool,
     /// Which.
     pub(crate) name: Name,
-    /// What happens to it.
-    pub(crate) action: AlterAction,
+    /// What happens to it: one action, or several that go together.
+    pub(crate) actions: Vec<AlterAction>,
 }
 
 /// What ALTER TABLE does.
@@ -85,14 +85,40 @@ pub(crate) fn alter(cursor: &mut Cursor<'_>) -> Result<Kind> {
     let if_exists = cursor.takes("IF EXISTS");
     cursor.takes("ONLY");
     let name = cursor.name()?;
-    let action = if cursor.takes("SET SCHEMA") {
+    let mut actions = vec![action(cursor, view, &name)?];
+    let alone = |action: &AlterAction| {
+        matches!(
+            action,
+            AlterAction::Rename(_)
+                | AlterAction::RenameConstraint(..)
+                | AlterAction::RenameColumn(..)
+                | AlterAction::SetSchema(_)
+        )
+    };
+    while !alone(&actions[0]) && cursor.takes_token(&Token::Comma) {
+        if !["ADD", "ALTER", "DROP"].iter().any(|word| cursor.sees(word)) {
+            return match cursor.sees("RENAME") {
+                true => cursor.unexpected(),
+                false => refuse(cursor, "ALTER TABLE ... _"),
+            };
+        }
+        match (action(cursor, view, &name)?, actions.last_mut()) {
+            (AlterAction::AddColumns(more), Some(AlterAction::AddColumns(columns))) => columns.extend(more),
+            (next, _) => actions.push(next),
+        }
+    }
+    Ok(Kind::AlterTable(AlterTable { view, if_exists, name, actions }))
+}
+
+fn action(cursor: &mut Cursor<'_>, view: Option<ObjectKind>, name: &Name) -> Result<AlterAction> {
+    Ok(if cursor.takes("SET SCHEMA") {
         AlterAction::SetSchema(cursor.identifier()?)
     } else if matches!(view, Some(ObjectKind::Source | ObjectKind::Table)) {
         return refuse(cursor, "ALTER SOURCE ... _");
     } else if view.is_some() && !cursor.sees("RENAME TO") {
         return refuse(cursor, "ALTER VIEW ... _");
     } else if cursor.takes("ADD") {
-        add(cursor, &name)?
+        add(cursor, name)?
     } else if cursor.takes("ALTER") {
         cursor.takes("COLUMN");
         let column = cursor.identifier()?;
@@ -112,12 +138,7 @@ pub(crate) fn alter(cursor: &mut Cursor<'_>) -> Result<Kind> {
         let old = cursor.identifier()?;
         cursor.expect("TO")?;
         AlterAction::RenameColumn(old, cursor.identifier()?)
-    };
-    if cursor.peek().token == Token::Comma {
-        let error = Error::unsupported("several actions other than ADD COLUMN in one ALTER TABLE");
-        return Err(cursor.error_here(error.hint("Use a statement for each, in a block.")));
-    }
-    Ok(Kind::AlterTable(AlterTable { view, if_exists, name, action }))
+    })
 }
 
 /// The word ADD is taken already.
@@ -130,19 +151,11 @@ fn add(cursor: &mut Cursor<'_>, table: &Name) -> Result<AlterAction> {
         item(cursor, &mut table)?;
         return Ok(AlterAction::AddConstraint(table));
     }
-    let mut columns = Vec::new();
-    loop {
-        cursor.takes("COLUMN");
-        let if_not_exists = cursor.takes("IF NOT EXISTS");
-        let mut one = CreateTable::new(if_not_exists, table.clone());
-        column(cursor, &mut one)?;
-        columns.push(NewColumn { if_not_exists, column: one });
-        let start = cursor.at;
-        if !(cursor.takes_token(&Token::Comma) && cursor.takes("ADD") && !adds_constraint(cursor)) {
-            cursor.at = start;
-            return Ok(AlterAction::AddColumns(columns));
-        }
-    }
+    cursor.takes("COLUMN");
+    let if_not_exists = cursor.takes("IF NOT EXISTS");
+    let mut one = CreateTable::new(if_not_exists, table.clone());
+    column(cursor, &mut one)?;
+    Ok(AlterAction::AddColumns(vec![NewColumn { if_not_exists, column: one }]))
 }
 
 /// Whether the word ADD has a constraint behind it.

@@ -18,6 +18,7 @@ use super::copy::Copy;
 use super::create_table_as::CreateTableAs;
 use super::grant::GrantStatement;
 use super::index::{CreateIndex, DropIndex};
+use super::lock_table::LockTable;
 use super::maintenance::Maintenance;
 use super::merge::Merge;
 pub(crate) use super::object_kind::ObjectKind;
@@ -26,6 +27,7 @@ use super::schema::SchemaStatement;
 use super::sequence::{AlterSequence, CreateSequence};
 use super::table::{CreateTable, Truncate};
 use super::with_changes::WithChanges;
+use crate::locks::Mode;
 
 /// A statement with its text. Cheap to clone.
 #[derive(Clone)]
@@ -46,6 +48,11 @@ impl fmt::Debug for Statement {
 impl Statement {
     pub(crate) fn new(text: &str, request: &Arc<str>, kind: Kind) -> Statement {
         Statement { text: text.into(), request: request.clone(), shown: None, kind: Arc::new(kind) }
+    }
+
+    /// A part of it, as a statement of its own.
+    pub(crate) fn part(&self, kind: Arc<Kind>) -> Statement {
+        Statement { kind, ..self.clone() }
     }
 
     /// A statement of ours, whose text nobody sees.
@@ -112,8 +119,8 @@ pub(crate) enum Kind {
     DropIndex(DropIndex),
     /// COMMENT ON.
     Comment(Comment),
-    /// LOCK TABLE ... IN ACCESS SHARE MODE.
-    Lock(Vec<Name>),
+    /// LOCK TABLE.
+    Lock(LockTable),
     /// REFRESH MATERIALIZED VIEW.
     Refresh(Name),
     /// VACUUM and its kin.
@@ -257,6 +264,7 @@ impl Kind {
             Kind::Schema(schema) => schema.tag(),
             Kind::CreateSequence(_) => "CREATE SEQUENCE",
             Kind::AlterSequence(_) => "ALTER SEQUENCE",
+            Kind::Lock(lock) if lock.mode > Mode::RowExclusive => "LOCK TABLE",
             _ => return None,
         })
     }

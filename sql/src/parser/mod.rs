@@ -24,6 +24,7 @@ pub(crate) mod grant;
 mod height;
 pub(crate) mod index;
 pub(crate) mod like;
+pub(crate) mod lock_table;
 mod locks;
 pub(crate) mod maintenance;
 pub(crate) mod merge;

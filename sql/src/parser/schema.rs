@@ -1,10 +1,14 @@
 //! CREATE, ALTER and DROP SCHEMA.
 
-use thalweg_dataflow::error::{Error, Result};
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::tokenizer::Token;
+use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use super::ast::Kind;
 use super::cursor::Cursor;
 use super::role::{self, RoleName};
+use super::{ddl, grant};
 
 /// A statement about schemas.
 #[derive(Debug)]
@@ -17,6 +21,8 @@ pub(crate) enum SchemaStatement {
         name: Option<String>,
         /// AUTHORIZATION.
         owner: Option<RoleName>,
+        /// What is made in it.
+        elements: Vec<Arc<Kind>>,
     },
     /// DROP SCHEMA.
     Drop {
@@ -59,14 +65,49 @@ pub(crate) fn create(cursor: &mut Cursor<'_>) -> Result<Kind> {
     let if_not_exists = cursor.takes("IF NOT EXISTS");
     let name = if cursor.sees("AUTHORIZATION") { None } else { Some(cursor.identifier()?) };
     let owner = if cursor.takes("AUTHORIZATION") { Some(role::role(cursor)?) } else { None };
-    if ["CREATE", "GRANT"].iter().any(|word| cursor.sees(word)) {
-        let error = match if_not_exists {
-            true => Error::unsupported("CREATE SCHEMA IF NOT EXISTS with schema elements"),
-            false => Error::unsupported("CREATE SCHEMA with schema elements"),
-        };
-        return Err(cursor.error_here(error.hint("Create what is in it by statements of their own.")));
+    if if_not_exists && !cursor.at_end() {
+        let message = "CREATE SCHEMA IF NOT EXISTS cannot include schema elements";
+        return Err(cursor.error_here(Error::new(SqlState::FeatureNotSupported, message)));
     }
-    Ok(Kind::Schema(SchemaStatement::Create { if_not_exists, name, owner }))
+    let mut elements = Vec::new();
+    while !cursor.at_end() {
+        let end = end_of_element(cursor);
+        elements.push(Arc::new(cursor.until(end, element)?));
+    }
+    Ok(Kind::Schema(SchemaStatement::Create { if_not_exists, name, owner, elements }))
+}
+
+/// What may stand behind CREATE in an element.
+const ELEMENTS: [&str; 9] = ["TABLE", "VIEW", "OR", "INDEX", "UNIQUE", "SEQUENCE", "TEMP", "TEMPORARY", "LOCAL"];
+
+fn element(cursor: &mut Cursor<'_>) -> Result<Kind> {
+    if cursor.takes("GRANT") {
+        return grant::grant(cursor);
+    }
+    cursor.expect("CREATE")?;
+    if !ELEMENTS.iter().any(|word| cursor.sees(word)) {
+        return cursor.unexpected();
+    }
+    ddl::create(cursor)
+}
+
+/// The place of the token behind the element that begins here.
+fn end_of_element(cursor: &Cursor<'_>) -> usize {
+    let (mut ahead, mut depth) = (1, 0i32);
+    while let Some(token) = cursor.token(ahead) {
+        match token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth -= 1,
+            _ => {}
+        }
+        let creates = cursor.is_word(ahead, "CREATE") && ELEMENTS.iter().any(|word| cursor.is_word(ahead + 1, word));
+        let grants = cursor.is_word(ahead, "GRANT") && !cursor.is_word(ahead - 1, "WITH");
+        if depth == 0 && (creates || grants) {
+            break;
+        }
+        ahead += 1;
+    }
+    cursor.place() + ahead
 }
 
 /// DROP SCHEMA; the words are taken already.

@@ -12,8 +12,8 @@ use super::ast::{Explain, Kind, ObjectKind, Show};
 use super::cursor::Cursor;
 use super::with_changes::refuse_changes;
 use super::{
-    alter_table, change, comment, copy, ddl, grant, maintenance, merge, prepared, role, schema, sequence, setting,
-    sql_cursor, table, transaction,
+    alter_table, change, comment, copy, ddl, grant, lock_table, maintenance, merge, prepared, role, schema, sequence,
+    setting, sql_cursor, table, transaction,
 };
 
 /// First words of PostgreSQL's other statements, with what to do instead.
@@ -74,7 +74,7 @@ pub(crate) fn statement(cursor: &mut Cursor<'_>, request: &Arc<str>) -> Result<K
     match word.as_str() {
         "COMMENT" => comment::comment(cursor),
         "REFRESH" => refresh(cursor),
-        "LOCK" => lock(cursor),
+        "LOCK" => lock_table::lock(cursor),
         "UNLISTEN" => unlisten(cursor),
         "CREATE" => ddl::create(cursor),
         "ALTER" => {
@@ -223,18 +223,6 @@ fn refresh(cursor: &mut Cursor<'_>) -> Result<Kind> {
     }
     cursor.takes("WITH DATA");
     Ok(Kind::Refresh(name))
-}
-
-/// LOCK TABLE in the mode that every SELECT takes; stronger ones would promise what nobody keeps.
-fn lock(cursor: &mut Cursor<'_>) -> Result<Kind> {
-    cursor.takes("TABLE");
-    let names = cursor.names()?;
-    if !cursor.takes("IN ACCESS SHARE MODE") {
-        let error = Error::unsupported("LOCK other than IN ACCESS SHARE MODE");
-        return Err(cursor.error_here(error.hint("Nothing needs a lock: every statement reads one snapshot.")));
-    }
-    cursor.takes("NOWAIT");
-    Ok(Kind::Lock(names))
 }
 
 /// UNLISTEN: nobody listens, as there is no LISTEN.

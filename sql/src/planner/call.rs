@@ -15,7 +15,7 @@ use super::functions::{self, aggregates, extreme_key, joined_by};
 use super::query::sort;
 use super::row_value::row_call;
 use super::typed::{Category, Typed, base_name, category};
-use super::within_group;
+use super::{joined_bytes, within_group};
 
 /// Where an aggregate's own argument is bound: another aggregate there is nested.
 const NESTED: &str = "an aggregate";
@@ -202,10 +202,13 @@ impl Binder<'_> {
             .map(|arg| match arg {
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => self.expr(env, expr),
                 FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(table)) => self.table_row(env, table),
-                FunctionArg::Unnamed(_) => Err(Error::new(
-                    SqlState::WrongObjectType,
-                    format!("{name}(*) specified, but {name} is not an aggregate function"),
-                )),
+                FunctionArg::Unnamed(_) => Err(match self.call_by_name(name, Vec::new()) {
+                    Ok(_) => Error::new(
+                        SqlState::WrongObjectType,
+                        format!("{name}(*) specified, but {name} is not an aggregate function"),
+                    ),
+                    Err(_) => functions::no_function(name, &[]),
+                }),
                 _ => Err(Error::unsupported("a named argument")),
             })
             .collect()
@@ -261,7 +264,7 @@ impl Binder<'_> {
         if let Some(ty) = functions::sleep::argument(name) {
             return self.sleep(name, &ty, args);
         }
-        let args = if name == "setseed" { vec![self.only_argument(name, &PgType::Float8, args)?] } else { args };
+        let args = self.typed_arguments(name, args)?;
         if let Some(result) = self.system_call(name, &args)? {
             return Ok(result);
         }
@@ -296,6 +299,8 @@ impl Binder<'_> {
             return Err(Error::new(SqlState::InvalidColumnReference, message));
         }
         let called = name;
+        let bytes = name == "string_agg" && joined_bytes::are_bytes(&args);
+        let args = if bytes { self.through_digits("encode", args)? } else { args };
         let (name, args, collected) = self.collecting(name, args, distinct)?;
         if let ("sum" | "avg", true, Some(PgType::Numeric(None))) =
             (name, distinct, args.first().and_then(|arg| arg.ty.as_ref()))
@@ -330,7 +335,11 @@ impl Binder<'_> {
             _ => call,
         };
         let result = Typed::new(value, ty);
-        self.document(called, collected, result)
+        let result = self.document(called, collected, result)?;
+        match bytes {
+            true => self.through_digits("decode", vec![result])?.pop().ok_or_else(|| Error::internal("no result")),
+            false => Ok(result),
+        }
     }
 
     /// What the arguments of an aggregate see.

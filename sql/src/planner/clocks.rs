@@ -33,7 +33,7 @@ impl Binder<'_> {
     pub(super) fn session_call(&self, name: &str, args: &[Typed]) -> Result<Option<Typed>> {
         Ok(Some(match (name, args) {
             ("now" | "transaction_timestamp" | "statement_timestamp", []) => self.clock(name)?,
-            ("current_timestamp" | "localtimestamp", [digits]) => self.rounded_clock(name, digits)?,
+            ("current_timestamp" | "localtimestamp" | "localtime", [digits]) => self.rounded_clock(name, digits)?,
             ("timeofday", []) => {
                 let format = Typed::unknown(Some("Dy Mon DD HH24:MI:SS.US YYYY TZ".into()));
                 self.call_by_name("to_char", vec![self.clock("now")?, format])?
@@ -59,12 +59,17 @@ impl Binder<'_> {
     }
 
     pub(super) fn clock(&self, name: &str) -> Result<Typed> {
+        self.clock_at(name, self.settings.now)
+    }
+
+    /// The clock reading of this name at a moment, in microseconds since 1970 UTC.
+    fn clock_at(&self, name: &str, now: i64) -> Result<Typed> {
         if self.settings.view {
             return Err(Error::unsupported(format!("{name} in a materialized view"))
                 .hint("Its value would change without any input changing."));
         }
         self.reads_clock.set(true);
-        let now = ScalarValue::TimestampMicrosecond(Some(self.settings.now), Some("UTC".into()));
+        let now = ScalarValue::TimestampMicrosecond(Some(now), Some("UTC".into()));
         let now = Typed::constant(now, PgType::Timestamptz);
         match name {
             "current_date" => self.coerce(now, &PgType::Date, Cast::Explicit),
@@ -79,15 +84,8 @@ impl Binder<'_> {
         let Expr::Literal(ScalarValue::Int32(Some(digits)), _) = &digits.expr else {
             return Err(Error::new(SqlState::SyntaxError, format!("syntax error in the argument of {name}")));
         };
-        let clock = self.clock(name)?;
+        // Zones are whole seconds from UTC.
         let unit = 10i64.pow(6 - (*digits).clamp(0, 6) as u32);
-        let round = |micros: i64| micros.saturating_add(unit / 2).div_euclid(unit) * unit;
-        let expr = match clock.expr {
-            Expr::Literal(ScalarValue::TimestampMicrosecond(Some(micros), zone), marks) => {
-                Expr::Literal(ScalarValue::TimestampMicrosecond(Some(round(micros)), zone), marks)
-            }
-            other => other,
-        };
-        Ok(Typed { expr, ..clock })
+        self.clock_at(name, self.settings.now.saturating_add(unit / 2).div_euclid(unit) * unit)
     }
 }

@@ -4,7 +4,7 @@ use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::Placeholder;
 
-use super::functions::sleep::is_sleep;
+use super::functions::sleep::waits;
 
 /// Which of the parameters a placeholder stands for, from 0.
 pub(crate) fn parameter_place(placeholder: &Placeholder) -> usize {
@@ -20,7 +20,7 @@ pub(crate) fn is_subquery(expr: &Expr) -> bool {
 pub(crate) fn is_over_one_row(expr: &Expr) -> bool {
     let needs_more = |inner: &Expr| {
         is_subquery(inner)
-            || is_sleep(inner)
+            || waits(inner)
             || matches!(inner, Expr::OuterReferenceColumn(..) | Expr::AggregateFunction(_) | Expr::WindowFunction(_))
     };
     expr.exists(|inner| Ok(needs_more(inner))).is_ok_and(|found| !found)

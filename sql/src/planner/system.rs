@@ -163,6 +163,27 @@ impl Binder<'_> {
         Ok(functions::sleep::call(name, self.only_argument(name, ty, args)?.expr))
     }
 
+    /// The arguments of those functions of the session whose types matter; of others as they are.
+    pub(super) fn typed_arguments(&self, name: &str, args: Vec<Typed>) -> Result<Vec<Typed>> {
+        let locks = name.starts_with("pg_advisory_") || name.starts_with("pg_try_advisory_");
+        match (name, args.len()) {
+            ("setseed", _) => Ok(vec![self.only_argument(name, &PgType::Float8, args)?]),
+            ("pg_blocking_pids", _) => Ok(vec![self.only_argument(name, &PgType::Int4, args)?]),
+            ("pg_advisory_unlock_all", 0) => Ok(args),
+            ("pg_advisory_unlock_all", _) => Err(functions::no_function(name, &args)),
+            (_, 1) if locks => Ok(vec![self.only_argument(name, &PgType::Int8, args)?]),
+            (_, 2) if locks => {
+                let fits = |arg: &Typed| arg.ty.as_ref().is_none_or(|own| implicit(own, &PgType::Int4));
+                if !args.iter().all(fits) {
+                    return Err(functions::no_function(name, &args));
+                }
+                args.into_iter().map(|arg| self.coerce(arg, &PgType::Int4, Cast::Implicit)).collect()
+            }
+            (_, _) if locks => Err(functions::no_function(name, &args)),
+            _ => Ok(args),
+        }
+    }
+
     /// The argument of a function that has one, of this type.
     pub(super) fn only_argument(&self, name: &str, ty: &PgType, args: Vec<Typed>) -> Result<Typed> {
         match args.as_slice() {

@@ -159,7 +159,8 @@ impl Session {
     }
 
     /// The client is about to be told that it may go on.
-    pub fn rests(&self) {
+    pub fn rests(&mut self) {
+        self.settle_locks();
         let Some(presence) = &self.presence else { return };
         let status = self.transaction_status();
         let application = self.settings.get("application_name").unwrap_or_default();

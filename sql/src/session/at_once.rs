@@ -16,6 +16,11 @@ impl Session {
     pub fn at_once(&mut self, prepared: &Prepared, parameters: &[ScalarValue]) -> Option<Result<Outcome>> {
         let kind @ Kind::Query(_) = prepared.statement.kind() else { return None };
         self.take_asked();
+        self.settle_locks();
+        if self.locks.all().has_access_exclusive() {
+            // It may have to wait.
+            return None;
+        }
         let pinned = self.shared().and_then(|shared| shared.view.as_ref());
         let published = pinned.map_or_else(|| self.database.published(), |view| view.published.clone());
         let meaning = self.meaning(&published);

@@ -33,6 +33,8 @@ struct Savepoint {
     writes: Option<Writes>,
     settings: Mark,
     ddl: Ddl,
+    /// How many locks the transaction had.
+    locks: usize,
 }
 
 impl Block {
@@ -59,14 +61,19 @@ impl Block {
     }
 
     /// SAVEPOINT. A name may be used again: the newest of it is meant then.
-    pub(super) fn savepoint(&mut self, name: &str, settings: Mark) -> Result<()> {
+    pub(super) fn savepoint(&mut self, name: &str, settings: Mark, locks: usize) -> Result<()> {
         if self.savepoints.len() >= MAX_SAVEPOINTS {
             let error = Error::new(SqlState::ProgramLimitExceeded, "too many savepoints");
             return Err(error.detail(format!("A transaction may have {MAX_SAVEPOINTS}.")));
         }
         let writes = self.view.as_ref().and_then(|view| view.writes.clone());
-        self.savepoints.push(Savepoint { name: name.into(), writes, settings, ddl: self.ddl.clone() });
+        self.savepoints.push(Savepoint { name: name.into(), writes, settings, ddl: self.ddl.clone(), locks });
         Ok(())
+    }
+
+    /// How many locks the transaction had at its last savepoint.
+    pub(super) fn locks_before(&self) -> usize {
+        self.savepoints.last().map_or(0, |savepoint| savepoint.locks)
     }
 
     /// RELEASE: it goes, and all after it.

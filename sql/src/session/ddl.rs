@@ -157,6 +157,7 @@ async fn settle(database: &Database, ddl: Ddl, committed: bool) -> Result<()> {
 /// A client left, perhaps inside a block.
 impl Drop for Session {
     fn drop(&mut self) {
+        self.locks.end();
         let block = self.block.take().filter(|block| !block.ddl.is_empty());
         let temporary = self.temporary.used_schema();
         if block.is_none() && temporary.is_none() {

@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use super::{Block, Session};
-use crate::parser::Modes;
+use crate::guard::Guard;
+use crate::parser::{Kind, Modes};
+use crate::statement::lock_table;
 
 /// The isolation levels; every one of them reads one snapshot.
 const ISOLATION_LEVELS: [&str; 4] = ["serializable", "repeatable read", "read committed", "read uncommitted"];
@@ -116,7 +118,9 @@ impl Session {
         if self.request.is_some() {
             self.request = Some(Block::new());
         }
-        self.settle(block.ddl, committed).await?;
+        let settled = self.settle(block.ddl, committed).await;
+        self.locks.back_to(0);
+        settled?;
         if committed {
             self.drop_on_commit().await?;
         }
@@ -130,8 +134,8 @@ impl Session {
 
     /// SAVEPOINT.
     pub(crate) fn savepoint(&mut self, name: &str) -> Result<()> {
-        let mark = self.settings.mark();
-        self.in_block("SAVEPOINT")?.savepoint(name, mark)
+        let (mark, locks) = (self.settings.mark(), self.locks.mark());
+        self.in_block("SAVEPOINT")?.savepoint(name, mark, locks)
     }
 
     /// RELEASE.
@@ -145,9 +149,45 @@ impl Session {
         self.undo_since(&earlier).await?;
         let mark = self.in_block("ROLLBACK TO SAVEPOINT")?.back_to(name)?;
         self.settings.back_to(mark);
+        let locks = self.in_block("ROLLBACK TO SAVEPOINT")?.locks_before();
+        self.locks.back_to(locks);
         self.cursors.back_to(self.savepoints());
         self.forget_view();
         self.failed.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// Gives back the locks of a transaction that is over, or of what failed in it; what follows a lock that
+    /// was taken sees what its last holder did, unless the block is to read one snapshot.
+    pub(crate) fn settle_locks(&mut self) {
+        if self.shared().is_none() {
+            self.locks.back_to(0);
+        } else if self.failed.load(Ordering::Acquire)
+            && let Some(block) = &self.block
+        {
+            self.locks.back_to(block.locks_before());
+        }
+        if self.locks.was_taken() && !self.reads_one_snapshot() {
+            self.forget_view();
+        }
+    }
+
+    /// Whether its block asked for one snapshot, locks or not.
+    fn reads_one_snapshot(&self) -> bool {
+        let level = self.settings.get("transaction_isolation");
+        level.is_ok_and(|level| ["repeatable read", "serializable"].contains(&level))
+    }
+
+    /// Locks what a statement begins with. Errors: those of waiting for locks, 57014.
+    pub(crate) async fn lock_first(&mut self, kind: &Kind, stop: &mut Guard) -> Result<()> {
+        let waited = tokio::select! {
+            biased;
+            error = stop.stopped() => return Err(error),
+            waited = lock_table::before(self, kind) => waited?,
+        };
+        if waited && !self.reads_one_snapshot() {
+            self.forget_view();
+        }
         Ok(())
     }
 

@@ -18,6 +18,8 @@ pub(crate) struct Settled {
     pub(crate) style: TextStyle,
     /// `statement_timeout`; `None`: no limit.
     pub(crate) statement_timeout: Option<Duration>,
+    /// `lock_timeout`; `None`: no limit.
+    pub(crate) lock_timeout: Option<Duration>,
     /// How long a connection may do nothing, in a block and else; `None`: for ever.
     pub(crate) idle: (Option<Duration>, Option<Duration>),
     /// Whether the transaction may change nothing.
@@ -39,6 +41,7 @@ impl Settled {
                 extra_float_digits: settings.known("extra_float_digits").parse().unwrap_or(1),
             },
             statement_timeout: duration("statement_timeout"),
+            lock_timeout: duration("lock_timeout"),
             idle: (duration("idle_in_transaction_session_timeout"), duration("idle_session_timeout")),
             read_only: settings.known("transaction_read_only") == "on",
         }

@@ -3,6 +3,7 @@
 //! Views keep their queries as they were written, and what the table was to them (`catalog::meaning`).
 //! A CHECK follows a column that is renamed; rows are untouched then.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast;
@@ -10,11 +11,13 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use super::alter_column;
 use super::change::alter;
+use super::change::draft::Draft;
 use super::definition::quoted;
 use super::resolve::{Names, open_files};
 use super::{already_exists, drop};
 use crate::catalog::{Object, ObjectData, Rule, Stored, is_temporary};
 use crate::database::{Database, Published};
+use crate::parser::alter_column::ColumnChange;
 use crate::parser::alter_table::{AlterAction, AlterTable, NewColumn};
 use crate::parser::table::CreateTable;
 use crate::parser::{ObjectKind, parse_expression, parse_query};
@@ -50,7 +53,7 @@ pub(crate) async fn run(session: &mut Session, alter: &AlterTable) -> Result<Out
         found => found?,
     };
     session.asker(&current.catalog).need_to_own(object)?;
-    if let AlterAction::SetSchema(to) = &alter.action {
+    if let [AlterAction::SetSchema(to)] = alter.actions.as_slice() {
         check_kind(alter, object)?;
         move_to(session, object, to).await?;
         return Ok(Outcome::Done(tag.into()));
@@ -61,7 +64,7 @@ pub(crate) async fn run(session: &mut Session, alter: &AlterTable) -> Result<Out
             object.name
         )));
     }
-    let renamed = matches!(alter.action, AlterAction::Rename(_));
+    let renamed = matches!(alter.actions.as_slice(), [AlterAction::Rename(_)]);
     let is_view = matches!(object.data, ObjectData::View(_) | ObjectData::NamedQuery(_) | ObjectData::Sequence(_));
     check_kind(alter, object)?;
     if object.table().is_none() && !(renamed && is_view) {
@@ -70,16 +73,16 @@ pub(crate) async fn run(session: &mut Session, alter: &AlterTable) -> Result<Out
     session.refuse_changed(object.relation(), "alter table", &object.name)?;
     session.changed_lastingly(tag);
     let mut changed = object.clone();
-    match &alter.action {
-        AlterAction::Rename(to) => {
+    match alter.actions.as_slice() {
+        [AlterAction::Rename(to)] => {
             if current.catalog.is_taken(&object.schema, to) {
                 return Err(already_exists(to));
             }
             changed.name.clone_from(to);
         }
-        AlterAction::RenameColumn(from, to) => rename_column(&mut changed, from, to)?,
-        _ => {
-            alter_columns(session, object, &alter.action).await?;
+        [AlterAction::RenameColumn(from, to)] => rename_column(&mut changed, from, to)?,
+        actions => {
+            alter_together(session, object, actions).await?;
             return Ok(Outcome::Done(tag.into()));
         }
     }
@@ -90,41 +93,83 @@ pub(crate) async fn run(session: &mut Session, alter: &AlterTable) -> Result<Out
     Ok(Outcome::Done(tag.into()))
 }
 
-/// ADD and DROP COLUMN; what IF makes a no is told.
-async fn alter_columns(session: &mut Session, object: &Object, action: &AlterAction) -> Result<()> {
-    let place_of = |name: &str| object.columns.iter().position(|column| column.name == name);
+/// When an action is done among several, as in PostgreSQL: what drops comes first.
+fn pass(action: &AlterAction) -> u8 {
     match action {
-        AlterAction::AddColumns(new) => return add_columns(session, object, new).await,
+        AlterAction::DropColumn { .. } | AlterAction::DropConstraint { .. } => 0,
+        AlterAction::AlterColumn(_, ColumnChange::DropDefault | ColumnChange::DropNotNull) => 0,
+        AlterAction::AlterColumn(_, ColumnChange::Type(..)) => 1,
+        AlterAction::AddColumns(_) => 2,
+        AlterAction::AlterColumn(_, ColumnChange::SetNotNull) => 3,
+        AlterAction::AddConstraint(_) => 4,
+        _ => 5,
+    }
+}
+
+/// Actions on one table, all of them or none.
+async fn alter_together(session: &mut Session, object: &Object, actions: &[AlterAction]) -> Result<()> {
+    let mut retyped = BTreeSet::new();
+    for action in actions {
+        if let AlterAction::AlterColumn(name, ColumnChange::Type(..)) = action
+            && !retyped.insert(name)
+        {
+            let message = format!("cannot alter type of column \"{name}\" twice");
+            return Err(Error::new(SqlState::FeatureNotSupported, message));
+        }
+    }
+    let mut actions: Vec<&AlterAction> = actions.iter().collect();
+    actions.sort_by_key(|action| pass(action));
+    let mut draft = Draft::new(session, object);
+    let mut done = Ok(());
+    for action in actions {
+        done = act(session, &mut draft, action).await;
+        if done.is_err() {
+            break;
+        }
+    }
+    let made = draft.made();
+    let done = match done {
+        Ok(()) => draft.finish(session).await,
+        failed => failed,
+    };
+    if done.is_err() {
+        Draft::abandon(session, made).await?;
+    }
+    done
+}
+
+/// One action; what IF makes a no is told.
+async fn act(session: &mut Session, draft: &mut Draft, action: &AlterAction) -> Result<()> {
+    match action {
+        AlterAction::AddColumns(new) => return add_columns(session, draft, new).await,
         AlterAction::DropColumn { if_exists, name, cascade } => {
-            if let Some(place) = place_of(name) {
-                let gone = readers_of_column(session, object, place, *cascade).await?;
-                return alter::drop_column(session, object, place, &gone).await;
+            if let Some(place) = draft.object.columns.iter().position(|column| column.name == *name) {
+                let gone = match draft.place_before(place) {
+                    Some(before) => readers_of_column(session, &draft.old, before, *cascade).await?,
+                    None => Vec::new(),
+                };
+                return alter::drop_column(draft, place, &gone);
             }
-            let message = format!("column \"{name}\" of relation \"{}\" does not exist", object.name);
+            let message = format!("column \"{name}\" of relation \"{}\" does not exist", draft.object.name);
             if !if_exists {
                 return Err(Error::new(SqlState::UndefinedColumn, message));
             }
             session.notice(Error::new(SqlState::SuccessfulCompletion, format!("{message}, skipping")));
+            Ok(())
         }
-        AlterAction::AlterColumn(name, change) => {
-            alter_column::alter_column(session, object, name, change).await?;
-        }
-        AlterAction::AddConstraint(written) => {
-            alter_column::add_constraint(session, object, &written.constraints).await?;
-        }
+        AlterAction::AlterColumn(name, change) => alter_column::alter_column(session, draft, name, change).await,
+        AlterAction::AddConstraint(written) => alter_column::add_constraint(session, draft, &written.constraints),
         AlterAction::DropConstraint { if_exists, name } => {
-            alter_column::drop_constraint(session, object, name, *if_exists).await?;
+            alter_column::drop_constraint(session, draft, name, *if_exists)
         }
-        AlterAction::RenameConstraint(from, to) => {
-            alter_column::rename_constraint(session, object, from, to).await?;
-        }
-        AlterAction::Rename(_) | AlterAction::RenameColumn(..) | AlterAction::SetSchema(_) => {}
+        AlterAction::RenameConstraint(from, to) => alter_column::rename_constraint(draft, from, to),
+        AlterAction::Rename(_) | AlterAction::RenameColumn(..) | AlterAction::SetSchema(_) => Ok(()),
     }
-    Ok(())
 }
 
 /// ADD COLUMN: all of them or none; what IF makes a no is told.
-async fn add_columns(session: &mut Session, object: &Object, new: &[NewColumn]) -> Result<()> {
+async fn add_columns(session: &mut Session, draft: &mut Draft, new: &[NewColumn]) -> Result<()> {
+    let object = &draft.object;
     let mut all: Option<CreateTable> = None;
     for NewColumn { if_not_exists, column } in new {
         let before = all.iter().flat_map(|all| &all.columns).chain(&object.columns);
@@ -143,7 +188,7 @@ async fn add_columns(session: &mut Session, object: &Object, new: &[NewColumn]) 
         }
     }
     match all {
-        Some(all) => alter::add_columns(session, object, &all).await,
+        Some(all) => alter::add_columns(session, draft, &all).await,
         None => Ok(()),
     }
 }

@@ -1,5 +1,5 @@
-//! COMMENT ON: kept in the catalog, durable when the statement returns. REFRESH, LOCK: nothing
-//! to do.
+//! COMMENT ON: kept in the catalog, durable when the statement returns. REFRESH: nothing to
+//! do.
 
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
@@ -64,18 +64,4 @@ pub(super) fn refresh(session: &Session, name: &Name) -> Result<Outcome> {
     let view = drop::find(session, &published.catalog, ObjectKind::View, name);
     session.asker(&published.catalog).need_to_own(view.map_err(show::without_drop_hint)?)?;
     Ok(Outcome::Done("REFRESH MATERIALIZED VIEW".into()))
-}
-
-/// LOCK TABLE ... IN ACCESS SHARE MODE: the relations must be there, and a block, as in PostgreSQL.
-pub(super) fn lock(session: &Session, names: &[Name]) -> Result<Outcome> {
-    if session.block.is_none() {
-        let message = "LOCK TABLE can only be used in transaction blocks";
-        return Err(Error::new(SqlState::NoActiveTransaction, message));
-    }
-    let published = session.database.published();
-    for name in names {
-        let object = session.relation(&published.catalog, name)?;
-        session.asker(&published.catalog).need_to_read(&[object.oid])?;
-    }
-    Ok(Outcome::Done("LOCK TABLE".into()))
 }

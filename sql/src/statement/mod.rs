@@ -20,6 +20,7 @@ pub(crate) mod grant;
 pub(crate) mod index;
 mod index_keys;
 mod like;
+pub(crate) mod lock_table;
 mod locking;
 mod maintenance;
 mod membership;
@@ -32,6 +33,7 @@ pub(crate) mod resolve;
 pub(crate) mod role;
 mod role_settings;
 mod schema;
+mod schema_elements;
 pub(crate) mod sequence;
 pub(crate) mod show;
 pub(crate) mod stored_source;
@@ -110,7 +112,7 @@ pub(crate) async fn execute(
         Kind::CreateIndex(create) => index::create(session, create, prepared.statement.request()).await,
         Kind::DropIndex(drop) => index::drop(session, drop).await,
         Kind::Comment(comment) => comment::run(session, comment).await,
-        Kind::Lock(names) => comment::lock(session, names),
+        Kind::Lock(lock) => lock_table::run(session, lock).await,
         Kind::Maintenance(what) => maintenance::run(session, what).await,
         Kind::Refresh(name) => comment::refresh(session, name),
         Kind::AlterTable(alter) => alter_table::run(session, alter).await,
@@ -125,7 +127,7 @@ pub(crate) async fn execute(
         Kind::Grant(grant) => grant::run(session, grant).await,
         Kind::CreateSequence(create) => sequence::create(session, create).await,
         Kind::AlterSequence(alter) => sequence::alter(session, alter).await,
-        Kind::Schema(schema) => schema::run(session, schema).await,
+        Kind::Schema(schema) => schema_elements::run(session, schema, &prepared.statement, guard).await,
         Kind::Show(show) => show::run(session, show),
         Kind::Explain(explain) => explain::run(session, explain, prepared.statement.request()).await,
         Kind::Set(set) => set_setting(session, set),

@@ -16,13 +16,14 @@ use crate::session::{Outcome, Session};
 
 /// See the module.
 pub(crate) async fn run(session: &mut Session, statement: &SchemaStatement) -> Result<Outcome> {
+    // Elements are [`super::schema_elements`]'s.
     let database = session.database.clone();
     let _turn = database.0.ddl.lock().await;
     let current = database.published();
     let mut next = (*current).clone();
     let mut gone = Vec::new();
     let changed = match statement {
-        SchemaStatement::Create { if_not_exists, name, owner } => {
+        SchemaStatement::Create { if_not_exists, name, owner, .. } => {
             create(session, &mut next.catalog, *if_not_exists, name.as_deref(), owner.as_ref())?
         }
         SchemaStatement::Drop { if_exists, names, cascade } => {

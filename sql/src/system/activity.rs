@@ -61,13 +61,19 @@ fn pg_stat_activity(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         ("query", Text),
         ("backend_type", Text),
     ]);
+    let mut waiting = tables.locks.all().shown();
+    waiting.retain(|shown| shown.waits_since.is_some());
     for activity in tables.sessions.all() {
         let doing = activity.doing();
         let seen = sees(tables, &activity);
         let own = |value: ScalarValue, none: ScalarValue| if seen { value } else { none };
         let none = || maybe(None::<String>);
         let moment = |at: Option<i64>| time(at.filter(|_| seen));
-        let waits = if doing.active { None } else { Some(("Client", "ClientRead")) }.filter(|_| seen);
+        let waits = match (doing.active, waiting.iter().find(|shown| shown.pid == activity.client.pid)) {
+            (false, _) => Some(("Client", "ClientRead")),
+            (true, lock) => lock.map(|shown| ("Lock", shown.tag.kind())),
+        };
+        let waits = waits.filter(|_| seen);
         let address = activity.client.address.filter(|_| seen);
         table.row([
             int4(DATABASE_OID),

@@ -2,7 +2,6 @@
 
 /// Functions whose answer is null: there is nothing of the kind.
 pub(super) const NULLS: &[&str] = &[
-    "pg_advisory_unlock_all",
     "pg_collation_for",
     "pg_get_function_sqlbody",
     "pg_get_partkeydef",

@@ -24,7 +24,7 @@ use super::names::{self, Named};
 use super::queries::CatalogTables;
 use super::roles::number;
 use super::table::array;
-use super::{activity, config, constraints, privileges, routines, sequences, session};
+use super::{activity, advisory, config, constraints, privileges, routines, sequences, session};
 use crate::catalog::index::bare;
 use crate::catalog::{Object, is_temporary};
 use crate::planner::SystemFunction;
@@ -61,7 +61,6 @@ const OTHERS: &[&str] = &[
     "pg_terminate_backend",
     "pg_type_is_visible",
     "set_config",
-    "pg_blocking_pids",
     "pg_encoding_max_length",
     "to_regclass",
     "to_regnamespace",
@@ -87,12 +86,14 @@ pub(crate) fn is_known(name: &str) -> bool {
     [OTHERS, NULLS, TRUES, FALSES, SIZES].iter().any(|list| list.contains(&name))
         || privileges::is_one(name)
         || session::is_one(name)
+        || advisory::is_one(name)
 }
 
 /// The function of this name.
 pub(crate) fn find(tables: &CatalogTables, name: &str) -> Option<SystemFunction> {
     let others = privileges::find(tables, name).or_else(|| sequences::function(tables, name));
-    if let Some(function) = others.or_else(|| session::function(tables, name)) {
+    let others = others.or_else(|| session::function(tables, name)).or_else(|| advisory::function(tables, name));
+    if let Some(function) = others {
         return Some(function);
     }
     let answer = answer(tables, name)?;
@@ -140,7 +141,6 @@ fn answer(tables: &CatalogTables, name: &str) -> Option<Answer> {
         "to_regnamespace" => Answer::Number(Named::Schema, true, numbers(tables)),
         "to_regproc" => Answer::Number(Named::Routine, true, numbers(tables)),
         "to_regrole" => Answer::Number(Named::Role, true, numbers(tables)),
-        "pg_blocking_pids" => Answer::NoNumbers,
         "pg_encoding_max_length" => Answer::Small(4),
         "pg_trigger_depth" => Answer::Small(0),
         "to_regtype" => Answer::Number(Named::Type, true, numbers(tables)),
@@ -212,8 +212,6 @@ enum Answer {
     Bool(bool),
     Zero,
     Small(i32),
-    /// An empty array.
-    NoNumbers,
     /// Whether an oid is none of these relations.
     Visible(BTreeSet<i32>),
     /// Whether an oid is a type of `pg_catalog`.
@@ -260,7 +258,6 @@ impl Answer {
             Answer::Zero => PgType::Int8,
             Answer::Small(_) | Answer::Pid(_) => PgType::Int4,
             Answer::Number(..) | Answer::TemporarySchema(_) => PgType::Oid,
-            Answer::NoNumbers => PgType::Array(&PgType::Int4),
             Answer::Schemas(_) | Answer::DefaultAcl(_) => PgType::Array(&PgType::Text),
             _ => PgType::Text,
         }
@@ -318,7 +315,6 @@ impl Answer {
             Answer::Zero => Ok(Arc::new(Int64Array::from(vec![0; call.rows]))),
             Answer::Small(number) => scalar(ScalarValue::Int32(Some(*number))),
             Answer::TemporarySchema(oid) => scalar(ScalarValue::UInt32(u32::try_from(*oid).ok())),
-            Answer::NoNumbers => scalar(array(&PgType::Int4, Vec::new())),
             Answer::DefaultAcl(tables) => default_acl(call, &tables.0),
             Answer::First => call.argument(0, &DataType::Utf8),
             Answer::Pid(pid) => scalar(ScalarValue::Int32(Some(*pid))),

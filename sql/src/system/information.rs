@@ -65,6 +65,7 @@ pub(crate) fn table(tables: &CatalogTables, name: &str) -> Option<Result<Arc<dyn
         "schemata" => schemata(tables),
         "views" => views(tables),
         "table_privileges" | "role_table_grants" => super::roles::table_privileges(tables),
+        "column_privileges" | "role_column_grants" => super::roles::column_privileges(tables),
         "enabled_roles" => super::roles::enabled_roles(tables),
         "table_constraints" => super::constraints::information(tables, false),
         "sequences" => super::sequences::information(tables),

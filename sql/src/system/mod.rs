@@ -5,6 +5,7 @@
 //! users' rows beside them.
 
 mod activity;
+mod advisory;
 mod config;
 mod constraints;
 pub(crate) mod file_errors;
@@ -27,6 +28,7 @@ mod tests;
 pub(crate) mod thalweg;
 
 pub(crate) use names::class_oid;
+pub(crate) use pg_catalog::DATABASE_OID;
 pub(crate) use queries::asks_catalog;
 
 use std::sync::{Arc, OnceLock};
@@ -37,17 +39,19 @@ use thalweg_dataflow::error::Result;
 
 use crate::catalog::Object;
 use crate::database::Published;
+use crate::locks::SessionLocks;
 use crate::planner::SystemFunction;
 use crate::roles::acl::USAGE;
 use crate::roles::rights::{Asker, denied};
 use crate::sequence::{Sequences, Used};
-use crate::session::Session;
 use crate::session::activity::Sessions;
 use crate::session::asked::Asked;
 use crate::session::own::{Random, TransactionNumber, Transactions};
+use crate::session::{Notice, Session};
 use crate::settings::SessionSettings;
 use file_errors::FileErrors;
 use queries::CatalogTables;
+use tokio::sync::mpsc;
 
 /// What the system tables are made from.
 pub(crate) struct SystemTables {
@@ -68,6 +72,8 @@ pub(crate) struct SystemTables {
     asked: Asked,
     sessions: Arc<Sessions>,
     pid: i32,
+    locks: SessionLocks,
+    notices: mpsc::Sender<Notice>,
     catalog: OnceLock<CatalogTables>,
 }
 
@@ -93,6 +99,8 @@ impl SystemTables {
             asked: session.asked.clone(),
             sessions: inner.sessions.clone(),
             pid: session.pid(),
+            locks: session.locks.clone(),
+            notices: session.notices.clone(),
             catalog: OnceLock::new(),
         }
     }
@@ -165,6 +173,8 @@ impl SystemTables {
             asked: self.asked.clone(),
             sessions: self.sessions.clone(),
             pid: self.pid,
+            locks: self.locks.clone(),
+            notices: self.notices.clone(),
             engine: self.engine.clone(),
             listed: self.settings.listed().map(|(one, value, reset)| (one, value.into(), reset.into())).collect(),
             thalweg: thalweg::TABLES

@@ -15,7 +15,7 @@ use thalweg_dataflow::types::PgType::{Array as ArrayOf, Bool, Float4, Int2, Int4
 use super::information::Relation;
 use super::queries::CatalogTables;
 use super::table::{Table, array, bool, int2, int4, maybe, text};
-use super::{activity, constraints, postgresql, roles, sequences};
+use super::{activity, advisory, constraints, postgresql, roles, sequences};
 use crate::catalog::{PUBLIC_OID, is_temporary};
 use crate::statement::definition::query_text;
 
@@ -23,7 +23,7 @@ use crate::statement::definition::query_text;
 const OWNER: i32 = 10;
 
 /// The oid of the one database.
-pub(super) const DATABASE_OID: i32 = 5;
+pub(crate) const DATABASE_OID: i32 = 5;
 
 /// The table of this name.
 pub(crate) fn table(tables: &CatalogTables, name: &str) -> Option<Result<Arc<dyn TableProvider>>> {
@@ -46,7 +46,9 @@ pub(crate) fn table(tables: &CatalogTables, name: &str) -> Option<Result<Arc<dyn
         "pg_description" => pg_description(tables),
         "pg_get_keywords" => pg_get_keywords(),
         _ => {
-            let others = roles::table(tables, name).or_else(|| activity::table(tables, name));
+            let others = roles::table(tables, name)
+                .or_else(|| activity::table(tables, name))
+                .or_else(|| advisory::table(tables, name));
             return others.or_else(|| postgresql::table(name));
         }
     })

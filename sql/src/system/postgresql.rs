@@ -156,10 +156,6 @@ const EMPTY: &[(&str, &[(&str, PgType)])] = &[
     ("pg_largeobject", &[("loid", Oid), ("pageno", Int4)]),
     ("pg_largeobject_metadata", &[("oid", Oid), ("lomowner", Oid), ("lomacl", ArrayOf(&Text))]),
     ("pg_listening_channels", &[("pg_listening_channels", Text)]),
-    (
-        "pg_locks",
-        &[("locktype", Text), ("database", Oid), ("relation", Oid), ("pid", Int4), ("mode", Text), ("granted", Bool)],
-    ),
     ("pg_options_to_table", &[("option_name", Text), ("option_value", Text)]),
     ("pg_parameter_acl", &[("oid", Oid), ("parname", Text), ("paracl", ArrayOf(&Text))]),
     (

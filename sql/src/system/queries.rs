@@ -13,9 +13,11 @@ use super::roles::number;
 use super::{constraints, functions};
 use crate::catalog::{Rule, is_temporary};
 use crate::database::Published;
+use crate::locks::SessionLocks;
 use crate::parser::ObjectKind;
 use crate::roles::SUPERUSER;
 use crate::sequence::{Sequences, Used};
+use crate::session::Notice;
 use crate::session::activity::Sessions;
 use crate::session::asked::Asked;
 use crate::session::own::{Random, TransactionNumber, Transactions};
@@ -23,6 +25,7 @@ use crate::settings::{SessionSettings, Setting};
 use crate::statement::create_source::columns_of;
 use crate::statement::resolve::{folded, relations_of};
 use crate::walk::any_expr;
+use tokio::sync::mpsc;
 
 /// The oid of the access method of rows, in `pg_am`.
 const HEAP: i32 = 2;
@@ -58,6 +61,10 @@ pub(crate) struct CatalogTables {
     pub(crate) sessions: Arc<Sessions>,
     /// The number of the session that asks.
     pub(crate) pid: i32,
+    /// Its locks, and the way to all others.
+    pub(crate) locks: SessionLocks,
+    /// Where its warnings go.
+    pub(crate) notices: mpsc::Sender<Notice>,
     /// Knows how many rows views and tables have.
     pub(crate) engine: Engine,
     /// The tables of schema `thalweg`.

@@ -15,8 +15,9 @@ use super::queries::CatalogTables;
 use super::table::{Table, bool, int4, maybe, text, time};
 use crate::catalog::Catalog;
 use crate::database::DATABASE;
+use crate::parser::ObjectKind;
 use crate::roles::Role;
-use crate::roles::acl::{self, PUBLIC, Thing};
+use crate::roles::acl::{self, Acl, PUBLIC, Thing};
 use crate::settings::spelled;
 
 /// What only superusers read: the verifiers of passwords.
@@ -254,6 +255,54 @@ pub(super) fn table_privileges(tables: &CatalogTables) -> Result<Arc<dyn TablePr
                     yes(item.options & right != 0 || item.grantee == owner),
                     yes(right == acl::SELECT),
                 ]);
+            }
+        }
+    }
+    table.finish()
+}
+
+/// `information_schema.column_privileges`: the rights on each column, its own and its relation's, each once.
+pub(super) fn column_privileges(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
+    let mut table = Table::new(&[
+        ("grantor", Text),
+        ("grantee", Text),
+        ("table_catalog", Text),
+        ("table_schema", Text),
+        ("table_name", Text),
+        ("column_name", Text),
+        ("privilege_type", Text),
+        ("is_grantable", Text),
+    ]);
+    let catalog = &tables.published.catalog;
+    let mine = |role: u32| role == PUBLIC || catalog.roles.has_rights_of(tables.role, role);
+    let listed = |kind| !matches!(kind, ObjectKind::Sequence | ObjectKind::View);
+    for object in catalog.objects().filter(|object| listed(object.kind())) {
+        let owner = catalog.owner(object.oid);
+        let whole = Catalog::acl_in_force(catalog.acl(object.oid), Thing::Relation, owner);
+        let own = catalog.column_acls(object.oid);
+        for (column, number) in object.columns.iter().zip(object.numbers()) {
+            let mut seen = BTreeSet::new();
+            let acls = [Some(&whole), own.and_then(|own| own.get(&number))];
+            let items = acls.into_iter().flatten().flat_map(Acl::items);
+            for item in items.filter(|item| mine(item.grantee) || mine(item.grantor)) {
+                for (right, name) in acl::each(item.rights & Thing::Column.all()) {
+                    let owns = item.grantee != PUBLIC && catalog.roles.has_rights_of(item.grantee, owner);
+                    let grantable = owns || item.options & right != 0;
+                    if !seen.insert((item.grantor, item.grantee, name, grantable)) {
+                        continue;
+                    }
+                    let public = item.grantee == PUBLIC;
+                    table.row([
+                        text(catalog.roles.name(item.grantor)),
+                        text(if public { "PUBLIC".into() } else { catalog.roles.name(item.grantee) }),
+                        text(DATABASE),
+                        text(&object.schema),
+                        text(&object.name),
+                        text(&column.name),
+                        text(name),
+                        text(if grantable { "YES" } else { "NO" }),
+                    ]);
+                }
             }
         }
     }

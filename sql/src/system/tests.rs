@@ -74,6 +74,8 @@ fn tables() -> CatalogTables {
         asked: Default::default(),
         sessions: Arc::default(),
         pid: 0,
+        locks: crate::locks::SessionLocks::new(&Arc::default(), 0, 0),
+        notices: tokio::sync::mpsc::channel(1).0,
         engine: Engine::open(options, Storage::memory()).unwrap(),
         sequences: Default::default(),
         used: Default::default(),

@@ -19,6 +19,7 @@ mod format;
 mod formatting;
 pub(crate) mod frame;
 pub(crate) mod framed;
+mod hashes;
 pub(crate) mod identifiers;
 mod integers;
 mod interval_sums;
@@ -93,6 +94,7 @@ const ALL: &[&[Definition]] = &[
     text::FUNCTIONS,
     bytes::FUNCTIONS,
     encodings::FUNCTIONS,
+    hashes::FUNCTIONS,
     unicode::FUNCTIONS,
     regexp::FUNCTIONS,
     identifiers::FUNCTIONS,

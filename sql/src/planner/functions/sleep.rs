@@ -29,20 +29,20 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 const NAMES: [&str; 3] = ["pg_sleep", "pg_sleep_for", "pg_sleep_until"];
 
-/// Whether an expression is a call of one of these.
-pub(crate) fn is_sleep(expr: &Expr) -> bool {
-    matches!(expr, Expr::ScalarFunction(call) if NAMES.contains(&call.func.name()))
+/// Whether an expression is a call that waits: one of these, or of a lock.
+pub(crate) fn waits(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(call) if call.func.as_async().is_some())
 }
 
 /// Refuses calls where nothing can wait. Error: 0A000.
 pub(crate) fn refuse_elsewhere(plan: &LogicalPlan) -> Result<()> {
-    let mut found = None;
+    let (mut found, mut branched) = (None, None);
     plan.apply_with_subqueries(|node| {
         if !matches!(node, LogicalPlan::Projection(_) | LogicalPlan::Filter(_)) {
             node.apply_expressions(|expr| {
                 expr.apply(|inner| {
                     if let Expr::ScalarFunction(call) = inner
-                        && is_sleep(inner)
+                        && waits(inner)
                     {
                         found = Some(call.func.name().to_string());
                     }
@@ -50,12 +50,40 @@ pub(crate) fn refuse_elsewhere(plan: &LogicalPlan) -> Result<()> {
                 })
             })?;
         }
+        node.apply_expressions(|expr| {
+            locks_in_branch(expr)?.into_iter().for_each(|name| branched = Some(name));
+            Ok(TreeNodeRecursion::Continue)
+        })?;
         Ok(TreeNodeRecursion::Continue)
     })?;
+    if let Some(name) = branched {
+        let error = Error::unsupported(format!("{name} inside CASE"));
+        return Err(error.hint("It would lock whether its branch is taken or not."));
+    }
     match found {
         Some(name) => Err(Error::unsupported(format!("{name} outside of a select list or WHERE"))),
         None => Ok(()),
     }
+}
+
+/// The name of a function that locks inside a CASE: it is computed before the CASE is.
+fn locks_in_branch(expr: &Expr) -> DataFusionResult<Option<String>> {
+    let mut found = None;
+    expr.apply(|inner| {
+        if matches!(inner, Expr::Case(_)) {
+            inner.apply(|call| {
+                if let Expr::ScalarFunction(call) = call
+                    && call.func.as_async().is_some()
+                    && !NAMES.contains(&call.func.name())
+                {
+                    found = Some(call.func.name().to_string());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(found)
 }
 
 /// The type of the argument of the function of this name, if it is one of these.

@@ -22,7 +22,7 @@ use thalweg_dataflow::types::{PgType, normalize};
 
 use super::indices;
 use crate::batch::fill;
-use crate::planner::{Bound, guard, is_sleep, is_subquery, unnest};
+use crate::planner::{Bound, guard, is_subquery, unnest, waits};
 use crate::session::{Session, View};
 
 /// Where expressions are evaluated, and with which parameters.
@@ -35,7 +35,7 @@ pub(super) struct Evaluation<'a> {
 
 /// Whether an expression reads relations, or waits: it needs a query of its own.
 fn needs_query(expr: &Expr) -> Result<bool> {
-    Ok(expr.exists(|inner| Ok(is_subquery(inner) || is_sleep(inner)))?)
+    Ok(expr.exists(|inner| Ok(is_subquery(inner) || waits(inner)))?)
 }
 
 impl Evaluation<'_> {

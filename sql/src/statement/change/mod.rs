@@ -11,6 +11,7 @@ pub(crate) mod check;
 pub(crate) mod copy;
 mod copy_binary;
 pub(crate) mod copy_format;
+pub(crate) mod draft;
 mod evaluate;
 mod insert;
 mod merge;
