@@ -410,8 +410,7 @@ impl Coordinator {
         let now = self.hands.instant();
         let rest = now + took * CHECKPOINT_REST;
         self.checkpoints.due = if self.checkpoints.wanted { now } else { self.checkpoints.due.max(rest) };
-        self.answer_asked(epoch, &result);
-        match result {
+        match &result {
             Ok(()) => {
                 self.checkpoints.previous = std::mem::replace(&mut self.checkpoints.newest, epoch);
                 self.storage.cuts.truncate_below(self.checkpoints.previous + 1);
@@ -425,6 +424,8 @@ impl Coordinator {
                 self.checkpoints.maker.failed();
             }
         }
+        // Who waited finds it in the status.
+        self.answer_asked(epoch, &result);
     }
 
     /// A checkpoint of this epoch was written, or not: tells those who wait for it.
