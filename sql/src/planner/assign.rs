@@ -134,7 +134,7 @@ impl Binder<'_> {
         })
     }
 
-    fn store(&self, typed: Typed, target: &PgType, mismatch: &dyn Fn(String) -> String) -> Result<Expr> {
+    pub(super) fn store(&self, typed: Typed, target: &PgType, mismatch: &dyn Fn(String) -> String) -> Result<Expr> {
         let place = typed.at;
         let typed = match (&typed.ty, &typed.expr) {
             (Some(_), _) => typed,
@@ -184,6 +184,10 @@ impl Binder<'_> {
                 if value.is_some() && target.identity(place) == Some(true) {
                     let message = format!("column \"{}\" can only be updated to DEFAULT", declared.name);
                     return Err(at(generated_always(message, &declared.name), column.at));
+                }
+                if value.is_some() && target.is_generated(place) {
+                    let message = format!("column \"{}\" can only be updated to DEFAULT", declared.name);
+                    return Err(at(computed(message, &declared.name), column.at));
                 }
                 values[place] = Some(match value {
                     Some(value) => self.assign(value, &declared.name, &declared.data_type)?,
@@ -250,6 +254,10 @@ impl Planner {
 
 /// Whether a value that is given for a column is the one it gets. Error 428C9 where it may not be given.
 fn is_taken(target: &Target<'_>, place: usize, overriding: Option<Overriding>) -> Result<bool> {
+    if target.is_generated(place) {
+        let name = &target.columns[place].name;
+        return Err(computed(format!("cannot insert a non-DEFAULT value into column \"{name}\""), name));
+    }
     match (target.identity(place), overriding) {
         (None, _) | (Some(_), Some(Overriding::System)) | (Some(false), None) => Ok(true),
         (Some(_), Some(Overriding::User)) => Ok(false),
@@ -264,6 +272,11 @@ fn is_taken(target: &Target<'_>, place: usize, overriding: Option<Overriding>) -
 fn generated_always(message: String, column: &str) -> Error {
     let detail = format!("Column \"{column}\" is an identity column defined as GENERATED ALWAYS.");
     Error::new(SqlState::GeneratedAlways, message).detail(detail)
+}
+
+/// The error for a value of a column that is computed.
+fn computed(message: String, column: &str) -> Error {
+    Error::new(SqlState::GeneratedAlways, message).detail(format!("Column \"{column}\" is a generated column."))
 }
 
 /// Refuses a row of another width than the columns that it is for, perhaps named in a list; `extra` is

@@ -39,12 +39,19 @@ pub(crate) struct Target<'a> {
     pub(crate) keys: Vec<Vec<usize>>,
     /// The places of its identity columns, and which of them are ALWAYS.
     pub(crate) identities: Vec<(usize, bool)>,
+    /// The places of the columns that are computed from others, and what from.
+    pub(crate) generated: Vec<(usize, &'a str)>,
 }
 
 impl Target<'_> {
     /// Whether a column is an identity, and ALWAYS.
     pub(super) fn identity(&self, place: usize) -> Option<bool> {
         self.identities.iter().find(|(known, _)| *known == place).map(|(_, always)| *always)
+    }
+
+    /// Whether a column is computed from others.
+    pub(super) fn is_generated(&self, place: usize) -> bool {
+        self.generated.iter().any(|(known, _)| *known == place)
     }
 }
 
@@ -364,6 +371,9 @@ impl Binder<'_> {
             *expr = Expr::Column(Column::new_unqualified(name));
         }
         let mut plan = LogicalPlanBuilder::from(plan).project(exprs)?.build()?;
+        if is_update && !target.generated.is_empty() {
+            plan = self.with_generated(plan, target)?;
+        }
         let mut fields: Vec<Field> = fields.into_iter().take(shown).collect();
         let returning = match returning {
             Some(items) => {

@@ -32,6 +32,7 @@ mod first_rows;
 mod form;
 mod from;
 mod functions;
+pub(crate) mod generated;
 mod grouping;
 mod groups;
 mod guard;

@@ -8,6 +8,7 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::types::PgType;
 
 use super::already_exists;
+use super::alter_table::computed_from;
 use super::change::alter;
 use super::create_table::{check_expressions, constraints};
 use super::index;
@@ -26,6 +27,7 @@ pub(super) async fn alter_column(session: &mut Session, old: &Object, name: &str
     match change {
         ColumnChange::SetDefault(text) => set_default(session, old, place, Some(text)).await,
         ColumnChange::DropDefault => set_default(session, old, place, None).await,
+        ColumnChange::DropExpression(if_exists) => drop_expression(session, old, place, *if_exists).await,
         ColumnChange::SetNotNull => {
             let mut object = old.clone();
             object.columns[place].not_null = true;
@@ -54,12 +56,43 @@ async fn set_default(session: &Session, old: &Object, place: usize, text: Option
             None => error.hint("Use ALTER TABLE ... ALTER COLUMN ... DROP IDENTITY instead."),
         });
     }
+    if old.generated(place).is_some() {
+        let error = is_generated(old, place);
+        return Err(match text {
+            Some(_) => error,
+            None => error.hint("Use ALTER TABLE ... ALTER COLUMN ... DROP EXPRESSION instead."),
+        });
+    }
     let text = text.map(|text| bound_default(session, &current.catalog, text)).transpose()?;
     let mut object = old.clone();
     if let ObjectData::Table(table) = &mut object.data {
         table.defaults[place] = text;
         let defaults = table.defaults.clone();
         check_expressions(session, &object, &defaults, &[])?;
+    }
+    put(session, object).await
+}
+
+fn is_generated(old: &Object, place: usize) -> Error {
+    let message = format!("column \"{}\" of relation \"{}\" is a generated column", old.columns[place].name, old.name);
+    Error::new(SqlState::SyntaxError, message)
+}
+
+/// DROP EXPRESSION: the column keeps its values; what IF makes a no is told.
+async fn drop_expression(session: &Session, old: &Object, place: usize, if_exists: bool) -> Result<()> {
+    if old.generated(place).is_none() {
+        let (column, table) = (&old.columns[place].name, &old.name);
+        let message = format!("column \"{column}\" of relation \"{table}\" is not a stored generated column");
+        if !if_exists {
+            return Err(Error::new(SqlState::ObjectNotInPrerequisiteState, message));
+        }
+        session.notice(Error::new(SqlState::SuccessfulCompletion, format!("{message}, skipping")));
+        return Ok(());
+    }
+    let mut object = old.clone();
+    let number = object.numbers().get(place).copied();
+    if let ObjectData::Table(table) = &mut object.data {
+        table.generated.retain(|one| Some(one.column) != number);
     }
     put(session, object).await
 }
@@ -96,6 +129,17 @@ async fn set_type(
             format!("{} depends on column \"{}\"", current.catalog.spoken(reader, &path), old.columns[place].name);
         let error = Error::new(SqlState::FeatureNotSupported, "cannot alter type of a column used by a view or rule");
         return Err(error.detail(detail));
+    }
+    if let Some(other) = computed_from(old, place)?.first() {
+        let (column, other) = (&old.columns[place].name, &old.columns[*other].name);
+        let message = "cannot alter type of a column used by a generated column";
+        let detail = format!("Column \"{column}\" is used by generated column \"{other}\".");
+        return Err(Error::new(SqlState::FeatureNotSupported, message).detail(detail));
+    }
+    if old.generated(place).is_some() && using.is_some() {
+        let detail = format!("Column \"{}\" is a generated column.", old.columns[place].name);
+        let message = "cannot specify USING when altering type of generated column";
+        return Err(Error::new(SqlState::InvalidColumnDefinition, message).detail(detail));
     }
     if old.identity(place).is_some() && !matches!(data_type, PgType::Int2 | PgType::Int4 | PgType::Int8) {
         let message = "identity column type must be smallint, integer, or bigint";

@@ -10,6 +10,7 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use super::alter_column;
 use super::change::alter;
+use super::create_table::columns_in;
 use super::definition::quoted;
 use super::resolve::{Names, open_files};
 use super::{already_exists, drop};
@@ -97,6 +98,7 @@ async fn alter_columns(session: &mut Session, object: &Object, action: &AlterAct
         AlterAction::AddColumns(new) => return add_columns(session, object, new).await,
         AlterAction::DropColumn { if_exists, name, cascade } => {
             if let Some(place) = place_of(name) {
+                refuse_computed_from(session, object, place, *cascade)?;
                 let gone = readers_of_column(session, object, place, *cascade).await?;
                 return alter::drop_column(session, object, place, &gone).await;
             }
@@ -216,6 +218,40 @@ async fn readers_of_column(session: &mut Session, table: &Object, place: usize, 
     Ok(falling.into_iter().map(|falling| falling.oid).collect())
 }
 
+/// The columns that are computed from a column, by their places.
+pub(super) fn computed_from(table: &Object, place: usize) -> Result<Vec<usize>> {
+    let mut found = Vec::new();
+    for other in 0..table.columns.len() {
+        if let Some(text) = table.generated(other)
+            && columns_in(text)?.contains(&table.columns[place].name)
+        {
+            found.push(other);
+        }
+    }
+    Ok(found)
+}
+
+/// Error 2BP01 for a column from which others are computed.
+fn refuse_computed_from(session: &Session, table: &Object, place: usize, cascade: bool) -> Result<()> {
+    let computed = computed_from(table, place)?;
+    if computed.is_empty() {
+        return Ok(());
+    }
+    if cascade {
+        let what = format!("dropping column \"{}\" with those computed from it", table.columns[place].name);
+        return Err(Error::unsupported(what).hint("Drop these first."));
+    }
+    let catalog = &session.database.published().catalog;
+    let of = catalog.full_name(table, &session.path_in(catalog));
+    let spoken = |place: usize| format!("column {} of table {of}", table.columns[place].name);
+    let lines: Vec<String> =
+        computed.into_iter().map(|other| format!("{} depends on {}", spoken(other), spoken(place))).collect();
+    let message = format!("cannot drop {} because other objects depend on it", spoken(place));
+    Err(Error::new(SqlState::DependentObjectsStillExist, message)
+        .detail(lines.join("\n"))
+        .hint("Use DROP ... CASCADE to drop the dependent objects too."))
+}
+
 /// The views that read a column.
 pub(super) async fn readers(session: &Session, table: &Object, place: usize) -> Result<Vec<u32>> {
     let database = session.database.clone();
@@ -273,6 +309,9 @@ fn rename_column(object: &mut Object, from: &str, to: &str) -> Result<()> {
         if let Rule::Check(text) = &mut constraint.rule {
             *text = renamed(text, from, to)?;
         }
+    }
+    for generated in &mut table.generated {
+        generated.expression = renamed(&generated.expression, from, to)?;
     }
     for text in table.indexes.iter_mut().flat_map(|index| index.extras.texts_mut()) {
         *text = renamed(text, from, to)?;

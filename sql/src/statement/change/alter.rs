@@ -24,7 +24,9 @@ use crate::parser::table::CreateTable;
 use crate::planner::Planner;
 use crate::planner::change::RowScope;
 use crate::session::{Session, View};
-use crate::statement::create_table::{bound_defaults, check_expressions, columns_in, constraints};
+use crate::statement::create_table::{
+    bound_defaults, check_expressions, check_generated, columns_in, constraints, enter_generated,
+};
 use crate::statement::query::planning;
 use crate::statement::resolve::Names;
 use crate::statement::sequence::generated;
@@ -52,7 +54,9 @@ pub(crate) async fn add_columns(session: &mut Session, old: &Object, one: &Creat
     table.next_number = table.numbers.last().map_or(next_number, |last| last + 1);
     next.catalog.keep_version(old);
     table.earlier = earlier(&next.catalog, old);
+    enter_generated(&mut table, &object.columns, &one.generated);
     object.data = ObjectData::Table(table);
+    check_generated(session, &object)?;
     let sequences = generated(&one.generators, one, &mut object, &mut next.catalog)?;
     let relations: Vec<RelationId> = sequences.iter().map(Object::relation).collect();
     for sequence in sequences {
@@ -120,6 +124,7 @@ pub(crate) async fn drop_column(session: &mut Session, old: &Object, place: usiz
     (table.numbers, table.next_number) = (old.numbers(), next_number(old));
     let number = table.numbers.remove(place);
     table.identities.retain(|identity| identity.column != number);
+    table.generated.retain(|generated| generated.column != number);
     let sequences: Vec<u32> = next.catalog.owned_by(old.oid, number).map(|sequence| sequence.oid).collect();
     let gone = views.iter().chain(&sequences).filter_map(|oid| next.catalog.remove(*oid));
     let gone: Vec<RelationId> = gone.flat_map(|view| view.relations()).collect();
@@ -177,6 +182,7 @@ pub(crate) async fn retype(
     table.next_number += 1;
     let before = std::mem::replace(&mut table.numbers[place], number);
     table.identities.iter_mut().filter(|one| one.column == before).for_each(|one| one.column = number);
+    table.generated.iter_mut().filter(|one| one.column == before).for_each(|one| one.column = number);
     let constraints = table.constraints.clone();
     let owned: Vec<Object> = next.catalog.owned_by(old.oid, before).cloned().collect();
     for mut sequence in owned {
@@ -286,7 +292,10 @@ async fn rewritten(
         }
     }
     let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-    let changed = RecordBatch::try_new_with_options(target.definition.schema.clone(), columns, &options)?;
+    let mut changed = RecordBatch::try_new_with_options(target.definition.schema.clone(), columns, &options)?;
+    if let Rewrite::Added(_) = rewrite {
+        changed = check::computed(session, view, target, changed).await?;
+    }
     match rewrite {
         Rewrite::Added(constraints) | Rewrite::Held(constraints) | Rewrite::Typed { constraints, .. }
             if rows.num_rows() > 0 =>

@@ -73,7 +73,7 @@ pub(super) async fn effect(
         Rows::Values(rows) => values(&evaluation, rows, &target).await?,
         Rows::Query(plan) => evaluation.query(plan.clone(), target.definition.schema.clone()).await?,
     };
-    check::check(session, view, &target, &rows).await?;
+    let rows = check::complete(session, view, &target, rows).await?;
     let inserting = Inserting { evaluation, target: &target, bound: &bound, arbiter };
     match insert.conflict.as_ref().map(|conflict| &conflict.action) {
         None => inserting.effect(target.definition.no_rows(), rows, OnConflict::Fail).await,
@@ -247,7 +247,7 @@ impl Inserting<'_> {
         let types: Vec<PgType> = self.target.object.columns.iter().map(|column| column.data_type.clone()).collect();
         let updated = self.evaluation.over(exprs, &types, &scope.schema, &pairs).await?;
         let updated = RecordBatch::try_new(table.schema.clone(), updated)?;
-        check::check(self.evaluation.session, self.evaluation.view, self.target, &updated).await?;
+        let updated = check::complete(self.evaluation.session, self.evaluation.view, self.target, updated).await?;
         let deletes = take_record_batch(&there, &indices(chosen.iter().copied()))?;
         // In the order in which they were given: new rows as they are, others as they became.
         let mut order: Vec<(usize, usize)> =
