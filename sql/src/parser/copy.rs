@@ -4,7 +4,7 @@ use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::tokenizer::Token;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
-use super::ast::{CopyOut, Kind, Options};
+use super::ast::{CopyOut, Kind, Name, Options};
 use super::change::{ColumnName, Target, column_list};
 use super::cursor::Cursor;
 use super::with_changes::refuse_changes;

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use datafusion::sql::sqlparser::ast;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::plan::RelationId;
+use thalweg_dataflow::source::Column;
 use thalweg_dataflow::types::PgType;
 
 use super::like::{NewIndex, expanded};
