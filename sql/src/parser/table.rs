@@ -276,23 +276,35 @@ pub(super) fn column(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result
     if table.columns.iter().any(|column| column.name == name) {
         return Err(Error::new(SqlState::DuplicateColumn, format!("column \"{name}\" specified more than once")));
     }
-    if let Some(text) = computed {
-        if default.is_some() || matches!(generator, Some((GeneratorKind::Serial, _))) {
-            return Err(twice("both default and generation expression", &name, table));
-        }
-        if generator.is_some() {
-            return Err(twice("both identity and generation expression", &name, table));
-        }
-        table.generated.push((name.clone(), text));
-    }
-    if let Some((kind, options)) = generator {
-        if kind != GeneratorKind::Serial && default.is_some() {
-            return Err(twice("both default and identity", &name, table));
-        }
-        table.generators.push(Generator { column: name.clone(), kind, options });
-    }
+    one_origin(table, &name, default.is_some(), generator, computed)?;
     table.columns.push(Column { name, data_type, not_null });
     table.defaults.push(default);
+    Ok(())
+}
+
+/// Enters where a column's values come from, if not from a DEFAULT; from one of these alone.
+fn one_origin(
+    table: &mut CreateTable,
+    name: &str,
+    has_default: bool,
+    generator: Option<(GeneratorKind, SequenceOptions)>,
+    computed: Option<String>,
+) -> Result<()> {
+    if let Some(text) = computed {
+        if has_default || matches!(generator, Some((GeneratorKind::Serial, _))) {
+            return Err(twice("both default and generation expression", name, table));
+        }
+        if generator.is_some() {
+            return Err(twice("both identity and generation expression", name, table));
+        }
+        table.generated.push((name.to_string(), text));
+    }
+    if let Some((kind, options)) = generator {
+        if kind != GeneratorKind::Serial && has_default {
+            return Err(twice("both default and identity", name, table));
+        }
+        table.generators.push(Generator { column: name.to_string(), kind, options });
+    }
     Ok(())
 }
 

@@ -15,6 +15,7 @@ use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::binder::{Binder, Env, at, fold, name_parts};
 use super::change_by_key::{ByKey, by_key};
+use super::from::unseen;
 use super::names::output_name;
 use super::record::has_outer_join;
 use super::scope::{Scope, ScopeColumn};
@@ -168,13 +169,27 @@ impl Planner {
     ) -> Result<BoundInsert> {
         let binder = Binder::new(resolver, settings, parameters).behind(&insert.with)?;
         let places = places(target, insert.columns.as_deref())?;
+        let own = RowScope::new(&[(target.visible, target.columns)])?;
+        let own = binder.env(&own.scope, "VALUES");
         let rows = match insert.source.as_deref() {
-            None => Rows::Values(vec![binder.row(target, &[], &[], None, &binder.env(&Scope::default(), "VALUES"))?]),
-            Some(query) => binder.inserted(target, query, (&places, insert.columns.as_deref()), insert.overriding)?,
+            None => Rows::Values(vec![binder.row(
+                target,
+                (&[], None),
+                &[],
+                None,
+                &binder.env(&Scope::default(), "VALUES"),
+            )?]),
+            Some(query) => binder
+                .inserted(target, query, (&places, insert.columns.as_deref()), insert.overriding)
+                .map_err(|error| unseen(error, Some(&own)))?,
         };
         let update = match &insert.conflict {
             Some(Conflict { action: ConflictAction::Update(assignments, condition), .. }) => {
-                let scope = RowScope::new(&[(target.visible, target.columns), ("excluded", target.columns)])?;
+                let mut scope = RowScope::new(&[(target.visible, target.columns), ("excluded", target.columns)])?;
+                scope
+                    .scope
+                    .renamed
+                    .extend((target.name != target.visible).then(|| (target.name.into(), target.visible.into())));
                 let values = binder
                     .assigned(target, assignments, &binder.env(&scope.scope, "UPDATE"), &|place| scope.column(place))?;
                 let condition = match condition {
@@ -440,7 +455,10 @@ pub(crate) fn places(target: &Target<'_>, columns: Option<&[ColumnName]>) -> Res
     let mut places = Vec::with_capacity(columns.len());
     for column in columns {
         let place = column_place(target, column)?;
-        if places.contains(&place) {
+        let twice = places.iter().zip(columns).any(|(known, other): (&usize, &ColumnName)| {
+            *known == place && (column.part.is_empty() || other.part.is_empty())
+        });
+        if twice {
             let message = format!("column \"{}\" specified more than once", column.name);
             return Err(at(Error::new(SqlState::DuplicateColumn, message), column.at));
         }

@@ -10,6 +10,7 @@ use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::binder::Binder;
 use super::change::{RowScope, Target, env, settled};
+use super::functions::stable::is_immutable;
 use super::scope::Scope;
 use super::typed::{Typed, base_name, metadata};
 use super::{Planner, Resolver, Settings};
@@ -46,10 +47,15 @@ impl Planner {
         // What a view may not call depends on more than its arguments.
         let strict = Settings { view: true, ..settings.clone() };
         let bound = self.bind_generated(target, &scope, resolver, &strict);
-        let volatile = |bound: &[(usize, Expr)]| bound.iter().any(|(_, expr)| expr.is_volatile());
         match bound {
-            Ok(bound) if !volatile(&bound) => Ok(()),
-            Ok(_) => Err(not_immutable()),
+            Ok(bound) => {
+                for (_, expr) in &bound {
+                    if !is_immutable(expr)? {
+                        return Err(not_immutable());
+                    }
+                }
+                Ok(())
+            }
             Err(error) if error.state() == SqlState::FeatureNotSupported => Err(not_immutable()),
             Err(error) => Err(error),
         }

@@ -10,6 +10,7 @@
 mod arguments;
 mod arrange;
 mod array;
+mod array_assign;
 mod array_query;
 mod assign;
 mod between;
