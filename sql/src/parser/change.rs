@@ -243,27 +243,13 @@ fn column_name(cursor: &mut Cursor<'_>) -> Result<ColumnName> {
     Ok(ColumnName { name: cursor.identifier()?, at, part: Vec::new() })
 }
 
-/// A column that is given a value, or a part of it.
+/// A column that is given a value.
 fn target_column(cursor: &mut Cursor<'_>) -> Result<ColumnName> {
-    let (start, at) = (cursor.place(), cursor.position());
-    let name = cursor.identifier()?;
-    let mut part = Vec::new();
+    let column = column_name(cursor)?;
     if matches!(cursor.peek().token, Token::Period | Token::LBracket) {
-        cursor.at = start;
-        let field = |name: ast::Ident| ast::AccessExpr::Dot(ast::Expr::Identifier(name));
-        let behind = |root: ast::Expr| match root {
-            ast::Expr::CompoundIdentifier(parts) => parts.into_iter().skip(1).map(field).collect(),
-            _ => Vec::new(),
-        };
-        match cursor.written_call()?.0 {
-            ast::Expr::CompoundFieldAccess { root, access_chain } => {
-                part = behind(*root);
-                part.extend(access_chain);
-            }
-            root => part = behind(root),
-        }
+        return Err(cursor.error_here(Error::unsupported("a part of a column as a target")));
     }
-    Ok(ColumnName { name, at, part })
+    Ok(column)
 }
 
 /// The columns in parentheses that are given values.
