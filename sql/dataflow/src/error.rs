@@ -229,6 +229,8 @@ sql_states! {
     InvalidTableDefinition = "42P16",
     /// The definition of an object does not hold together.
     InvalidObjectDefinition = "42P17",
+    /// The definition of a column does not hold together.
+    InvalidColumnDefinition = "42611",
     /// Too many rows, too deep an expression: a limit of ours.
     ProgramLimitExceeded = "54000",
     /// The statement is too deeply nested.

@@ -19,7 +19,9 @@ mod tests;
 pub(crate) use index::Index;
 pub(crate) use meaning::{Earlier, Meaning, Stored, found};
 pub(crate) use names::{did_you_mean, nearest};
-pub(crate) use object::{Constraint, NamedQuery, Object, ObjectData, Rule, StoredSource, Table, View, ViewBody};
+pub(crate) use object::{
+    Constraint, Generated, NamedQuery, Object, ObjectData, Rule, StoredSource, Table, View, ViewBody,
+};
 pub(crate) use owned::{DefaultAcl, DefaultKind};
 pub(crate) use schemas::{PUBLIC, PUBLIC_OID, SYSTEM_SCHEMAS, TEMPORARY, is_temporary};
 pub(crate) use sequence::{Identity, Sequence};

@@ -85,6 +85,18 @@ pub(crate) struct Table {
     /// GENERATED ... AS IDENTITY.
     #[serde(default)]
     pub(crate) identities: Vec<Identity>,
+    /// GENERATED ALWAYS AS ... STORED.
+    #[serde(default)]
+    pub(crate) generated: Vec<Generated>,
+}
+
+/// A column that is computed from others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Generated {
+    /// The column's number.
+    pub(crate) column: u32,
+    /// From what, as it was written.
+    pub(crate) expression: String,
 }
 
 impl Table {
@@ -99,6 +111,7 @@ impl Table {
             next_number: 0,
             earlier: Vec::new(),
             identities: Vec::new(),
+            generated: Vec::new(),
         }
     }
 }

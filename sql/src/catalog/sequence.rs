@@ -111,6 +111,16 @@ impl Object {
         self.table()?.identities.iter().find(|one| one.column == number)
     }
 
+    /// What a column is computed from, if it is, by its place.
+    pub(crate) fn generated(&self, place: usize) -> Option<&str> {
+        let generated = &self.table()?.generated;
+        if generated.is_empty() {
+            return None;
+        }
+        let number = *self.numbers().get(place)?;
+        generated.iter().find(|one| one.column == number).map(|one| one.expression.as_str())
+    }
+
     /// The DEFAULT of each column, that of identities too.
     pub(crate) fn defaults(&self) -> Vec<Option<String>> {
         let Some(table) = self.table() else { return Vec::new() };

@@ -12,6 +12,8 @@ pub(crate) enum ColumnChange {
     SetDefault(String),
     /// DROP DEFAULT.
     DropDefault,
+    /// DROP EXPRESSION, perhaps with IF EXISTS.
+    DropExpression(bool),
     /// SET NOT NULL.
     SetNotNull,
     /// DROP NOT NULL.
@@ -27,6 +29,9 @@ pub(super) fn change(cursor: &mut Cursor<'_>) -> Result<ColumnChange> {
     }
     if cursor.takes("DROP DEFAULT") {
         return Ok(ColumnChange::DropDefault);
+    }
+    if cursor.takes("DROP EXPRESSION") {
+        return Ok(ColumnChange::DropExpression(cursor.takes("IF EXISTS")));
     }
     if cursor.takes("SET NOT NULL") {
         return Ok(ColumnChange::SetNotNull);

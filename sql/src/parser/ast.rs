@@ -347,8 +347,8 @@ pub(crate) struct CopyOut {
     pub(crate) query: Box<ast::Query>,
     /// The query's text.
     pub(crate) text: String,
-    /// It was made from a table's name: places in it are nobody's.
-    pub(crate) of_table: bool,
+    /// The table from whose name, and the columns from whose names, it was made: places in it are nobody's.
+    pub(crate) of_table: Option<(Name, Option<Vec<String>>)>,
     /// WITH.
     pub(crate) options: Options,
     /// FORCE_QUOTE: these columns, or all if none is named.

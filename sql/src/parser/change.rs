@@ -30,6 +30,8 @@ pub(crate) struct ColumnName {
     pub(crate) name: String,
     /// Its place in the request.
     pub(crate) at: Option<usize>,
+    /// Which part of it is meant: nothing is all of it.
+    pub(crate) part: Vec<ast::AccessExpr>,
 }
 
 /// INSERT.
@@ -162,11 +164,12 @@ pub(crate) fn insert(cursor: &mut Cursor<'_>, with: Vec<ast::With>) -> Result<Ki
     cursor.expect("INTO")?;
     let target = target(cursor, true)?;
     let columns = match cursor.peek().token {
-        Token::LParen if !cursor.starts_parenthesised_query() => Some(column_list(cursor)?),
+        Token::LParen if !cursor.starts_parenthesised_query() => Some(target_list(cursor)?),
         _ => None,
     };
     let overriding = overriding(cursor);
-    let source = if cursor.takes("DEFAULT VALUES") { None } else { Some(cursor.inserted_query()?) };
+    let plain = columns.is_none() && overriding.is_none();
+    let source = if plain && cursor.takes("DEFAULT VALUES") { None } else { Some(cursor.inserted_query()?) };
     let conflict = if cursor.takes("ON CONFLICT") { Some(conflict(cursor)?) } else { None };
     let returning = returning(cursor)?;
     Ok(Kind::Insert(Insert { with, target, columns, overriding, source, conflict, returning }))
@@ -237,11 +240,27 @@ pub(super) fn target(cursor: &mut Cursor<'_>, as_is_needed: bool) -> Result<Targ
 
 fn column_name(cursor: &mut Cursor<'_>) -> Result<ColumnName> {
     let at = cursor.position();
-    let name = cursor.identifier()?;
+    Ok(ColumnName { name: cursor.identifier()?, at, part: Vec::new() })
+}
+
+/// A column that is given a value.
+fn target_column(cursor: &mut Cursor<'_>) -> Result<ColumnName> {
+    let column = column_name(cursor)?;
     if matches!(cursor.peek().token, Token::Period | Token::LBracket) {
         return Err(cursor.error_here(Error::unsupported("a part of a column as a target")));
     }
-    Ok(ColumnName { name, at })
+    Ok(column)
+}
+
+/// The columns in parentheses that are given values.
+pub(super) fn target_list(cursor: &mut Cursor<'_>) -> Result<Vec<ColumnName>> {
+    cursor.expect_token(&Token::LParen)?;
+    let mut names = vec![target_column(cursor)?];
+    while cursor.takes_token(&Token::Comma) {
+        names.push(target_column(cursor)?);
+    }
+    cursor.expect_token(&Token::RParen)?;
+    Ok(names)
 }
 
 pub(super) fn column_list(cursor: &mut Cursor<'_>) -> Result<Vec<ColumnName>> {
@@ -266,11 +285,11 @@ pub(super) fn assignments(cursor: &mut Cursor<'_>) -> Result<Vec<Assignment>> {
 
 fn assignment(cursor: &mut Cursor<'_>) -> Result<Assignment> {
     if cursor.peek().token != Token::LParen {
-        let columns = vec![column_name(cursor)?];
+        let columns = vec![target_column(cursor)?];
         cursor.expect_token(&Token::Eq)?;
         return Ok(Assignment { columns, source: AssignmentSource::Values(vec![cursor.value_or_default()?]) });
     }
-    let columns = column_list(cursor)?;
+    let columns = target_list(cursor)?;
     cursor.expect_token(&Token::Eq)?;
     let here = cursor.position();
     let placed = |error: Error| here.map_or(error.clone(), |place| error.at(place));

@@ -4,7 +4,7 @@ use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::tokenizer::Token;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
-use super::ast::{CopyOut, Kind, Options};
+use super::ast::{CopyOut, Kind, Name, Options};
 use super::change::{ColumnName, Target, column_list};
 use super::cursor::Cursor;
 use super::with_changes::refuse_changes;
@@ -29,7 +29,7 @@ pub(crate) fn copy(cursor: &mut Cursor<'_>) -> Result<Kind> {
         let text = cursor.written(start);
         cursor.expect_token(&Token::RParen)?;
         cursor.expect("TO")?;
-        return copy_out(cursor, query, text, false);
+        return copy_out(cursor, query, text, None);
     }
     let start = cursor.place();
     let at = cursor.position();
@@ -38,13 +38,14 @@ pub(crate) fn copy(cursor: &mut Cursor<'_>) -> Result<Kind> {
     let list = cursor.place();
     let columns = if cursor.peek().token == Token::LParen { Some(column_list(cursor)?) } else { None };
     if cursor.takes("TO") {
-        let shown = match columns {
+        let shown = match &columns {
             // Behind the list are its parenthesis and TO.
             Some(_) => cursor.written_between(list + 1, cursor.place() - 3),
             None => "*".into(),
         };
         let text = format!("SELECT {shown} FROM {named}");
-        return copy_out(cursor, super::parse_query(&text)?, text, true);
+        let columns = columns.map(|columns| columns.into_iter().map(|column| column.name).collect());
+        return copy_out(cursor, super::parse_query(&text)?, text, Some((target.name, columns)));
     }
     cursor.expect("FROM")?;
     if !cursor.takes("STDIN") {
@@ -63,8 +64,11 @@ pub(crate) fn copy(cursor: &mut Cursor<'_>) -> Result<Kind> {
     Ok(Kind::Copy(Copy { target, columns, options }))
 }
 
+/// The table and the columns that COPY names.
+type OfTable = Option<(Name, Option<Vec<String>>)>;
+
 /// What follows `COPY ... TO`.
-fn copy_out(cursor: &mut Cursor<'_>, query: Box<ast::Query>, text: String, of_table: bool) -> Result<Kind> {
+fn copy_out(cursor: &mut Cursor<'_>, query: Box<ast::Query>, text: String, of_table: OfTable) -> Result<Kind> {
     if !cursor.takes("STDOUT") {
         return Err(cursor
             .error_here(Error::unsupported("COPY to a file or program"))

@@ -98,7 +98,7 @@ fn included(cursor: &mut Cursor<'_>) -> Result<Vec<ColumnName>> {
     let mut columns = Vec::new();
     loop {
         let at = cursor.position();
-        columns.push(ColumnName { name: cursor.identifier()?, at });
+        columns.push(ColumnName { name: cursor.identifier()?, at, part: Vec::new() });
         if !cursor.takes_token(&Token::Comma) {
             cursor.expect_token(&Token::RParen)?;
             return Ok(columns);
@@ -118,7 +118,7 @@ fn key(cursor: &mut Cursor<'_>, method: Option<&str>) -> Result<(Key, String)> {
         let (call, text) = cursor.written_call()?;
         Key::Expression(Box::new(call), text)
     } else {
-        Key::Column(ColumnName { name: cursor.identifier()?, at })
+        Key::Column(ColumnName { name: cursor.identifier()?, at, part: Vec::new() })
     };
     if cursor.sees("COLLATE") {
         return Err(cursor.error_here(Error::unsupported("COLLATE in CREATE INDEX")));

@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use super::ast::Kind;
-use super::change::{Assignment, ColumnName, Overriding, Target, assignments, column_list, overriding, target};
+use super::change::{Assignment, ColumnName, Overriding, Target, assignments, overriding, target, target_list};
 use super::cursor::Cursor;
 
 /// MERGE.
@@ -119,7 +119,7 @@ fn insert(cursor: &mut Cursor<'_>) -> Result<Action> {
         return Ok(Action::Insert { columns: None, overriding: None, values: None });
     }
     let columns = match cursor.peek().token {
-        Token::LParen => Some(column_list(cursor)?),
+        Token::LParen => Some(target_list(cursor)?),
         _ => None,
     };
     let overriding = overriding(cursor);

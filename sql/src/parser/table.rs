@@ -31,6 +31,8 @@ pub(crate) struct CreateTable {
     pub(crate) defaults: Vec<Option<String>>,
     /// The other constraints, in the order they were written.
     pub(crate) constraints: Vec<Constraint>,
+    /// The columns that are computed from others, and what from, as it was written.
+    pub(crate) generated: Vec<(String, String)>,
     /// The columns whose values come from sequences of their own.
     pub(crate) generators: Vec<Generator>,
     /// LIKE.
@@ -64,9 +66,19 @@ impl CreateTable {
     /// Without columns.
     pub(super) fn new(if_not_exists: bool, name: Name) -> CreateTable {
         let (columns, defaults, constraints) = (Vec::new(), Vec::new(), Vec::new());
-        let (generators, likes) = (Vec::new(), Vec::new());
-        let (temporary, on_commit) = (false, None);
-        CreateTable { temporary, on_commit, if_not_exists, name, columns, defaults, constraints, generators, likes }
+        let (generated, generators, likes) = (Vec::new(), Vec::new(), Vec::new());
+        CreateTable {
+            temporary: false,
+            on_commit: None,
+            if_not_exists,
+            name,
+            columns,
+            defaults,
+            constraints,
+            generated,
+            generators,
+            likes,
+        }
     }
 
     /// Puts the columns of another behind its own, with all that belongs to them.
@@ -74,6 +86,7 @@ impl CreateTable {
         self.columns.extend_from_slice(&other.columns);
         self.defaults.extend_from_slice(&other.defaults);
         self.constraints.extend_from_slice(&other.constraints);
+        self.generated.extend_from_slice(&other.generated);
         self.generators.extend_from_slice(&other.generators);
     }
 }
@@ -206,7 +219,7 @@ pub(super) fn column(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result
     let serial = serial(cursor);
     let data_type = serial.clone().map_or_else(|| cursor.data_type(), Ok)?;
     let mut generator = serial.map(|_| (GeneratorKind::Serial, SequenceOptions::default()));
-    let (mut null, mut not_null, mut default) = (false, generator.is_some(), None);
+    let (mut null, mut not_null, mut default, mut computed) = (false, generator.is_some(), None, None);
     loop {
         let constraint = if cursor.takes("CONSTRAINT") { Some(cursor.identifier()?) } else { None };
         let rule = if cursor.takes("NOT NULL") {
@@ -234,6 +247,11 @@ pub(super) fn column(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result
             }
             (generator, not_null) = (Some(identity), true);
             None
+        } else if let Some(text) = generated(cursor)? {
+            if computed.replace(text).is_some() {
+                return Err(twice("multiple generation clauses", &name, table));
+            }
+            None
         } else if constraint.is_some()
             || ["GENERATED", "REFERENCES", "COLLATE", "COMPRESSION"].iter().any(|word| cursor.sees(word))
         {
@@ -258,14 +276,35 @@ pub(super) fn column(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result
     if table.columns.iter().any(|column| column.name == name) {
         return Err(Error::new(SqlState::DuplicateColumn, format!("column \"{name}\" specified more than once")));
     }
-    if let Some((kind, options)) = generator {
-        if kind != GeneratorKind::Serial && default.is_some() {
-            return Err(twice("both default and identity", &name, table));
-        }
-        table.generators.push(Generator { column: name.clone(), kind, options });
-    }
+    one_origin(table, &name, default.is_some(), generator, computed)?;
     table.columns.push(Column { name, data_type, not_null });
     table.defaults.push(default);
+    Ok(())
+}
+
+/// Enters where a column's values come from, if not from a DEFAULT; from one of these alone.
+fn one_origin(
+    table: &mut CreateTable,
+    name: &str,
+    has_default: bool,
+    generator: Option<(GeneratorKind, SequenceOptions)>,
+    computed: Option<String>,
+) -> Result<()> {
+    if let Some(text) = computed {
+        if has_default || matches!(generator, Some((GeneratorKind::Serial, _))) {
+            return Err(twice("both default and generation expression", name, table));
+        }
+        if generator.is_some() {
+            return Err(twice("both identity and generation expression", name, table));
+        }
+        table.generated.push((name.to_string(), text));
+    }
+    if let Some((kind, options)) = generator {
+        if kind != GeneratorKind::Serial && has_default {
+            return Err(twice("both default and identity", name, table));
+        }
+        table.generators.push(Generator { column: name.to_string(), kind, options });
+    }
     Ok(())
 }
 
@@ -291,6 +330,23 @@ fn identity(cursor: &mut Cursor<'_>) -> Result<Option<(GeneratorKind, SequenceOp
         cursor.expect_token(&Token::RParen)?;
     }
     Ok(Some((GeneratorKind::Identity { always }, options)))
+}
+
+/// GENERATED ALWAYS AS (expression) STORED, if it comes next: the expression as it was written.
+fn generated(cursor: &mut Cursor<'_>) -> Result<Option<String>> {
+    if cursor.sees("GENERATED BY DEFAULT AS") {
+        cursor.takes("GENERATED");
+        let message = "for a generated column, GENERATED ALWAYS must be specified";
+        return Err(cursor.error_here(Error::new(SqlState::SyntaxError, message)));
+    }
+    if !cursor.takes("GENERATED ALWAYS AS") {
+        return Ok(None);
+    }
+    cursor.expect_token(&Token::LParen)?;
+    let (_, text) = cursor.written_expression()?;
+    cursor.expect_token(&Token::RParen)?;
+    cursor.expect("STORED")?;
+    Ok(Some(text))
 }
 
 /// Something was said of a column twice.

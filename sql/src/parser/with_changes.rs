@@ -187,7 +187,8 @@ pub(crate) fn whole(mut cuts: Vec<Cut>, mut main: Kind, request: &Arc<str>, text
     if cuts.is_empty() {
         return Ok(main);
     }
-    let Some(mut with) = taken(&mut main) else {
+    let is_whole = |with: &ast::With| cuts.iter().all(|cut| cut.place < with.cte_tables.len());
+    let Some(mut with) = taken(&mut main).filter(is_whole) else {
         return Err(Error::unsupported("a data-modifying statement in the WITH of this statement"));
     };
     cut_volatile(&mut cuts, &mut with, &main)?;

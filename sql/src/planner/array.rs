@@ -352,7 +352,7 @@ impl Binder<'_> {
         self.array_call("subscript", vec![array, place], element, array_shape::SUBSCRIPT)
     }
 
-    fn array_call(&self, name: &str, args: Vec<Typed>, result: PgType, kernel: Kernel) -> Result<Typed> {
+    pub(super) fn array_call(&self, name: &str, args: Vec<Typed>, result: PgType, kernel: Kernel) -> Result<Typed> {
         let types = args.iter().map(|arg| arg.ty.clone().unwrap_or(PgType::Text)).collect();
         let exprs: Vec<Expr> = args.into_iter().map(|arg| arg.expr).collect();
         let function = PgFunction::new(name, types, result.clone(), Zone::parse(&self.settings.zone)?, kernel);

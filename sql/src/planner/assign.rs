@@ -38,11 +38,13 @@ impl Binder<'_> {
             let mut rows = Vec::with_capacity(values.rows.len());
             for row in &values.rows {
                 if row.content.len() != first {
-                    return Err(Error::new(SqlState::SyntaxError, "VALUES lists must all be the same length"));
+                    let place = row.content.first().and_then(|expr| self.position(ast::Spanned::span(expr)));
+                    let error = Error::new(SqlState::SyntaxError, "VALUES lists must all be the same length");
+                    return Err(at(error, place));
                 }
                 let extra = row.content.get(places.len());
                 width(first, extra.and_then(|expr| self.position(ast::Spanned::span(expr))))?;
-                rows.push(self.row(target, places, &row.content, overriding, &env)?);
+                rows.push(self.row(target, (places, named), &row.content, overriding, &env)?);
             }
             return Ok(Rows::Values(rows));
         }
@@ -51,15 +53,17 @@ impl Binder<'_> {
         width(bound.columns.len(), None)?;
         let mut exprs = Vec::with_capacity(target.columns.len());
         for (place, column) in target.columns.iter().enumerate() {
-            let given = places.iter().position(|known| *known == place).and_then(|given| bound.columns.get(given));
-            let counts = given.is_some() && is_taken(target, place, overriding)?;
-            let expr = match given.filter(|_| counts) {
-                Some(output) => {
+            let mut value = None;
+            for (given, (_, output)) in
+                places.iter().zip(&bound.columns).enumerate().filter(|(_, (known, _))| **known == place)
+            {
+                if is_taken(target, place, overriding)? {
+                    let part = named.and_then(|named| named.get(given)).filter(|column| !column.part.is_empty());
                     let typed = Typed { expr: Expr::Column(output.column.clone()), ty: output.ty.clone(), at: None };
-                    self.assign(typed, &column.name, &column.data_type)?
+                    value = Some(self.stored(&env, target, (place, part), typed, value)?);
                 }
-                None => self.default(target, place)?,
-            };
+            }
+            let expr = value.map_or_else(|| self.default(target, place), Ok)?;
             exprs.push(expr.alias_with_metadata(place.to_string(), Some(metadata(&column.data_type))));
         }
         let plan = LogicalPlanBuilder::from(bound.plan).project(exprs)?.build()?;
@@ -91,16 +95,21 @@ impl Binder<'_> {
     pub(super) fn row(
         &self,
         target: &Target<'_>,
-        places: &[usize],
+        (places, named): (&[usize], Option<&[ColumnName]>),
         values: &[ast::Expr],
         overriding: Option<Overriding>,
         env: &Env<'_>,
     ) -> Result<Vec<Expr>> {
         let mut row: Vec<Option<Expr>> = vec![None; target.columns.len()];
-        for (place, value) in places.iter().zip(values) {
+        for (given, (place, value)) in places.iter().zip(values).enumerate() {
+            let part = named.and_then(|named| named.get(given)).filter(|column| !column.part.is_empty());
+            if let (Some(part), true) = (part, is_default(value)) {
+                return Err(at(part_default(), part.at));
+            }
             if !is_default(value) && is_taken(target, *place, overriding)? {
-                let column = &target.columns[*place];
-                row[*place] = Some(self.assign(self.expr(env, value)?, &column.name, &column.data_type)?);
+                let value = self.expr(env, value)?;
+                let before = row[*place].take();
+                row[*place] = Some(self.stored(env, target, (*place, part), value, before)?);
             }
         }
         row.into_iter()
@@ -127,6 +136,23 @@ impl Binder<'_> {
         })
     }
 
+    /// A value as it is stored into a column, or into a part of what the column has `before`.
+    fn stored(
+        &self,
+        env: &Env<'_>,
+        target: &Target<'_>,
+        (place, part): (usize, Option<&ColumnName>),
+        value: Typed,
+        before: Option<Expr>,
+    ) -> Result<Expr> {
+        let column = &target.columns[place];
+        let Some(part) = part else { return self.assign(value, &column.name, &column.data_type) };
+        let before =
+            before.unwrap_or_else(|| super::typed::literal(super::typed::null(&column.data_type), &column.data_type));
+        let whole = Typed::new(before, column.data_type.clone());
+        self.assign_part(env, whole, part, value)
+    }
+
     /// A value as it is stored into a column.
     pub(super) fn assign(&self, typed: Typed, column: &str, target: &PgType) -> Result<Expr> {
         self.store(typed, target, &|from| {
@@ -134,7 +160,7 @@ impl Binder<'_> {
         })
     }
 
-    fn store(&self, typed: Typed, target: &PgType, mismatch: &dyn Fn(String) -> String) -> Result<Expr> {
+    pub(super) fn store(&self, typed: Typed, target: &PgType, mismatch: &dyn Fn(String) -> String) -> Result<Expr> {
         let place = typed.at;
         let typed = match (&typed.ty, &typed.expr) {
             (Some(_), _) => typed,
@@ -172,22 +198,31 @@ impl Binder<'_> {
         own: &dyn Fn(usize) -> Expr,
     ) -> Result<Vec<Expr>> {
         let mut values: Vec<Option<Expr>> = vec![None; target.columns.len()];
-        for part in assignments {
-            let given = self.given(&part.source, part.columns.len(), env)?;
-            for (column, value) in part.columns.iter().zip(given) {
+        let mut whole = vec![false; target.columns.len()];
+        for assignment in assignments {
+            let given = self.given(&assignment.source, assignment.columns.len(), env)?;
+            for (column, value) in assignment.columns.iter().zip(given) {
                 let place = column_place(target, column)?;
-                if values[place].is_some() {
+                let declared = &target.columns[place];
+                let part = Some(column).filter(|column| !column.part.is_empty());
+                if values[place].is_some() && (part.is_none() || whole[place]) {
                     let message = format!("multiple assignments to same column \"{}\"", column.name);
                     return Err(Error::new(SqlState::SyntaxError, message));
                 }
-                let declared = &target.columns[place];
+                whole[place] |= part.is_none();
                 if value.is_some() && target.identity(place) == Some(true) {
                     let message = format!("column \"{}\" can only be updated to DEFAULT", declared.name);
-                    return Err(at(generated_always(message, &declared.name), column.at));
+                    return Err(generated_always(message, &declared.name));
                 }
-                values[place] = Some(match value {
-                    Some(value) => self.assign(value, &declared.name, &declared.data_type)?,
-                    None => self.default(target, place)?,
+                if value.is_some() && target.is_generated(place) {
+                    let message = format!("column \"{}\" can only be updated to DEFAULT", declared.name);
+                    return Err(computed(message, &declared.name));
+                }
+                let before = values[place].take().unwrap_or_else(|| own(place));
+                values[place] = Some(match (value, part) {
+                    (Some(value), _) => self.stored(env, target, (place, part), value, Some(before))?,
+                    (None, Some(part)) => return Err(at(part_default(), part.at)),
+                    (None, None) => self.default(target, place)?,
                 });
             }
         }
@@ -250,6 +285,10 @@ impl Planner {
 
 /// Whether a value that is given for a column is the one it gets. Error 428C9 where it may not be given.
 fn is_taken(target: &Target<'_>, place: usize, overriding: Option<Overriding>) -> Result<bool> {
+    if target.is_generated(place) {
+        let name = &target.columns[place].name;
+        return Err(computed(format!("cannot insert a non-DEFAULT value into column \"{name}\""), name));
+    }
     match (target.identity(place), overriding) {
         (None, _) | (Some(_), Some(Overriding::System)) | (Some(false), None) => Ok(true),
         (Some(_), Some(Overriding::User)) => Ok(false),
@@ -264,6 +303,15 @@ fn is_taken(target: &Target<'_>, place: usize, overriding: Option<Overriding>) -
 fn generated_always(message: String, column: &str) -> Error {
     let detail = format!("Column \"{column}\" is an identity column defined as GENERATED ALWAYS.");
     Error::new(SqlState::GeneratedAlways, message).detail(detail)
+}
+
+fn part_default() -> Error {
+    Error::new(SqlState::FeatureNotSupported, "cannot set an array element to DEFAULT")
+}
+
+/// The error for a value of a column that is computed.
+fn computed(message: String, column: &str) -> Error {
+    Error::new(SqlState::GeneratedAlways, message).detail(format!("Column \"{column}\" is a generated column."))
 }
 
 /// Refuses a row of another width than the columns that it is for, perhaps named in a list; `extra` is

@@ -15,6 +15,7 @@ use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::binder::{Binder, Env, at, fold, name_parts};
 use super::change_by_key::{ByKey, by_key};
+use super::from::unseen;
 use super::names::output_name;
 use super::record::has_outer_join;
 use super::scope::{Scope, ScopeColumn};
@@ -39,12 +40,19 @@ pub(crate) struct Target<'a> {
     pub(crate) keys: Vec<Vec<usize>>,
     /// The places of its identity columns, and which of them are ALWAYS.
     pub(crate) identities: Vec<(usize, bool)>,
+    /// The places of the columns that are computed from others, and what from.
+    pub(crate) generated: Vec<(usize, &'a str)>,
 }
 
 impl Target<'_> {
     /// Whether a column is an identity, and ALWAYS.
     pub(super) fn identity(&self, place: usize) -> Option<bool> {
         self.identities.iter().find(|(known, _)| *known == place).map(|(_, always)| *always)
+    }
+
+    /// Whether a column is computed from others.
+    pub(super) fn is_generated(&self, place: usize) -> bool {
+        self.generated.iter().any(|(known, _)| *known == place)
     }
 }
 
@@ -161,13 +169,27 @@ impl Planner {
     ) -> Result<BoundInsert> {
         let binder = Binder::new(resolver, settings, parameters).behind(&insert.with)?;
         let places = places(target, insert.columns.as_deref())?;
+        let own = RowScope::new(&[(target.visible, target.columns)])?;
+        let own = binder.env(&own.scope, "VALUES");
         let rows = match insert.source.as_deref() {
-            None => Rows::Values(vec![binder.row(target, &[], &[], None, &binder.env(&Scope::default(), "VALUES"))?]),
-            Some(query) => binder.inserted(target, query, (&places, insert.columns.as_deref()), insert.overriding)?,
+            None => Rows::Values(vec![binder.row(
+                target,
+                (&[], None),
+                &[],
+                None,
+                &binder.env(&Scope::default(), "VALUES"),
+            )?]),
+            Some(query) => binder
+                .inserted(target, query, (&places, insert.columns.as_deref()), insert.overriding)
+                .map_err(|error| unseen(error, Some(&own)))?,
         };
         let update = match &insert.conflict {
             Some(Conflict { action: ConflictAction::Update(assignments, condition), .. }) => {
-                let scope = RowScope::new(&[(target.visible, target.columns), ("excluded", target.columns)])?;
+                let mut scope = RowScope::new(&[(target.visible, target.columns), ("excluded", target.columns)])?;
+                scope
+                    .scope
+                    .renamed
+                    .extend((target.name != target.visible).then(|| (target.name.into(), target.visible.into())));
                 let values = binder
                     .assigned(target, assignments, &binder.env(&scope.scope, "UPDATE"), &|place| scope.column(place))?;
                 let condition = match condition {
@@ -364,6 +386,9 @@ impl Binder<'_> {
             *expr = Expr::Column(Column::new_unqualified(name));
         }
         let mut plan = LogicalPlanBuilder::from(plan).project(exprs)?.build()?;
+        if is_update && !target.generated.is_empty() {
+            plan = self.with_generated(plan, target)?;
+        }
         let mut fields: Vec<Field> = fields.into_iter().take(shown).collect();
         let returning = match returning {
             Some(items) => {
@@ -430,7 +455,10 @@ pub(crate) fn places(target: &Target<'_>, columns: Option<&[ColumnName]>) -> Res
     let mut places = Vec::with_capacity(columns.len());
     for column in columns {
         let place = column_place(target, column)?;
-        if places.contains(&place) {
+        let twice = places.iter().zip(columns).any(|(known, other): (&usize, &ColumnName)| {
+            *known == place && (column.part.is_empty() || other.part.is_empty())
+        });
+        if twice {
             let message = format!("column \"{}\" specified more than once", column.name);
             return Err(at(Error::new(SqlState::DuplicateColumn, message), column.at));
         }

@@ -6,6 +6,7 @@ use thalweg_dataflow::{Error, Result, SqlState};
 
 use super::binder::Binder;
 use super::change::{RowScope, env, settled};
+use super::functions::stable::is_immutable;
 use super::{Planner, Resolver, Settings};
 
 /// An expression that an index is about.
@@ -31,11 +32,14 @@ impl Planner {
             false => ("index expressions", "index expression"),
         };
         let env = env(&scope.scope, clause);
-        let ty = match term.is_predicate {
-            true => binder.condition(&env, term.expr, "WHERE").map(|_| PgType::Bool)?,
-            false => binder.settled(binder.expr(&env, term.expr)?)?.ty.unwrap_or(PgType::Text),
+        let (expr, ty) = match term.is_predicate {
+            true => (binder.condition(&env, term.expr, "WHERE")?, PgType::Bool),
+            false => {
+                let typed = binder.settled(binder.expr(&env, term.expr)?)?;
+                (typed.expr, typed.ty.unwrap_or(PgType::Text))
+            }
         };
-        let stable = !binder.reads_clock.get();
+        let stable = !binder.reads_clock.get() && is_immutable(&expr)?;
         settled(binder)?;
         match stable {
             true => Ok(ty),

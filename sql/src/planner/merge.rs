@@ -225,9 +225,9 @@ impl Binder<'_> {
                     let extra = given.get(places.len()).and_then(|expr| self.position(expr.span()));
                     same_width(given.len(), (&places, columns.as_deref()), extra)?;
                 }
-                BoundAction::Insert(
-                    self.seen(false, pairs, "VALUES", |env| self.row(target, &places, given, *overriding, env))?,
-                )
+                BoundAction::Insert(self.seen(false, pairs, "VALUES", |env| {
+                    self.row(target, (&places, columns.as_deref()), given, *overriding, env)
+                })?)
             }
         })
     }

@@ -10,6 +10,7 @@
 mod arguments;
 mod arrange;
 mod array;
+mod array_assign;
 mod array_query;
 mod assign;
 mod between;
@@ -33,6 +34,7 @@ mod first_rows;
 mod form;
 mod from;
 mod functions;
+pub(crate) mod generated;
 mod grouping;
 mod groups;
 mod guard;

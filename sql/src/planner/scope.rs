@@ -201,23 +201,27 @@ impl Scope {
     }
 
     fn suggest(&self, error: Error, table: Option<&str>, name: &str) -> Error {
-        let limit = (name.chars().count() / 2).clamp(1, 3);
-        let near = self
+        let limit = (name.chars().count() / 2).min(3);
+        let near: Vec<(usize, &ScopeColumn)> = self
             .columns
             .iter()
             .filter(|column| table.is_none() || column.table.as_deref() == table)
             .map(|column| (strsim::levenshtein(&column.name, name), column))
             .filter(|(distance, _)| *distance <= limit)
-            .min_by_key(|(distance, _)| *distance);
-        match near {
-            Some((_, column)) => {
-                let full = match &column.table {
-                    Some(table) => format!("{table}.{}", column.name),
-                    None => column.name.clone(),
-                };
-                error.hint(format!("Perhaps you meant to reference the column \"{full}\"."))
+            .collect();
+        let nearest = near.iter().map(|(distance, _)| *distance).min();
+        let full = |(_, column): &(usize, &ScopeColumn)| match &column.table {
+            Some(table) => format!("\"{table}.{}\"", column.name),
+            None => format!("\"{}\"", column.name),
+        };
+        let best: Vec<String> = near.iter().filter(|(distance, _)| Some(*distance) == nearest).map(full).collect();
+        match best.as_slice() {
+            [only] => error.hint(format!("Perhaps you meant to reference the column {only}.")),
+            [one, other] => {
+                error.hint(format!("Perhaps you meant to reference the column {one} or the column {other}."))
             }
-            None => error,
+            // None, or too many to help.
+            _ => error,
         }
     }
 }

@@ -8,11 +8,12 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::types::PgType;
 
 use super::already_exists;
+use super::alter_table::computed_from;
 use super::change::alter;
 use super::change::draft::Draft;
 use super::create_table::{check_expressions, constraints};
 use super::sequence::bound_default;
-use crate::catalog::{ObjectData, Rule};
+use crate::catalog::{Object, ObjectData, Rule};
 use crate::parser::alter_column::ColumnChange;
 use crate::parser::table::Constraint;
 use crate::session::Session;
@@ -31,6 +32,7 @@ pub(super) async fn alter_column(
     match change {
         ColumnChange::SetDefault(text) => set_default(session, draft, place, Some(text)),
         ColumnChange::DropDefault => set_default(session, draft, place, None),
+        ColumnChange::DropExpression(if_exists) => drop_expression(session, draft, place, *if_exists),
         ColumnChange::SetNotNull => {
             let mut object = draft.object.clone();
             object.columns[place].not_null = true;
@@ -51,11 +53,40 @@ fn set_default(session: &Session, draft: &mut Draft, place: usize, text: Option<
             None => error.hint("Use ALTER TABLE ... ALTER COLUMN ... DROP IDENTITY instead."),
         });
     }
+    if draft.object.generated(place).is_some() {
+        let error = is_generated(&draft.object, place);
+        return Err(match text {
+            Some(_) => error,
+            None => error.hint("Use ALTER TABLE ... ALTER COLUMN ... DROP EXPRESSION instead."),
+        });
+    }
     let text = text.map(|text| bound_default(session, &draft.next.catalog, text)).transpose()?;
     let table = draft.table_mut()?;
     table.defaults[place] = text;
     let defaults = table.defaults.clone();
     check_expressions(session, &draft.object, &defaults, &[])
+}
+
+fn is_generated(table: &Object, place: usize) -> Error {
+    let (column, table) = (&table.columns[place].name, &table.name);
+    let message = format!("column \"{column}\" of relation \"{table}\" is a generated column");
+    Error::new(SqlState::SyntaxError, message)
+}
+
+/// DROP EXPRESSION: the column keeps its values; what IF makes a no is told.
+fn drop_expression(session: &Session, draft: &mut Draft, place: usize, if_exists: bool) -> Result<()> {
+    if draft.object.generated(place).is_none() {
+        let (column, table) = (&draft.object.columns[place].name, &draft.object.name);
+        let message = format!("column \"{column}\" of relation \"{table}\" is not a stored generated column");
+        if !if_exists {
+            return Err(Error::new(SqlState::ObjectNotInPrerequisiteState, message));
+        }
+        session.notice(Error::new(SqlState::SuccessfulCompletion, format!("{message}, skipping")));
+        return Ok(());
+    }
+    let number = draft.object.numbers().get(place).copied();
+    draft.table_mut()?.generated.retain(|one| Some(one.column) != number);
+    Ok(())
 }
 
 fn drop_not_null(draft: &mut Draft, place: usize) -> Result<()> {
@@ -93,6 +124,17 @@ async fn set_type(
             format!("{} depends on column \"{}\"", current.catalog.spoken(reader, &path), object.columns[place].name);
         let error = Error::new(SqlState::FeatureNotSupported, "cannot alter type of a column used by a view or rule");
         return Err(error.detail(detail));
+    }
+    if let Some(other) = computed_from(object, place)?.first() {
+        let (column, other) = (&object.columns[place].name, &object.columns[*other].name);
+        let message = "cannot alter type of a column used by a generated column";
+        let detail = format!("Column \"{column}\" is used by generated column \"{other}\".");
+        return Err(Error::new(SqlState::FeatureNotSupported, message).detail(detail));
+    }
+    if object.generated(place).is_some() && using.is_some() {
+        let detail = format!("Column \"{}\" is a generated column.", object.columns[place].name);
+        let message = "cannot specify USING when altering type of generated column";
+        return Err(Error::new(SqlState::InvalidColumnDefinition, message).detail(detail));
     }
     if object.identity(place).is_some() && !matches!(data_type, PgType::Int2 | PgType::Int4 | PgType::Int8) {
         let message = "identity column type must be smallint, integer, or bigint";

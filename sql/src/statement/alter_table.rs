@@ -12,6 +12,7 @@ use thalweg_dataflow::error::{Error, Result, SqlState};
 use super::alter_column;
 use super::change::alter;
 use super::change::draft::Draft;
+use super::create_table::columns_in;
 use super::definition::quoted;
 use super::resolve::{Names, open_files};
 use super::{already_exists, drop};
@@ -97,7 +98,10 @@ pub(crate) async fn run(session: &mut Session, alter: &AlterTable) -> Result<Out
 fn pass(action: &AlterAction) -> u8 {
     match action {
         AlterAction::DropColumn { .. } | AlterAction::DropConstraint { .. } => 0,
-        AlterAction::AlterColumn(_, ColumnChange::DropDefault | ColumnChange::DropNotNull) => 0,
+        AlterAction::AlterColumn(
+            _,
+            ColumnChange::DropDefault | ColumnChange::DropNotNull | ColumnChange::DropExpression(_),
+        ) => 0,
         AlterAction::AlterColumn(_, ColumnChange::Type(..)) => 1,
         AlterAction::AddColumns(_) => 2,
         AlterAction::AlterColumn(_, ColumnChange::SetNotNull) => 3,
@@ -144,6 +148,7 @@ async fn act(session: &mut Session, draft: &mut Draft, action: &AlterAction) -> 
         AlterAction::AddColumns(new) => return add_columns(session, draft, new).await,
         AlterAction::DropColumn { if_exists, name, cascade } => {
             if let Some(place) = draft.object.columns.iter().position(|column| column.name == *name) {
+                refuse_computed_from(session, &draft.object, place, *cascade)?;
                 let gone = match draft.place_before(place) {
                     Some(before) => readers_of_column(session, &draft.old, before, *cascade).await?,
                     None => Vec::new(),
@@ -261,6 +266,40 @@ async fn readers_of_column(session: &mut Session, table: &Object, place: usize, 
     Ok(falling.into_iter().map(|falling| falling.oid).collect())
 }
 
+/// The columns that are computed from a column, by their places.
+pub(super) fn computed_from(table: &Object, place: usize) -> Result<Vec<usize>> {
+    let mut found = Vec::new();
+    for other in 0..table.columns.len() {
+        if let Some(text) = table.generated(other)
+            && columns_in(text)?.contains(&table.columns[place].name)
+        {
+            found.push(other);
+        }
+    }
+    Ok(found)
+}
+
+/// Error 2BP01 for a column from which others are computed.
+fn refuse_computed_from(session: &Session, table: &Object, place: usize, cascade: bool) -> Result<()> {
+    let computed = computed_from(table, place)?;
+    if computed.is_empty() {
+        return Ok(());
+    }
+    if cascade {
+        let what = format!("dropping column \"{}\" with those computed from it", table.columns[place].name);
+        return Err(Error::unsupported(what).hint("Drop these first."));
+    }
+    let catalog = &session.database.published().catalog;
+    let of = catalog.full_name(table, &session.path_in(catalog));
+    let spoken = |place: usize| format!("column {} of table {of}", table.columns[place].name);
+    let lines: Vec<String> =
+        computed.into_iter().map(|other| format!("{} depends on {}", spoken(other), spoken(place))).collect();
+    let message = format!("cannot drop {} because other objects depend on it", spoken(place));
+    Err(Error::new(SqlState::DependentObjectsStillExist, message)
+        .detail(lines.join("\n"))
+        .hint("Use DROP ... CASCADE to drop the dependent objects too."))
+}
+
 /// The views that read a column.
 pub(super) async fn readers(session: &Session, table: &Object, place: usize) -> Result<Vec<u32>> {
     let database = session.database.clone();
@@ -318,6 +357,9 @@ fn rename_column(object: &mut Object, from: &str, to: &str) -> Result<()> {
         if let Rule::Check(text) = &mut constraint.rule {
             *text = renamed(text, from, to)?;
         }
+    }
+    for generated in &mut table.generated {
+        generated.expression = renamed(&generated.expression, from, to)?;
     }
     for text in table.indexes.iter_mut().flat_map(|index| index.extras.texts_mut()) {
         *text = renamed(text, from, to)?;

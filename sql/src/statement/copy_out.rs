@@ -8,10 +8,13 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::scalar::ScalarValue;
+use datafusion::sql::sqlparser::ast::Query;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::types::{PgType, TextStyle, TextWriter, normalize, write_binary};
 
+use super::change::copy::not_copied;
 use super::change::copy_format::{Format, Layout};
+use super::definition::quoted;
 use crate::guard::Guard;
 use crate::parser::{self, CopyOut as Statement};
 use crate::session::{Outcome, Prepared, Session};
@@ -58,7 +61,34 @@ enum Column {
 
 /// The statement in which the query's places are; none where it was made from a table's name.
 pub(crate) fn placed(copy: &Statement, statement: &parser::Statement) -> parser::Statement {
-    if copy.of_table { parser::Statement::unnamed("") } else { statement.clone() }
+    if copy.of_table.is_some() { parser::Statement::unnamed("") } else { statement.clone() }
+}
+
+/// The query without the columns that are computed from others, if the table has any and is copied by
+/// its name. Error 42P10 for one that is named.
+fn without_generated(session: &Session, statement: &Statement) -> Result<Option<(Box<Query>, String)>> {
+    let Some((name, columns)) = &statement.of_table else { return Ok(None) };
+    let view = session.peek_view();
+    let catalog = &view.published.catalog;
+    let Some(object) = catalog.find(name.schema.as_deref(), &name.name, &session.path_in(catalog)) else {
+        return Ok(None);
+    };
+    let (computed, others): (Vec<usize>, Vec<usize>) =
+        (0..object.columns.len()).partition(|place| object.generated(*place).is_some());
+    let named = |place: &usize| &object.columns[*place].name;
+    match columns {
+        Some(columns) => match computed.iter().map(named).find(|name| columns.contains(name)) {
+            Some(name) => Err(not_copied(name)),
+            None => Ok(None),
+        },
+        None if computed.is_empty() => Ok(None),
+        None => {
+            let list: Vec<String> = others.iter().map(|place| quoted(named(place))).collect();
+            let table = format!("{}.{}", quoted(&object.schema), quoted(&object.name));
+            let text = format!("SELECT {} FROM {table}", list.join(", "));
+            Ok(Some((parser::parse_query(&text)?, text)))
+        }
+    }
 }
 
 /// Runs the query and makes ready.
@@ -70,7 +100,9 @@ pub(crate) async fn run(
 ) -> Result<Outcome> {
     let format = Format::of(&statement.options)?;
     let prepared = Prepared { statement: placed(statement, &prepared.statement), ..prepared.clone() };
-    let run = super::query::run(session, &statement.query, &statement.text, &prepared, parameters);
+    let shorter = without_generated(session, statement)?;
+    let (query, text) = shorter.as_ref().map_or((&statement.query, &statement.text), |(query, text)| (query, text));
+    let run = super::query::run(session, query, text, &prepared, parameters);
     let Outcome::Rows { schema, rows, .. } = run.await? else {
         return Err(Error::internal("a query without rows"));
     };

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use datafusion::sql::sqlparser::ast;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::plan::RelationId;
+use thalweg_dataflow::source::Column;
 use thalweg_dataflow::types::PgType;
 
 use super::like::{NewIndex, expanded};
@@ -16,7 +17,7 @@ use super::resolve::Names;
 use super::sequence::{bound_default, generated};
 use super::{already_exists, is_skipped};
 use crate::catalog::index::Extras;
-use crate::catalog::{Catalog, Constraint, Index, Object, ObjectData, Rule, Table};
+use crate::catalog::{Catalog, Constraint, Generated, Index, Object, ObjectData, Rule, Table};
 use crate::database::Published;
 use crate::parser::parse_expression;
 use crate::parser::table::{self, CreateTable};
@@ -51,7 +52,10 @@ pub(crate) async fn run(session: &mut Session, create: &CreateTable) -> Result<O
     let mut object = Object { oid, schema, name, columns: create.columns.clone(), data };
     let constraints = constraints(&create.constraints, Vec::new(), &mut object, &mut next.catalog)?;
     check_expressions(session, &object, &defaults, &constraints)?;
-    object.data = ObjectData::Table(Table::new(defaults, constraints));
+    let mut table = Table::new(defaults, constraints);
+    enter_generated(&mut table, &object.columns, &create.generated);
+    object.data = ObjectData::Table(table);
+    check_generated(session, &object)?;
     add_indexes(indexes, &mut object, &mut next.catalog);
     let mut made = generated(&create.generators, create, &mut object, &mut next.catalog)?;
     made.insert(0, object);
@@ -256,6 +260,7 @@ pub(super) fn check_expressions(
         defaults,
         keys: Vec::new(),
         identities: Vec::new(),
+        generated: Vec::new(),
     };
     for text in defaults.iter().flatten() {
         let expr = parse_expression(text)?;
@@ -277,6 +282,47 @@ pub(super) fn check_expressions(
         Planner.bind_check(&expr, &scope, &names, &settings)?;
     }
     Ok(())
+}
+
+/// Puts the columns that are computed from others into a table that has them.
+pub(super) fn enter_generated(table: &mut Table, columns: &[Column], generated: &[(String, String)]) {
+    for (name, text) in generated {
+        let Some(place) = columns.iter().position(|column| column.name == *name) else { continue };
+        let column = table.numbers.get(place).copied().unwrap_or(place as u32);
+        table.generated.push(Generated { column, expression: text.clone() });
+    }
+}
+
+/// Binds what columns are computed from, so that what cannot be used is refused now.
+pub(super) fn check_generated(session: &Session, object: &Object) -> Result<()> {
+    let generated: Vec<(usize, &str)> =
+        (0..object.columns.len()).filter_map(|place| Some((place, object.generated(place)?))).collect();
+    for (_, text) in &generated {
+        if has_subquery(&parse_expression(text)?) {
+            let message = "cannot use subquery in column generation expression";
+            return Err(Error::new(SqlState::FeatureNotSupported, message));
+        }
+        let read = columns_in(text)?;
+        if let Some((place, _)) = generated.iter().find(|(place, _)| read.contains(&object.columns[*place].name)) {
+            let name = &object.columns[*place].name;
+            let message = format!("cannot use generated column \"{name}\" in column generation expression");
+            return Err(Error::new(SqlState::InvalidObjectDefinition, message)
+                .detail("A generated column cannot reference another generated column."));
+        }
+    }
+    let view = session.peek_view();
+    let names = Names::of_defaults(session, &view);
+    let target = Target {
+        id: object.relation(),
+        name: &object.name,
+        visible: &object.name,
+        columns: &object.columns,
+        defaults: &[],
+        keys: Vec::new(),
+        identities: Vec::new(),
+        generated,
+    };
+    Planner.check_generated(&target, &names, &planning(session, "", false))
 }
 
 /// Words that are values by themselves and look like names.

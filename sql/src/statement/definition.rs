@@ -135,6 +135,9 @@ fn table(catalog: &Catalog, path: &[String], name: &str, (object, table): (&Obje
             };
             let _ = write!(line, " DEFAULT {}", with_references(default, named));
         }
+        if let Some(text) = object.generated(place) {
+            let _ = write!(line, " GENERATED ALWAYS AS ({text}) STORED");
+        }
         if let Some(identity) = object.identity(place) {
             let when = if identity.always { "ALWAYS" } else { "BY DEFAULT" };
             let _ = write!(line, " GENERATED {when} AS IDENTITY");

@@ -59,6 +59,10 @@ fn add(like: &Like, of: &Object, catalog: &Catalog, whole: &mut CreateTable, ind
     whole.columns.splice(like.at..like.at, of.columns.iter().cloned());
     whole.defaults.splice(like.at..like.at, defaults);
     let Some(table) = of.table() else { return };
+    if like.includes("GENERATED") {
+        let computed = |place: usize| Some((of.columns[place].name.clone(), of.generated(place)?.to_string()));
+        whole.generated.extend((0..of.columns.len()).filter_map(computed));
+    }
     for constraint in &table.constraints {
         let rule = match &constraint.rule {
             Rule::Check(text) if like.includes("CONSTRAINTS") => table::Rule::Check(text.clone()),

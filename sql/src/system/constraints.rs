@@ -325,6 +325,11 @@ pub(super) fn defaults(tables: &CatalogTables) -> BTreeMap<(i32, i32), String> {
                 found.insert((number(object.oid), place), shown_default(&default, &column.data_type));
             }
         }
+        for (place, number_of) in (0_i32..).zip(0..object.columns.len()) {
+            if let Some(text) = object.generated(number_of) {
+                found.insert((number(object.oid), place + 1), text.to_string());
+            }
+        }
     }
     found
 }

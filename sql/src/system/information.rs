@@ -176,6 +176,7 @@ fn columns(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
         let updatable = if is_table(tables, &relation) { "YES" } else { "NO" };
         for (place, column) in (1..).zip(&relation.columns) {
             let identity = object.and_then(|object| object.identity(usize::try_from(place - 1).ok()?));
+            let computed = object.and_then(|object| object.generated(usize::try_from(place - 1).ok()?));
             let generation = identity.map(|identity| if identity.always { "ALWAYS" } else { "BY DEFAULT" });
             let (precision, scale) = precision(&column.data_type);
             let length = length(&column.data_type);
@@ -186,7 +187,7 @@ fn columns(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
                 text(&relation.name),
                 text(&column.name),
                 int4(place),
-                maybe(defaults.get(&(relation.oid, place)).cloned()),
+                maybe(defaults.get(&(relation.oid, place)).filter(|_| computed.is_none()).cloned()),
                 text(if column.not_null { "NO" } else { "YES" }),
                 text(type_name(&column.data_type)),
                 datafusion::scalar::ScalarValue::Int32(length),
@@ -198,8 +199,8 @@ fn columns(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
                 text(column.data_type.short_name()),
                 text(if identity.is_some() { "YES" } else { "NO" }),
                 maybe(generation),
-                text("NEVER"),
-                maybe(None::<String>),
+                text(if computed.is_some() { "ALWAYS" } else { "NEVER" }),
+                maybe(computed),
                 text("NO"),
                 maybe(None::<String>),
                 maybe(None::<String>),

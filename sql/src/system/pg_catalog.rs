@@ -179,7 +179,7 @@ fn pg_attribute(tables: &CatalogTables) -> Result<Arc<dyn TableProvider>> {
                 bool(defaults.contains_key(&(relation.oid, i32::from(place)))),
                 bool(false),
                 text(identity(tables, &relation, place)),
-                text(""),
+                text(if generated(tables, &relation, place).is_some() { "s" } else { "" }),
                 bool(false),
                 bool(true),
                 int4(0),
@@ -205,6 +205,12 @@ fn identity(tables: &CatalogTables, relation: &Relation, place: i16) -> &'static
     let object = u32::try_from(relation.oid).ok().and_then(|oid| tables.published.catalog.get(oid));
     let identity = object.and_then(|object| object.identity(usize::try_from(place - 1).ok()?));
     identity.map_or("", |identity| if identity.always { "a" } else { "d" })
+}
+
+/// What a column is computed from.
+pub(super) fn generated<'t>(tables: &'t CatalogTables, relation: &Relation, place: i16) -> Option<&'t str> {
+    let object = tables.published.catalog.get(u32::try_from(relation.oid).ok()?)?;
+    object.generated(usize::try_from(place - 1).ok()?)
 }
 
 /// The oid of a type as the catalogs hold it.

@@ -8,7 +8,9 @@ use super::draft::{Draft, Rewrite};
 use crate::catalog::{Constraint, Index, Object, ObjectData, Rule};
 use crate::parser::table::CreateTable;
 use crate::session::Session;
-use crate::statement::create_table::{bound_defaults, check_expressions, columns_in, constraints};
+use crate::statement::create_table::{
+    bound_defaults, check_expressions, check_generated, columns_in, constraints, enter_generated,
+};
 use crate::statement::sequence::generated;
 
 /// Adds columns.
@@ -27,7 +29,9 @@ pub(crate) async fn add_columns(session: &mut Session, draft: &mut Draft, one: &
     let next_number = table.next_number;
     table.numbers.extend((next_number..).take(one.columns.len()));
     table.next_number = table.numbers.iter().max().map_or(next_number, |last| (last + 1).max(next_number));
+    enter_generated(&mut table, &object.columns, &one.generated);
     object.data = ObjectData::Table(table);
+    check_generated(session, &object)?;
     for sequence in generated(&one.generators, one, &mut object, &mut draft.next.catalog)? {
         let kept = sequence.table_definition().ok_or_else(|| Error::internal("a sequence without a table"))?;
         let relation = sequence.relation();
@@ -71,6 +75,7 @@ pub(crate) fn drop_column(draft: &mut Draft, place: usize, views: &[u32]) -> Res
     table.indexes = indexes;
     let number = table.numbers.remove(place);
     table.identities.retain(|identity| identity.column != number);
+    table.generated.retain(|generated| generated.column != number);
     let catalog = &mut draft.next.catalog;
     let sequences: Vec<u32> = catalog.owned_by(object.oid, number).map(|sequence| sequence.oid).collect();
     let gone = views.iter().chain(&sequences).filter_map(|oid| catalog.remove(*oid));
@@ -115,6 +120,7 @@ pub(crate) fn retype(
     table.next_number += 1;
     let before = std::mem::replace(&mut table.numbers[place], number);
     table.identities.iter_mut().filter(|one| one.column == before).for_each(|one| one.column = number);
+    table.generated.iter_mut().filter(|one| one.column == before).for_each(|one| one.column = number);
     let constraints = table.constraints.clone();
     let owned: Vec<Object> = draft.next.catalog.owned_by(object.oid, before).cloned().collect();
     for mut sequence in owned {

@@ -1,4 +1,4 @@
-//! NOT NULL and CHECK: what a row must satisfy before it gets into a table.
+//! What a row must satisfy before it gets into a table, NOT NULL and CHECK, and what is computed of it.
 //!
 //! The error is that of the first row that fails, in PostgreSQL's order: nulls first, then checks by
 //! name; its detail shows the row.
@@ -19,6 +19,42 @@ use crate::statement::resolve::Names;
 
 /// Bytes of a value that a failing row shows.
 const SHOWN_BYTES: usize = 64;
+
+/// Rows as they get into the table: those that satisfy its constraints, with the columns that are
+/// computed from others.
+pub(crate) async fn complete(
+    session: &Session,
+    view: &View,
+    target: &Target,
+    rows: RecordBatch,
+) -> Result<RecordBatch> {
+    let rows = computed(session, view, target, rows).await?;
+    check(session, view, target, &rows).await?;
+    Ok(rows)
+}
+
+/// Rows with the columns that are computed from others.
+pub(super) async fn computed(
+    session: &Session,
+    view: &View,
+    target: &Target,
+    rows: RecordBatch,
+) -> Result<RecordBatch> {
+    let planned = target.planned()?;
+    if planned.generated.is_empty() || rows.num_rows() == 0 {
+        return Ok(rows);
+    }
+    let scope = RowScope::new(&[(&target.object.name, &target.object.columns)])?;
+    let names = Names::of_catalog(&view.published, session.path_in(&view.published.catalog));
+    let bound = Planner.bind_generated(&planned, &scope, &names, &planning(session, "", false))?;
+    let (places, exprs): (Vec<usize>, Vec<_>) = bound.into_iter().unzip();
+    let types: Vec<PgType> = places.iter().map(|place| target.object.columns[*place].data_type.clone()).collect();
+    let evaluation = Evaluation { session, view, parameters: &[], types: &[] };
+    let values = evaluation.over(&exprs, &types, &scope.schema, &rows).await?;
+    let mut columns = rows.columns().to_vec();
+    places.iter().zip(values).for_each(|(place, value)| columns[*place] = value);
+    Ok(RecordBatch::try_new(rows.schema(), columns)?)
+}
 
 /// See the module.
 pub(crate) async fn check(session: &Session, view: &View, target: &Target, rows: &RecordBatch) -> Result<()> {

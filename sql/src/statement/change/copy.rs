@@ -56,7 +56,14 @@ impl CopyIn {
         let view = session.view();
         let target = Target::find(session, &view, &copy.target)?;
         session.asker(&view.published.catalog).need(&target.object, acl::INSERT)?;
-        let columns = places(&target.planned()?, copy.columns.as_deref())?;
+        let mut columns = places(&target.planned()?, copy.columns.as_deref())?;
+        if let Some(named) = copy.columns.as_ref() {
+            let computed = named.iter().zip(&columns).find(|(_, place)| target.object.generated(**place).is_some());
+            if let Some((name, _)) = computed {
+                return Err(not_copied(&name.name));
+            }
+        }
+        columns.retain(|place| target.object.generated(*place).is_none());
         let format = Format::of(&copy.options)?;
         let zone = session.text_style().zone.clone();
         let builder =
@@ -193,11 +200,17 @@ impl CopyIn {
     }
 }
 
+/// The error for a column that COPY names and that is computed from others.
+pub(crate) fn not_copied(column: &str) -> Error {
+    Error::new(SqlState::InvalidColumnReference, format!("column \"{column}\" is a generated column"))
+        .detail("Generated columns cannot be used in COPY.")
+}
+
 /// The data has ended: checks and commits; the command tag.
 pub(crate) async fn finish(session: &mut Session, mut copy: CopyIn) -> Result<String> {
     let inserts = copy.finished(session).await?;
     let CopyIn { target, view, rows, .. } = copy;
-    check::check(session, &view, &target, &inserts).await?;
+    let inserts = check::complete(session, &view, &target, inserts).await?;
     let table = target.definition.clone();
     let change = TableChange { deletes: table.no_rows(), table, inserts, on_conflict: OnConflict::Fail };
     if session.is_in_block() {

@@ -246,7 +246,10 @@ async fn rewritten(
         }
     }
     let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-    let changed = RecordBatch::try_new_with_options(target.definition.schema.clone(), columns, &options)?;
+    let mut changed = RecordBatch::try_new_with_options(target.definition.schema.clone(), columns, &options)?;
+    if let Rewrite::Added(_) = rewrite {
+        changed = check::computed(session, view, target, changed).await?;
+    }
     match rewrite {
         Rewrite::Added(constraints) | Rewrite::Held(constraints) | Rewrite::Typed { constraints, .. }
             if rows.num_rows() > 0 =>

@@ -73,7 +73,7 @@ pub(super) async fn effect(
         Rows::Values(rows) => values(&evaluation, rows, &target).await?,
         Rows::Query(plan) => evaluation.query(plan.clone(), target.definition.schema.clone()).await?,
     };
-    check::check(session, view, &target, &rows).await?;
+    let rows = check::complete(session, view, &target, rows).await?;
     let inserting = Inserting { evaluation, target: &target, bound: &bound, arbiter };
     match insert.conflict.as_ref().map(|conflict| &conflict.action) {
         None => inserting.effect(target.definition.no_rows(), rows, OnConflict::Fail).await,
@@ -247,8 +247,9 @@ impl Inserting<'_> {
         let types: Vec<PgType> = self.target.object.columns.iter().map(|column| column.data_type.clone()).collect();
         let updated = self.evaluation.over(exprs, &types, &scope.schema, &pairs).await?;
         let updated = RecordBatch::try_new(table.schema.clone(), updated)?;
-        check::check(self.evaluation.session, self.evaluation.view, self.target, &updated).await?;
+        let updated = check::complete(self.evaluation.session, self.evaluation.view, self.target, updated).await?;
         let deletes = take_record_batch(&there, &indices(chosen.iter().copied()))?;
+        self.refuse_taken(key, &deletes, &updated).await?;
         // In the order in which they were given: new rows as they are, others as they became.
         let mut order: Vec<(usize, usize)> =
             chosen.iter().enumerate().map(|(place, pair)| (met[*pair].0, rows.num_rows() + place)).collect();
@@ -257,6 +258,22 @@ impl Inserting<'_> {
         let all = concat_batches(&table.schema, [&rows, &updated])?;
         let inserts = take_record_batch(&all, &indices(order.into_iter().map(|(_, place)| place)))?;
         self.effect(deletes, inserts, OnConflict::Retry(Some(key))).await
+    }
+
+    /// A row that is changed may not take the key of one that stays.
+    async fn refuse_taken(&self, key: usize, before: &RecordBatch, after: &RecordBatch) -> Result<()> {
+        let table = &self.target.definition;
+        let (old, new) = (table.key_values(key, before)?, table.key_values(key, after)?);
+        if old == new {
+            return Ok(());
+        }
+        let freed: HashSet<&[u8]> = old.iter().flatten().map(AsRef::as_ref).collect();
+        let found = self.found(key, after).await?;
+        let taken = |row: usize| new[row].as_deref().is_some_and(|value| !freed.contains(value));
+        match (0..new.len()).find(|row| found.of[*row].is_some() && taken(*row)) {
+            Some(row) => Err(table.violation(key, after, row)),
+            None => Ok(()),
+        }
     }
 
     /// A row may be changed once, and one that is new not at all.

@@ -115,8 +115,7 @@ impl Merging<'_> {
         let types: Vec<PgType> = self.target.object.columns.iter().map(|column| column.data_type.clone()).collect();
         let columns: Vec<ArrayRef> = self.evaluation.over(values, &types, &self.bound.at_hand, pairs).await?;
         let rows = RecordBatch::try_new(self.target.definition.schema.clone(), columns)?;
-        check::check(self.evaluation.session, self.evaluation.view, self.target, &rows).await?;
-        Ok(rows)
+        check::complete(self.evaluation.session, self.evaluation.view, self.target, rows).await
     }
 }
 

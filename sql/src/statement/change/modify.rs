@@ -121,8 +121,7 @@ async fn looked_up(evaluation: &Evaluation<'_>, target: &Target, by_key: &ByKey)
         Some(set) => {
             let updated = evaluation.over(set, &types, scope, &deletes).await?;
             let updated = RecordBatch::try_new(table.schema.clone(), updated)?;
-            check::check(evaluation.session, evaluation.view, target, &updated).await?;
-            updated
+            check::complete(evaluation.session, evaluation.view, target, updated).await?
         }
         None => table.no_rows(),
     };

@@ -106,6 +106,11 @@ impl Target {
         (0..self.object.columns.len()).filter_map(identity).collect()
     }
 
+    /// The places of the columns that are computed from others, and what from.
+    fn generated(&self) -> Vec<(usize, &str)> {
+        (0..self.object.columns.len()).filter_map(|place| Some((place, self.object.generated(place)?))).collect()
+    }
+
     /// The same for the planner.
     pub(crate) fn planned(&self) -> Result<planner::Target<'_>> {
         Ok(planner::Target {
@@ -115,6 +120,7 @@ impl Target {
             columns: &self.object.columns,
             defaults: &self.defaults,
             identities: self.identities(),
+            generated: self.generated(),
             keys: self.definition.keys.iter().map(|key| key.columns.clone()).collect(),
         })
     }
