@@ -13,8 +13,7 @@ use super::cursor::Cursor;
 use super::with_changes::refuse_changes;
 use super::{
     alter_table, change, comment, copy, ddl, elsewhere, grant, lock_table, maintenance, merge, prepared, role, schema,
-    sequence,
-    setting, sql_cursor, table, transaction,
+    sequence, setting, sql_cursor, table, transaction,
 };
 
 /// First words of PostgreSQL's other statements, with what to do instead.

@@ -22,7 +22,9 @@ impl Binder<'_> {
             ast::Expr::UnaryOp { op, expr } if is_of_operator => {
                 self.position(expr.span()).and_then(|operand| self.place_before(operand, &op.to_string()))
             }
-            ast::Expr::Cast { kind: ast::CastKind::DoubleColon, expr, .. } if is_of_cast => {
+            ast::Expr::Cast { kind: ast::CastKind::DoubleColon, expr, .. }
+                if is_of_cast && error.position() == self.position(expr.span()) =>
+            {
                 self.place_between(expr.span().end, Location { line: u64::MAX, column: 0 }, "::")
             }
             _ => None,
