@@ -17,6 +17,7 @@ mod pasted;
 pub(crate) mod path;
 mod role;
 mod statements;
+mod subject;
 pub(crate) mod temporary;
 mod told;
 mod transaction;
@@ -360,7 +361,7 @@ impl Session {
     /// An error fails the block it happens in.
     fn fail(&self, error: Error) -> Error {
         self.failed.store(true, Ordering::Release);
-        error
+        self.with_schema(error)
     }
 
     /// Fails the open block, if there is one: for errors that the wire found before the session did

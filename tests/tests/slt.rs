@@ -1,8 +1,8 @@
 //! The files of `tests/slt`, each run three ways: on a real PostgreSQL, as queries here, and with every
 //! query as a materialized view here, made where it first stands and kept up from there on.
 //!
-//! Promises: what the files hold is what PostgreSQL answers; names and types of columns, and the details
-//! of errors, are held against PostgreSQL's too. `THALWEG_SLT_RECORD=1` writes PostgreSQL's answers into the files,
+//! Promises: what the files hold is what PostgreSQL answers; names and types of columns, the details
+//! of errors and what they are about are held against PostgreSQL's too. `THALWEG_SLT_RECORD=1` writes PostgreSQL's answers into the files,
 //! `THALWEG_SLT_ONLY=name` runs one of them.
 
 #![expect(clippy::unwrap_used, reason = "a test and its helpers stop where they cannot go on")]
@@ -19,7 +19,8 @@ use thalweg_tests::views;
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
-/// The name and type of each column of each query, or its error's detail.
+/// The name and type of each column of each query, or its error's detail; of other statements that
+/// fail what the error is about.
 type Shapes = Arc<Mutex<BTreeMap<String, String>>>;
 
 /// Views made so far, by all files.
@@ -36,11 +37,15 @@ struct Session {
 
 /// An error: SQLSTATE and message.
 #[derive(Debug)]
-struct Failed(String);
+struct Failed {
+    message: String,
+    /// Schema, table, column and constraint.
+    about: Option<String>,
+}
 
 impl std::fmt::Display for Failed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.message)
     }
 }
 
@@ -48,7 +53,10 @@ impl std::error::Error for Failed {}
 
 impl From<tokio_postgres::Error> for Failed {
     fn from(error: tokio_postgres::Error) -> Failed {
-        Failed(thalweg_tests::client::message(&error))
+        let about = error
+            .as_db_error()
+            .map(|error| format!("{:?}", (error.schema(), error.table(), error.column(), error.constraint())));
+        Failed { message: thalweg_tests::client::message(&error), about }
     }
 }
 
@@ -137,7 +145,11 @@ impl DB for Session {
             if drops {
                 self.drop_views()?;
             }
-            let (rows, changed) = self.simple(sql)?;
+            let done = self.simple(sql);
+            if let (None, Err(Failed { about: Some(about), .. })) = (&self.views, &done) {
+                self.shapes.lock().unwrap().insert(sql.to_string(), format!("fails: {about}"));
+            }
+            let (rows, changed) = done?;
             let Some(rows) = rows else { return Ok(DBOutput::StatementComplete(changed)) };
             let types = vec![DefaultColumnType::Text; rows.first().map_or(0, Vec::len)];
             return Ok(DBOutput::Rows { types, rows });

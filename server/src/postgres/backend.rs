@@ -191,6 +191,9 @@ fn fields(severity: &str, error: &Error) -> Vec<(u8, String)> {
     if let Some(position) = error.position() {
         fields.push((b'P', position.to_string()));
     }
+    let subject = error.subject();
+    let named = [(b's', &subject.schema), (b't', &subject.table), (b'c', &subject.column), (b'n', &subject.constraint)];
+    fields.extend(named.into_iter().filter_map(|(field, name)| Some((field, bounded(name.as_deref()?)))));
     fields
 }
 

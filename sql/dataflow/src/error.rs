@@ -20,6 +20,27 @@ struct Fields {
     detail: Option<String>,
     hint: Option<String>,
     position: Option<usize>,
+    subject: Subject,
+}
+
+/// What an error is about, as far as it is about one thing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// The schema of the table.
+    pub schema: Option<String>,
+    /// The table.
+    pub table: Option<String>,
+    /// The column.
+    pub column: Option<String>,
+    /// The constraint, or the index that is one.
+    pub constraint: Option<String>,
+}
+
+impl Subject {
+    /// A constraint of a table whose schema is yet to be found.
+    pub fn constraint(table: &str, constraint: &str) -> Subject {
+        Subject { table: Some(table.into()), constraint: Some(constraint.into()), ..Subject::default() }
+    }
 }
 
 macro_rules! sql_states {
@@ -275,7 +296,14 @@ impl Error {
     /// An error with its primary message: lower case, no full stop, the thing named.
     pub fn new(state: SqlState, message: impl Into<String>) -> Error {
         let message = message.into();
-        Error(Box::new(Fields { state, message, detail: None, hint: None, position: None }))
+        Error(Box::new(Fields {
+            state,
+            message,
+            detail: None,
+            hint: None,
+            position: None,
+            subject: Subject::default(),
+        }))
     }
 
     /// Something that cannot happen, did.
@@ -309,6 +337,17 @@ impl Error {
     /// The SQLSTATE.
     pub fn state(&self) -> SqlState {
         self.0.state
+    }
+
+    /// Adds what it is about.
+    pub fn about(mut self, subject: Subject) -> Error {
+        self.0.subject = subject;
+        self
+    }
+
+    /// What it is about.
+    pub fn subject(&self) -> &Subject {
+        &self.0.subject
     }
 
     /// The primary message.

@@ -13,7 +13,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::arrangement::codec::{EncodedRows, RowCodec};
 use crate::delta::of_columns;
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result, SqlState, Subject};
 use crate::plan::{Op, Plan, RelationId};
 use crate::types::{PgType, TextStyle, write_text};
 
@@ -144,6 +144,7 @@ impl TableDefinition {
             format!("duplicate key value violates unique constraint \"{}\"", key.name),
         )
         .detail(format!("Key ({})=({}) already exists.", names.join(", "), values.join(", ")))
+        .about(Subject::constraint(&self.name, &key.name))
     }
 
     /// The plan under which the dataflow knows it.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Fields, Schema};
 use serde::{Deserialize, Serialize};
+use thalweg_dataflow::error::Subject;
 use thalweg_dataflow::plan::RelationId;
 use thalweg_dataflow::source::{Column, FileDefinition, SourceDefinition};
 use thalweg_dataflow::table::{Follower, TableDefinition, UniqueKey};
@@ -268,6 +269,11 @@ impl Object {
             ObjectData::NamedQuery(query) => Some(query),
             _ => None,
         }
+    }
+
+    /// It, as what an error is about.
+    pub(crate) fn subject(&self) -> Subject {
+        Subject { schema: Some(self.schema.clone()), table: Some(self.name.clone()), ..Subject::default() }
     }
 
     /// The table in it, if it is one.

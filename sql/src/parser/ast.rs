@@ -464,6 +464,10 @@ pub(crate) struct Drop {
 pub(crate) enum Show {
     /// SHOW SOURCES, MATERIALIZED VIEWS, TABLES.
     Objects(ObjectKind),
+    /// SHOW SCHEMAS.
+    Schemas,
+    /// SHOW COLUMNS FROM ...
+    Columns(Name),
     /// SHOW CREATE ...
     Create(ObjectKind, Name),
     /// SHOW ALL.

@@ -13,7 +13,7 @@ use super::ast::{
 use super::cursor::Cursor;
 use super::table::create_table;
 use super::with_changes::refuse_changes;
-use super::{grant, index, role, schema, sequence};
+use super::{elsewhere, grant, index, role, schema, sequence};
 
 /// The rest of `CREATE [OR REPLACE]`.
 pub(crate) fn create(cursor: &mut Cursor<'_>) -> Result<Kind> {
@@ -52,11 +52,10 @@ pub(crate) fn create(cursor: &mut Cursor<'_>) -> Result<Kind> {
         return create_table(cursor, false);
     }
     let hint = match cursor.word().as_deref() {
-        Some("UNLOGGED") => "Use CREATE TABLE.",
-        Some("SOURCE" | "EXTERNAL") => "OR REPLACE works for views only.",
-        Some(_) => {
-            "CREATE knows SCHEMA, SOURCE, TABLE, SEQUENCE, INDEX, VIEW, MATERIALIZED VIEW, EXTERNAL TABLE and ROLE."
-        }
+        Some("SOURCE" | "EXTERNAL" | "TABLE") => "OR REPLACE works for views only.",
+        Some(word) => elsewhere::instead(word).unwrap_or(
+            "CREATE knows SCHEMA, SOURCE, TABLE, SEQUENCE, INDEX, VIEW, MATERIALIZED VIEW, EXTERNAL TABLE and ROLE.",
+        ),
         None => return cursor.unexpected(),
     };
     let what = cursor.word().unwrap_or_default();

@@ -16,7 +16,9 @@ pub(crate) mod create_table_as;
 mod cursor;
 mod ddl;
 mod dialect;
+pub(crate) mod elsewhere;
 mod empty_select;
+pub(crate) mod equal_forms;
 pub(crate) mod exclude;
 pub(crate) mod fetch_count;
 pub(crate) mod grammar_marks;
@@ -117,6 +119,7 @@ pub(crate) fn parse_expression(sql: &str) -> Result<datafusion::sql::sqlparser::
     fetch_count::rewrite(&mut piece);
     search_cycle::rewrite(&mut piece);
     grammar_marks::rewrite(&mut piece);
+    equal_forms::rewrite(&mut piece);
     signs::rewrite(&mut piece);
     empty_select::mark(&text, &mut piece)?;
     let mut cursor = Cursor::new(&text, piece);
@@ -133,6 +136,7 @@ fn statement(text: &SourceText<'_>, request: &Arc<str>, mut piece: Piece) -> Res
     fetch_count::rewrite(&mut piece);
     search_cycle::rewrite(&mut piece);
     grammar_marks::rewrite(&mut piece);
+    equal_forms::rewrite(&mut piece);
     signs::rewrite(&mut piece);
     locks::rewrite(&mut piece);
     empty_select::mark(text, &mut piece)?;

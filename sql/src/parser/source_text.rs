@@ -11,6 +11,8 @@ use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, TokenizerError};
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
+use super::elsewhere;
+
 /// A request's text with the start of each line.
 #[derive(Debug)]
 pub(crate) struct SourceText<'a> {
@@ -106,8 +108,8 @@ impl<'a> SourceText<'a> {
         }
         let written = &self.sql[self.byte(token.span.start)..self.byte(token.span.end)];
         let written = if written.is_empty() { token.token.to_string() } else { written.to_string() };
-        Error::new(SqlState::SyntaxError, format!("syntax error at or near \"{written}\""))
-            .at(self.position(token.span.start))
+        let error = Error::new(SqlState::SyntaxError, format!("syntax error at or near \"{written}\""));
+        elsewhere::clause(error, &written).at(self.position(token.span.start))
     }
 
     /// `syntax error at end of input`.

@@ -21,6 +21,7 @@ const STATEMENTS: &[&str] = &[
     "INTO",
     "LOCK",
     "ON",
+    "REPLACE",
     "TEMP",
     "TEMPORARY",
     "TRUNCATE",

@@ -6,14 +6,14 @@
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::tokenizer::Token;
-use thalweg_dataflow::error::{Error, Result};
+use thalweg_dataflow::error::{Error, Result, SqlState};
 
 use super::ast::{Explain, Kind, ObjectKind, Show};
 use super::cursor::Cursor;
 use super::with_changes::refuse_changes;
 use super::{
-    alter_table, change, comment, copy, ddl, grant, lock_table, maintenance, merge, prepared, role, schema, sequence,
-    setting, sql_cursor, table, transaction,
+    alter_table, change, comment, copy, ddl, elsewhere, grant, lock_table, maintenance, merge, prepared, role, schema,
+    sequence, setting, sql_cursor, table, transaction,
 };
 
 /// First words of PostgreSQL's other statements, with what to do instead.
@@ -68,7 +68,7 @@ pub(crate) fn statement(cursor: &mut Cursor<'_>, request: &Arc<str>) -> Result<K
         return transaction::transaction(cursor);
     }
     if !WORDS.contains(&word.as_str()) {
-        return cursor.unexpected();
+        return cursor.unexpected().map_err(|error| elsewhere::statement(error, &word));
     }
     cursor.next();
     match word.as_str() {
@@ -151,7 +151,23 @@ fn show(cursor: &mut Cursor<'_>) -> Result<Show> {
     if cursor.takes("SESSION AUTHORIZATION") {
         return Ok(Show::Setting("session_authorization".into()));
     }
-    setting::name(cursor).map(Show::Setting)
+    if cursor.takes("SCHEMAS") {
+        return Ok(Show::Schemas);
+    }
+    if cursor.takes("COLUMNS") {
+        if !cursor.takes("FROM") {
+            cursor.expect("IN")?;
+        }
+        return cursor.name().map(Show::Columns);
+    }
+    let name = setting::name(cursor)?;
+    match elsewhere::shown_by(&name) {
+        Some(hint) => {
+            let message = format!("unrecognized configuration parameter \"{name}\"");
+            Err(Error::new(SqlState::UndefinedObject, message).hint(hint))
+        }
+        None => Ok(Show::Setting(name)),
+    }
 }
 
 fn explain(cursor: &mut Cursor<'_>) -> Result<Explain> {

@@ -34,7 +34,7 @@ impl Binder<'_> {
         let settled = precedence::settled(expr);
         self.nested(|| self.expr_inner(env, settled.as_ref().unwrap_or(expr)))
             .map(|typed| typed.at(position()))
-            .map_err(|error| at(error, position()))
+            .map_err(|error| at(self.at_operator(error, expr), position()))
     }
 
     /// Binds an expression that must be boolean; `clause` is named in the error.

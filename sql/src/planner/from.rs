@@ -19,6 +19,7 @@ use super::json_records;
 use super::query::rename;
 use super::scope::{Scope, ScopeColumn};
 use super::typed::{Typed, metadata};
+use crate::parser::elsewhere;
 use crate::parser::with_changes::NO_RETURNING;
 
 /// A relation's place in a plan; execution puts rows behind it.
@@ -175,6 +176,10 @@ impl Binder<'_> {
                 let within = surroundings(&scope, beside.or(outer), ctes);
                 let env = Env { no_aggregates: clause, no_windows: clause, ..within };
                 let (function, alias) = called(factor)?;
+                if let Some(hint) = elsewhere::windowed(&function.name) {
+                    let what = format!("{} in FROM", function.name.to_uppercase());
+                    return Err(at(Error::unsupported(what).hint(hint), self.position(factor.span())));
+                }
                 if let Some(derived) = json_records::derived(&function, alias)? {
                     return self.factor(&derived, outer, beside, ctes);
                 }

@@ -4,6 +4,7 @@
 //! below and the items refer to their columns. Several grouping sets are a union of aggregations,
 //! in which the columns that a set leaves out are null.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -22,6 +23,7 @@ use super::scope::Scope;
 use super::select::{Item, Order, replace};
 use super::subquery::map_subquery;
 use super::typed::{Typed, literal, metadata, null};
+use crate::parser::equal_forms::DISTINCT_SETS;
 
 /// How many grouping sets one GROUP BY may stand for.
 const MAX_SETS: usize = 4096;
@@ -44,6 +46,10 @@ impl Binder<'_> {
             _ => return Err(Error::unsupported("this form of GROUP BY")),
         };
         let mut grouping = Grouping { keys: Vec::new(), sets: vec![Vec::new()], present: !exprs.is_empty() };
+        let (distinct, exprs) = match exprs.as_slice() {
+            [ast::Expr::Identifier(first), rest @ ..] if first.value == DISTINCT_SETS => (true, rest),
+            exprs => (false, exprs),
+        };
         for expr in exprs {
             let alternatives = self.grouping_sets(env, expr, items, &mut grouping.keys)?;
             let mut sets = Vec::with_capacity(grouping.sets.len() * alternatives.len());
@@ -61,6 +67,15 @@ impl Binder<'_> {
                 }
             }
             grouping.sets = sets;
+        }
+        if distinct {
+            let mut seen: Vec<BTreeSet<usize>> = Vec::new();
+            grouping.sets.retain(|set| {
+                let set = set.iter().copied().collect();
+                let is_new = !seen.contains(&set);
+                seen.push(set);
+                is_new
+            });
         }
         Ok(grouping)
     }

@@ -53,6 +53,7 @@ pub(crate) mod merge;
 mod named_query;
 mod names;
 mod operator;
+mod operator_place;
 mod outer_call;
 mod own_frame;
 mod precedence;

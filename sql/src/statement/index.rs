@@ -52,7 +52,7 @@ pub(crate) async fn create(session: &mut Session, create: &CreateIndex, request:
         SqlState::UniqueViolation => {
             let detail = error.detail_text().unwrap_or_default().replace(" already exists.", " is duplicated.");
             let message = format!("could not create unique index \"{name}\"");
-            Error::new(SqlState::UniqueViolation, message).detail(detail)
+            Error::new(SqlState::UniqueViolation, message).detail(detail).about(error.subject().clone())
         }
         _ => error,
     })?;

@@ -4,11 +4,13 @@
 
 use arrow::datatypes::SchemaRef;
 use thalweg_dataflow::engine::BuildState;
-use thalweg_dataflow::error::Result;
+use thalweg_dataflow::error::{Error, Result, SqlState};
+use thalweg_dataflow::source::Column;
 
+use super::resolve::with_near_name;
 use super::{definition, text_columns, text_rows};
-use crate::catalog::{Object, ObjectData};
-use crate::parser::{ObjectKind, Show};
+use crate::catalog::{Object, ObjectData, is_temporary};
+use crate::parser::{Name, ObjectKind, Show};
 use crate::session::{Outcome, RowsTag, Session};
 use crate::settings::spelled;
 use crate::system::thalweg::source_state;
@@ -18,6 +20,8 @@ pub(crate) fn columns(show: &Show) -> Result<SchemaRef> {
     Ok(match show {
         Show::All => text_columns(&["name", "setting", "description"]),
         Show::Setting(name) => text_columns(&[&spelled(name)]),
+        Show::Schemas => text_columns(&["name"]),
+        Show::Columns(_) => text_columns(&["name", "type", "nullable"]),
         Show::Create(..) => text_columns(&["name", "create_sql"]),
         Show::Objects(ObjectKind::Source) => text_columns(&["name", "connector", "status"]),
         Show::Objects(ObjectKind::NamedQuery | ObjectKind::Sequence) => text_columns(&["name"]),
@@ -43,11 +47,34 @@ pub(crate) fn run(session: &mut Session, show: &Show) -> Result<Outcome> {
             let text = definition::create_statement(&published.catalog, object, &path, connectors);
             rows.push(vec![object.name.clone(), text]);
         }
+        Show::Schemas => {
+            let published = session.database.published();
+            let named = published.catalog.schemas().filter(|(_, name)| !is_temporary(name));
+            rows.extend(named.map(|(_, name)| vec![name.to_string()]));
+            rows.sort();
+        }
+        Show::Columns(name) => rows.extend(columns_of(session, name)?),
         Show::Objects(kind) => rows.extend(objects(session, *kind)),
     }
     let columns =
         (0..schema.fields().len()).map(|column| rows.iter().map(|row| Some(row[column].clone())).collect()).collect();
     text_rows(schema, columns, RowsTag::Show)
+}
+
+/// The columns of a relation: name, type, and whether it may be null.
+fn columns_of(session: &Session, name: &Name) -> Result<Vec<Vec<String>>> {
+    let published = session.database.published();
+    let path = session.path_in(&published.catalog);
+    let object = published.catalog.find(name.schema.as_deref(), &name.name, &path);
+    let Some(object) = object else {
+        let message = format!("relation \"{name}\" does not exist");
+        return Err(with_near_name(&published, Error::new(SqlState::UndefinedTable, message)));
+    };
+    let row = |column: &Column| {
+        let nullable = if column.not_null { "no" } else { "yes" };
+        vec![column.name.clone(), column.data_type.name(), nullable.to_string()]
+    };
+    Ok(object.columns.iter().map(row).collect())
 }
 
 /// The hint of a wrong kind speaks of DROP, which nobody asked for.

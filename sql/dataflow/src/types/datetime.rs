@@ -11,9 +11,9 @@ mod zone;
 use crate::error::{Error, Result, SqlState};
 
 pub use arithmetic::{
-    add_to_time, add_to_timestamp, add_to_timestamptz, date_trunc, date_trunc_interval, extract_date, extract_interval,
-    extract_time, extract_timestamp, extract_timestamptz, subtract_timestamps, timestamp_to_timestamptz,
-    timestamptz_to_timestamp,
+    add_days, add_to_time, add_to_timestamp, add_to_timestamptz, date_trunc, date_trunc_interval, days_between,
+    extract_date, extract_interval, extract_time, extract_timestamp, extract_timestamptz, subtract_timestamps,
+    timestamp_to_timestamptz, timestamptz_to_timestamp,
 };
 pub use interval::Interval;
 pub use parse::{parse_date, parse_time, parse_timestamp, parse_timestamptz, parse_utc_timestamp};

@@ -276,18 +276,15 @@ fn moments(input: &Input<'_>) -> Result<ArrayRef> {
         T::Timestamptz => datetime::add_to_timestamptz(micros, interval, input.zone),
         _ => datetime::add_to_timestamp(micros, interval),
     };
-    let date = |days: i64| i32::try_from(days).map_err(|_| Error::new(SqlState::DatetimeOverflow, "date out of range"));
     match (&input.types[0], &input.types[1]) {
         (T::Time(_), _) | (_, T::Time(_)) => times_of_day::operators(input, minus),
         (T::Date, T::Int4) => zipped::<Date32Type, Int32Type, Date32Type>(input, |days, more| {
-            date(i64::from(days) + if minus { -i64::from(more) } else { i64::from(more) })
+            datetime::add_days(days, if minus { -i64::from(more) } else { i64::from(more) })
         }),
         (T::Int4, T::Date) => {
-            zipped::<Int32Type, Date32Type, Date32Type>(input, |more, days| date(i64::from(days) + i64::from(more)))
+            zipped::<Int32Type, Date32Type, Date32Type>(input, |more, days| datetime::add_days(days, i64::from(more)))
         }
-        (T::Date, T::Date) => {
-            zipped::<Date32Type, Date32Type, Int32Type>(input, |left, right| date(i64::from(left) - i64::from(right)))
-        }
+        (T::Date, T::Date) => zipped::<Date32Type, Date32Type, Int32Type>(input, datetime::days_between),
         (T::Timestamp | T::Timestamptz, T::Interval) => {
             zipped::<Micros, Span, Micros>(input, |micros, interval| later(micros, signed(interval)?))
         }

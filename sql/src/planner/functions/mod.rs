@@ -64,6 +64,7 @@ use udf::{Input, Kernel, PgFunction};
 
 use super::call::type_names;
 use super::typed::{Category, Typed, category, implicit, literal, same_base};
+use crate::parser::elsewhere;
 
 /// One overload of a function.
 pub(crate) struct Definition {
@@ -174,8 +175,11 @@ fn keep_best<D>(left: &mut Vec<(D, &[PgType])>, score: impl Fn(&[PgType]) -> usi
 
 /// The error for a function that nobody knows.
 pub(crate) fn no_function(name: &str, args: &[Typed]) -> Error {
-    Error::new(SqlState::UndefinedFunction, format!("function {name}({}) does not exist", type_names(args)))
-        .hint("No function matches the given name and argument types. You might need to add explicit type casts.")
+    Error::new(SqlState::UndefinedFunction, format!("function {name}({}) does not exist", type_names(args))).hint(
+        elsewhere::function(name).unwrap_or(
+            "No function matches the given name and argument types. You might need to add explicit type casts.",
+        ),
+    )
 }
 
 pub(crate) fn ambiguous(name: &str, args: &[Typed]) -> Error {

@@ -160,6 +160,12 @@ fn date_bin(input: &Input<'_>) -> Result<ArrayRef> {
     let result = strides.iter().zip(values.iter()).zip(origins.iter()).map(|item| match item {
         ((Some(stride), Some(value)), Some(origin)) => {
             let stride = Interval::from_arrow(stride);
+            if matches!(value, datetime::INFINITY | datetime::NEG_INFINITY) {
+                return Ok(Some(value));
+            }
+            if matches!(origin, datetime::INFINITY | datetime::NEG_INFINITY) {
+                return Err(Error::new(SqlState::DatetimeOverflow, "origin out of range"));
+            }
             if stride.months != 0 {
                 return Err(Error::new(
                     SqlState::FeatureNotSupported,

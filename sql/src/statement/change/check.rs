@@ -4,7 +4,7 @@
 //! name; its detail shows the row.
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use thalweg_dataflow::error::{Error, Result, SqlState};
+use thalweg_dataflow::error::{Error, Result, SqlState, Subject};
 use thalweg_dataflow::types::{PgType, TextStyle, write_text};
 
 use super::Target;
@@ -71,7 +71,8 @@ pub(crate) async fn check(session: &Session, view: &View, target: &Target, rows:
                 "null value in column \"{}\" of relation \"{}\" violates not-null constraint",
                 column.name, target.object.name
             );
-            first = Some((row, Error::new(SqlState::NotNullViolation, message)));
+            let subject = Subject { column: Some(column.name.clone()), ..target.object.subject() };
+            first = Some((row, Error::new(SqlState::NotNullViolation, message).about(subject)));
         }
     }
     let mut checks: Vec<(&str, &str)> = Vec::new();
@@ -88,7 +89,8 @@ pub(crate) async fn check(session: &Session, view: &View, target: &Target, rows:
         if let Some(row) = row.filter(|row| first.as_ref().is_none_or(|(known, _)| row < known)) {
             let message =
                 format!("new row for relation \"{}\" violates check constraint \"{name}\"", target.object.name);
-            first = Some((row, Error::new(SqlState::CheckViolation, message)));
+            let subject = Subject { constraint: Some(name.to_string()), ..target.object.subject() };
+            first = Some((row, Error::new(SqlState::CheckViolation, message).about(subject)));
         }
     }
     match first {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::concat_batches;
 use arrow::datatypes::Schema;
-use thalweg_dataflow::error::{Error, Result, SqlState};
+use thalweg_dataflow::error::{Error, Result, SqlState, Subject};
 use thalweg_dataflow::plan::RelationId;
 use thalweg_dataflow::source::Column;
 use thalweg_dataflow::table::{OnConflict, TableChange, TableDefinition};
@@ -204,7 +204,9 @@ fn definition(object: &Object) -> Result<Arc<TableDefinition>> {
 fn no_index(error: &Error) -> Error {
     let name = error.message().split('"').nth(1).unwrap_or_default();
     let detail = error.detail_text().unwrap_or_default().replace(" already exists.", " is duplicated.");
-    Error::new(SqlState::UniqueViolation, format!("could not create unique index \"{name}\"")).detail(detail)
+    Error::new(SqlState::UniqueViolation, format!("could not create unique index \"{name}\""))
+        .detail(detail)
+        .about(error.subject().clone())
 }
 
 /// The rows of the new version, one step after the other.
@@ -309,7 +311,8 @@ async fn hold(
     for (place, column) in target.object.columns.iter().enumerate().filter(|(_, column)| column.not_null) {
         if rows.column(place).null_count() > 0 {
             let message = format!("column \"{}\" of relation \"{table}\" contains null values", column.name);
-            return Err(Error::new(SqlState::NotNullViolation, message));
+            let subject = Subject { column: Some(column.name.clone()), ..target.object.subject() };
+            return Err(Error::new(SqlState::NotNullViolation, message).about(subject));
         }
     }
     for constraint in constraints {
@@ -318,7 +321,8 @@ async fn hold(
         if passed.as_boolean().iter().any(|passed| passed == Some(false)) {
             let message =
                 format!("check constraint \"{}\" of relation \"{table}\" is violated by some row", constraint.name);
-            return Err(Error::new(SqlState::CheckViolation, message));
+            let subject = Subject { constraint: Some(constraint.name.clone()), ..target.object.subject() };
+            return Err(Error::new(SqlState::CheckViolation, message).about(subject));
         }
     }
     Ok(())

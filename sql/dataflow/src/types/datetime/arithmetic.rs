@@ -4,14 +4,28 @@
 //! the zone's clock where the unit is a day or longer. Offers no `age` and no `justify_*`.
 
 use super::{
-    Civil, DAY, INFINITY, Interval, NEG_INFINITY, SECOND, Zone, civil_from_days, days_from_civil, days_of_month,
-    instant, out_of_range,
+    Civil, DATE_INFINITY, DATE_NEG_INFINITY, DAY, INFINITY, Interval, NEG_INFINITY, SECOND, Zone, checked_date,
+    civil_from_days, days_from_civil, days_of_month, instant, out_of_range,
 };
 use crate::error::{Error, Result, SqlState};
 use crate::types::numeric::Numeric;
 
 fn is_infinite(micros: i64) -> bool {
     micros == INFINITY || micros == NEG_INFINITY
+}
+
+/// A date so many days later; an infinite one stays what it is.
+pub fn add_days(date: i32, days: i64) -> Result<i32> {
+    if matches!(date, DATE_INFINITY | DATE_NEG_INFINITY) { Ok(date) } else { checked_date(i64::from(date) + days) }
+}
+
+/// The days from one date to another.
+pub fn days_between(later: i32, earlier: i32) -> Result<i32> {
+    let is_infinite = |date| matches!(date, DATE_INFINITY | DATE_NEG_INFINITY);
+    if is_infinite(later) || is_infinite(earlier) {
+        return Err(Error::new(SqlState::DatetimeOverflow, "cannot subtract infinite dates"));
+    }
+    i32::try_from(i64::from(later) - i64::from(earlier)).map_err(|_| out_of_range("date"))
 }
 
 /// A timestamp later by an interval: months (the day of the month cut to the month's length), then
