@@ -27,7 +27,6 @@ use super::schema::SchemaStatement;
 use super::sequence::{AlterSequence, CreateSequence};
 use super::table::{CreateTable, Truncate};
 use super::with_changes::WithChanges;
-use crate::locks::Mode;
 
 /// A statement with its text. Cheap to clone.
 #[derive(Clone)]
@@ -264,7 +263,6 @@ impl Kind {
             Kind::Schema(schema) => schema.tag(),
             Kind::CreateSequence(_) => "CREATE SEQUENCE",
             Kind::AlterSequence(_) => "ALTER SEQUENCE",
-            Kind::Lock(lock) if lock.mode > Mode::RowExclusive => "LOCK TABLE",
             _ => return None,
         })
     }
