@@ -25,6 +25,7 @@ pub(crate) use super::object_kind::ObjectKind;
 use super::role::{RoleStatement, may_hold_password};
 use super::schema::SchemaStatement;
 use super::sequence::{AlterSequence, CreateSequence};
+use super::sql_cursor::{Declare, Fetch};
 use super::table::{CreateTable, Truncate};
 use super::with_changes::WithChanges;
 
@@ -295,47 +296,6 @@ pub(crate) struct Execute {
     pub(crate) name: String,
     /// Expressions for its parameters, as they were written, each with its place in the request.
     pub(crate) values: Vec<(String, Option<usize>)>,
-}
-
-/// DECLARE.
-#[derive(Debug)]
-pub(crate) struct Declare {
-    /// The cursor.
-    pub(crate) name: String,
-    /// SCROLL, NO SCROLL.
-    pub(crate) scroll: Option<bool>,
-    /// BINARY.
-    pub(crate) binary: bool,
-    /// WITH HOLD.
-    pub(crate) hold: bool,
-    /// The query.
-    pub(crate) query: Box<ast::Query>,
-    /// The query as it was written.
-    pub(crate) text: String,
-}
-
-/// Where a FETCH goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Direction {
-    /// So many rows ahead; none: the row again. `i64::MAX` is ALL.
-    Forward(i64),
-    /// So many back.
-    Backward(i64),
-    /// To the row of this number; negative ones count from the end.
-    Absolute(i64),
-    /// To the row so many ahead.
-    Relative(i64),
-}
-
-/// FETCH, MOVE.
-#[derive(Debug)]
-pub(crate) struct Fetch {
-    /// The cursor.
-    pub(crate) name: String,
-    /// Where to.
-    pub(crate) direction: Direction,
-    /// MOVE: no rows are given.
-    pub(crate) moves: bool,
 }
 
 /// COPY ... TO STDOUT.

@@ -56,8 +56,8 @@ mod tests;
 
 pub use ast::Statement;
 pub(crate) use ast::{
-    CopyOut, CreateExternalTable, CreateNamedQuery, CreateSource, CreateView, Declare, Direction, Drop, Execute,
-    Explain, Fetch, Kind, Modes, Name, ObjectKind, Options, Prepare, Set, Show,
+    CopyOut, CreateExternalTable, CreateNamedQuery, CreateSource, CreateView, Drop, Execute, Explain, Kind, Modes,
+    Name, ObjectKind, Options, Prepare, Set, Show,
 };
 
 use std::sync::Arc;
@@ -70,6 +70,7 @@ use height::MAX_DEPTH;
 pub(crate) use refused_type::refused_type;
 pub(crate) use reserved::{is_reserved, reserved_words};
 use source_text::{Piece, SourceText};
+pub(crate) use sql_cursor::{Declare, Direction, Fetch};
 
 /// The longest text of a request, in bytes.
 const MAX_TEXT: usize = 16 << 20;

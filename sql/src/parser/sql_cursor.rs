@@ -1,10 +1,52 @@
 //! DECLARE, FETCH, MOVE, CLOSE.
 
+use datafusion::sql::sqlparser::ast;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 
-use super::ast::{Declare, Direction, Fetch, Kind};
+use super::ast::Kind;
 use super::cursor::Cursor;
 use super::with_changes::refuse_changes;
+
+/// DECLARE.
+#[derive(Debug)]
+pub(crate) struct Declare {
+    /// The cursor.
+    pub(crate) name: String,
+    /// SCROLL, NO SCROLL.
+    pub(crate) scroll: Option<bool>,
+    /// BINARY.
+    pub(crate) binary: bool,
+    /// WITH HOLD.
+    pub(crate) hold: bool,
+    /// The query.
+    pub(crate) query: Box<ast::Query>,
+    /// The query as it was written.
+    pub(crate) text: String,
+}
+
+/// Where a FETCH goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// So many rows ahead; none: the row again. `i64::MAX` is ALL.
+    Forward(i64),
+    /// So many back.
+    Backward(i64),
+    /// To the row of this number; negative ones count from the end.
+    Absolute(i64),
+    /// To the row so many ahead.
+    Relative(i64),
+}
+
+/// FETCH, MOVE.
+#[derive(Debug)]
+pub(crate) struct Fetch {
+    /// The cursor.
+    pub(crate) name: String,
+    /// Where to.
+    pub(crate) direction: Direction,
+    /// MOVE: no rows are given.
+    pub(crate) moves: bool,
+}
 
 /// DECLARE; the word is taken already.
 pub(super) fn declare(cursor: &mut Cursor<'_>) -> Result<Kind> {
