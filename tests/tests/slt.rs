@@ -86,6 +86,9 @@ fn shown(value: Option<&str>) -> String {
     }
 }
 
+/// Rows of values as text.
+type TextRows = Vec<Vec<String>>;
+
 impl Session {
     fn open(runtime: &Arc<Runtime>, url: &str, as_views: bool, shapes: &Shapes) -> Session {
         let client = runtime.block_on(async {
@@ -97,7 +100,7 @@ impl Session {
     }
 
     /// The rows of a statement as text, if it has any columns, and how many rows it gave or changed.
-    fn simple(&self, sql: &str) -> Result<(Option<Vec<Vec<String>>>, u64), Failed> {
+    fn simple(&self, sql: &str) -> Result<(Option<TextRows>, u64), Failed> {
         let (mut rows, mut changed) = (None, 0);
         for message in self.runtime.block_on(self.client.simple_query(sql))? {
             match message {

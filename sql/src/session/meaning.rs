@@ -20,17 +20,23 @@ pub(crate) struct Meaning {
 
 /// What it was the last time.
 #[derive(Debug, Default)]
-pub(super) struct Known(Mutex<Option<(u64, Weak<Published>, Arc<Meaning>)>>);
+pub(super) struct Known(Mutex<Last>);
+
+#[derive(Debug, Default)]
+struct Last {
+    /// How often settings had been set.
+    changes: u64,
+    under: Weak<Published>,
+    meaning: Option<Arc<Meaning>>,
+}
 
 impl Session {
     /// What gives texts their meaning now, over this catalog: the same one as long as nothing changed.
     pub(crate) fn meaning(&self, published: &Arc<Published>) -> Arc<Meaning> {
         let changes = self.settings.settled().changes;
-        let mut known = self.meaning.0.lock();
-        if let Some((then, under, meaning)) = &*known
-            && *then == changes
-            && under.as_ptr() == Arc::as_ptr(published)
-        {
+        let mut last = self.meaning.0.lock();
+        let is_same = last.changes == changes && last.under.as_ptr() == Arc::as_ptr(published);
+        if let Some(meaning) = last.meaning.as_ref().filter(|_| is_same) {
             return meaning.clone();
         }
         let meaning = Arc::new(Meaning {
@@ -39,7 +45,7 @@ impl Session {
             users: [self.session_user(), self.current_user()],
             role: self.role_in(&published.catalog),
         });
-        *known = Some((changes, Arc::downgrade(published), meaning.clone()));
+        *last = Last { changes, under: Arc::downgrade(published), meaning: Some(meaning.clone()) };
         meaning
     }
 }

@@ -65,7 +65,14 @@ struct Kept {
 
 /// The plan that a prepared statement had the last time, as long as it is in the cache.
 #[derive(Debug, Default)]
-pub(crate) struct LastPlan(Mutex<Option<(Weak<Published>, Arc<Meaning>, Weak<Kept>)>>);
+pub(crate) struct LastPlan(Mutex<Option<Last>>);
+
+#[derive(Debug)]
+struct Last {
+    under: Weak<Published>,
+    meaning: Arc<Meaning>,
+    kept: Weak<Kept>,
+}
 
 impl PlanCache {
     /// The plan of a text under this catalog.
@@ -75,7 +82,8 @@ impl PlanCache {
             return None;
         }
         let kept = plans.plans.get(key)?;
-        *last.0.lock() = Some((plans.of.clone(), key.meaning.clone(), Arc::downgrade(kept)));
+        let (under, meaning) = (plans.of.clone(), key.meaning.clone());
+        *last.0.lock() = Some(Last { under, meaning, kept: Arc::downgrade(kept) });
         Some(self.used(kept))
     }
 
@@ -87,9 +95,9 @@ impl PlanCache {
         meaning: &Arc<Meaning>,
     ) -> Option<Arc<Bound>> {
         let last = last.0.lock();
-        let (under, then, kept) = last.as_ref()?;
-        let is_same = under.as_ptr() == Arc::as_ptr(published) && Arc::ptr_eq(then, meaning);
-        if is_same { kept.upgrade().map(|kept| self.used(&kept)) } else { None }
+        let last = last.as_ref()?;
+        let is_same = last.under.as_ptr() == Arc::as_ptr(published) && Arc::ptr_eq(&last.meaning, meaning);
+        if is_same { last.kept.upgrade().map(|kept| self.used(&kept)) } else { None }
     }
 
     fn used(&self, kept: &Kept) -> Arc<Bound> {
