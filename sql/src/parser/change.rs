@@ -243,13 +243,27 @@ fn column_name(cursor: &mut Cursor<'_>) -> Result<ColumnName> {
     Ok(ColumnName { name: cursor.identifier()?, at, part: Vec::new() })
 }
 
-/// A column that is given a value.
+/// A column that is given a value, or a part of it.
 fn target_column(cursor: &mut Cursor<'_>) -> Result<ColumnName> {
-    let column = column_name(cursor)?;
+    let (start, at) = (cursor.place(), cursor.position());
+    let name = cursor.identifier()?;
+    let mut part = Vec::new();
     if matches!(cursor.peek().token, Token::Period | Token::LBracket) {
-        return Err(cursor.error_here(Error::unsupported("a part of a column as a target")));
+        cursor.at = start;
+        let field = |name: ast::Ident| ast::AccessExpr::Dot(ast::Expr::Identifier(name));
+        let behind = |root: ast::Expr| match root {
+            ast::Expr::CompoundIdentifier(parts) => parts.into_iter().skip(1).map(field).collect(),
+            _ => Vec::new(),
+        };
+        match cursor.part_of_name()? {
+            ast::Expr::CompoundFieldAccess { root, access_chain } => {
+                part = behind(*root);
+                part.extend(access_chain);
+            }
+            root => part = behind(root),
+        }
     }
-    Ok(column)
+    Ok(ColumnName { name, at, part })
 }
 
 /// The columns in parentheses that are given values.

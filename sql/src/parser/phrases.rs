@@ -4,6 +4,7 @@
 
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{self, VisitMut};
+use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
 use thalweg_dataflow::error::Result;
@@ -49,6 +50,12 @@ impl Cursor<'_> {
         let start = self.place();
         let expr = self.judged(|parser| parser.parse_prefix())?;
         Ok((expr, self.written(start)))
+    }
+
+    /// A name with fields and subscripts behind it.
+    pub(crate) fn part_of_name(&mut self) -> Result<ast::Expr> {
+        // Nothing binds closer, so that no operator is taken.
+        self.judged(|parser| parser.parse_subexpr(PostgreSqlDialect {}.prec_value(Precedence::Period)))
     }
 
     /// A value of SET or VALUES: an expression or DEFAULT.
