@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
+use futures::future::BoxFuture;
 use parking_lot::RwLock;
 use thalweg_dataflow::engine::{Definition, Engine, Status, ViewDefinition};
 use thalweg_dataflow::error::{Error, Result, SqlState};
@@ -92,47 +93,53 @@ pub(crate) struct Published {
 
 impl Database {
     /// Opens what the engine's catalog defines and starts the engine.
-    pub async fn open(engine: Engine, connectors: Arc<dyn Connectors>, options: DatabaseOptions) -> Result<Database> {
-        let catalog = match engine.catalog() {
-            Some(bytes) => Catalog::decode(&bytes)?,
-            None => Catalog::default(),
-        };
-        let mut published = Published { catalog, ..Published::default() };
-        for object in published.catalog.objects() {
-            if let Some((_, definition)) = object.source() {
-                let source = connectors.open_source(definition).map_err(|error| cannot_open(object, error))?;
-                published.sources.insert(object.oid, source);
+    pub fn open(
+        engine: Engine,
+        connectors: Arc<dyn Connectors>,
+        options: DatabaseOptions,
+    ) -> BoxFuture<'static, Result<Database>> {
+        Box::pin(async move {
+            let catalog = match engine.catalog() {
+                Some(bytes) => Catalog::decode(&bytes)?,
+                None => Catalog::default(),
+            };
+            let mut published = Published { catalog, ..Published::default() };
+            for object in published.catalog.objects() {
+                if let Some((_, definition)) = object.source() {
+                    let source = connectors.open_source(definition).map_err(|error| cannot_open(object, error))?;
+                    published.sources.insert(object.oid, source);
+                }
             }
-        }
-        let has_tables = published.catalog.objects().any(|object| object.table_definition().is_some());
-        let definitions = definitions(&published)?;
-        let file_errors = Arc::new(FileErrors::new(options.file_errors_max_rows));
-        let batch = Batch::new(options.batch.clone())?;
-        // On this very thread: the engine's threads are as nice as the one that starts them.
-        aside(|| engine.start(definitions))?;
-        if has_tables {
-            // What was acknowledged before a crash is there before anybody can ask.
-            engine.replayed().await?;
-        }
-        let inner = Inner {
-            session_count: AtomicU32::new(1),
-            transactions: Arc::new(Transactions::new()),
-            sequences: Arc::new(Sequences::new(engine.clone())),
-            engine,
-            connectors,
-            batch,
-            options,
-            file_errors,
-            published: RwLock::new(Arc::new(published)),
-            sessions: Arc::default(),
-            locks: Arc::default(),
-            plans: PlanCache::default(),
-            ddl: tokio::sync::Mutex::new(()),
-            turn: tokio::sync::Mutex::new(()),
-        };
-        let database = Database(Arc::new(inner));
-        crate::statement::create_view::resume(&database);
-        Ok(database)
+            let has_tables = published.catalog.objects().any(|object| object.table_definition().is_some());
+            let definitions = definitions(&published)?;
+            let file_errors = Arc::new(FileErrors::new(options.file_errors_max_rows));
+            let batch = Batch::new(options.batch.clone())?;
+            // On this very thread: the engine's threads are as nice as the one that starts them.
+            aside(|| engine.start(definitions))?;
+            if has_tables {
+                // What was acknowledged before a crash is there before anybody can ask.
+                engine.replayed().await?;
+            }
+            let inner = Inner {
+                session_count: AtomicU32::new(1),
+                transactions: Arc::new(Transactions::new()),
+                sequences: Arc::new(Sequences::new(engine.clone())),
+                engine,
+                connectors,
+                batch,
+                options,
+                file_errors,
+                published: RwLock::new(Arc::new(published)),
+                sessions: Arc::default(),
+                locks: Arc::default(),
+                plans: PlanCache::default(),
+                ddl: tokio::sync::Mutex::new(()),
+                turn: tokio::sync::Mutex::new(()),
+            };
+            let database = Database(Arc::new(inner));
+            crate::statement::create_view::resume(&database);
+            Ok(database)
+        })
     }
 
     /// A session for a new connection.

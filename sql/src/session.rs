@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::scalar::ScalarValue;
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use thalweg_dataflow::error::{Error, Result, SqlState};
 use thalweg_dataflow::plan::RelationId;
@@ -268,59 +269,71 @@ impl Session {
 
     /// Settles the types of a statement's parameters and of its columns. `parameter_types` holds
     /// what the client declared for `$1`, `$2`, ...
-    pub async fn prepare(&self, statement: Statement, parameter_types: &[Option<PgType>]) -> Result<Prepared> {
-        self.admit(statement.kind()).map_err(|error| self.fail(error))?;
-        let described = statement::describe(self, &statement, parameter_types).await;
-        let (parameters, columns) = described.map_err(|error| self.fail(error))?;
-        Ok(Prepared::new(statement, parameters, columns))
+    pub fn prepare<'a>(
+        &'a self,
+        statement: Statement,
+        parameter_types: &'a [Option<PgType>],
+    ) -> BoxFuture<'a, Result<Prepared>> {
+        Box::pin(async move {
+            self.admit(statement.kind()).map_err(|error| self.fail(error))?;
+            let described = statement::describe(self, &statement, parameter_types).await;
+            let (parameters, columns) = described.map_err(|error| self.fail(error))?;
+            Ok(Prepared::new(statement, parameters, columns))
+        })
     }
 
     /// Runs a statement. Errors of its rows arrive in their stream.
-    pub async fn execute(&mut self, prepared: &Prepared, parameters: Vec<ScalarValue>) -> Result<Outcome> {
-        self.take_asked();
-        self.settle_locks();
-        self.runs(&prepared.statement);
-        let kind = prepared.statement.kind();
-        self.admit(kind).map_err(|error| self.fail(error))?;
-        if let Kind::Execute(execute) = kind {
-            let executed = statement::prepared::executed(self, execute).await;
-            let (prepared, parameters) = executed.map_err(|error| self.fail(error))?;
-            return Box::pin(self.execute(&prepared, parameters)).await;
-        }
-        if kind.is_ddl() {
-            if self.block.is_none() {
-                // DDL cannot be undone, so what came before it in its request is not held back.
-                self.commit_writes().await.map_err(|error| self.fail(error))?;
+    pub fn execute<'a>(
+        &'a mut self,
+        prepared: &'a Prepared,
+        parameters: Vec<ScalarValue>,
+    ) -> BoxFuture<'a, Result<Outcome>> {
+        Box::pin(async move {
+            self.take_asked();
+            self.settle_locks();
+            self.runs(&prepared.statement);
+            let kind = prepared.statement.kind();
+            self.admit(kind).map_err(|error| self.fail(error))?;
+            if let Kind::Execute(execute) = kind {
+                let executed = statement::prepared::executed(self, execute).await;
+                let (prepared, parameters) = executed.map_err(|error| self.fail(error))?;
+                return self.execute(&prepared, parameters).await;
             }
-            self.forget_view();
-        }
-        let (switch, cancelled) = watch::channel(false);
-        *self.running.lock() = Some(switch);
-        let guard = Guard::new(cancelled, self.settings.settled().statement_timeout, self.failed.clone());
-        let mut stop = guard.clone();
-        self.lock_first(kind, &mut stop).await.map_err(|error| self.fail(error))?;
-        let outcome = if matches!(kind, Kind::CreateView(_) | Kind::CreateTableAs(_)) || kind.is_change() {
-            // It watches the guard itself: to take away what it has begun, or to let a commit end.
-            statement::execute(self, prepared, parameters, &guard).await
-        } else {
-            tokio::select! {
-                biased;
-                error = stop.stopped() => Err(error),
-                outcome = statement::execute(self, prepared, parameters, &guard) => outcome,
+            if kind.is_ddl() {
+                if self.block.is_none() {
+                    // DDL cannot be undone, so what came before it in its request is not held back.
+                    self.commit_writes().await.map_err(|error| self.fail(error))?;
+                }
+                self.forget_view();
             }
-        };
-        if kind.is_ddl() {
-            self.forget_view();
-            if outcome.is_ok() && !self.is_in_block() {
-                self.drop_on_commit().await.map_err(|error| self.fail(error))?;
+            let (switch, cancelled) = watch::channel(false);
+            *self.running.lock() = Some(switch);
+            let guard = Guard::new(cancelled, self.settings.settled().statement_timeout, self.failed.clone());
+            let mut stop = guard.clone();
+            self.lock_first(kind, &mut stop).await.map_err(|error| self.fail(error))?;
+            let outcome = if matches!(kind, Kind::CreateView(_) | Kind::CreateTableAs(_)) || kind.is_change() {
+                // It watches the guard itself: to take away what it has begun, or to let a commit end.
+                statement::execute(self, prepared, parameters, &guard).await
+            } else {
+                tokio::select! {
+                    biased;
+                    error = stop.stopped() => Err(error),
+                    outcome = statement::execute(self, prepared, parameters, &guard) => outcome,
+                }
+            };
+            if kind.is_ddl() {
+                self.forget_view();
+                if outcome.is_ok() && !self.is_in_block() {
+                    self.drop_on_commit().await.map_err(|error| self.fail(error))?;
+                }
             }
-        }
-        match outcome {
-            Ok(Outcome::Rows { schema, rows, tag }) => Ok(Outcome::Rows { schema, rows: guard.watch(rows), tag }),
-            Ok(Outcome::CopyOut(copy)) => Ok(Outcome::CopyOut(Box::new(copy.watched(guard)))),
-            Ok(done) => Ok(done),
-            Err(error) => Err(self.fail(error)),
-        }
+            match outcome {
+                Ok(Outcome::Rows { schema, rows, tag }) => Ok(Outcome::Rows { schema, rows: guard.watch(rows), tag }),
+                Ok(Outcome::CopyOut(copy)) => Ok(Outcome::CopyOut(Box::new(copy.watched(guard)))),
+                Ok(done) => Ok(done),
+                Err(error) => Err(self.fail(error)),
+            }
+        })
     }
 
     /// The columns of a cursor that DECLARE made, and whether it is a binary one. Error: 34000.
@@ -334,9 +347,11 @@ impl Session {
     }
 
     /// Ends a COPY whose data has come; the command tag.
-    pub async fn finish_copy(&mut self, copy: CopyIn) -> Result<String> {
-        let finished = statement::change::copy::finish(self, copy).await;
-        finished.map_err(|error| self.fail(error))
+    pub fn finish_copy(&mut self, copy: CopyIn) -> BoxFuture<'_, Result<String>> {
+        Box::pin(async move {
+            let finished = statement::change::copy::finish(self, copy).await;
+            finished.map_err(|error| self.fail(error))
+        })
     }
 
     /// Refuses everything but the end of a block that failed, and changes where none may be made.
@@ -380,12 +395,14 @@ impl Session {
 
     /// The request's last statement is about to be answered: what it changed is committed, unless a
     /// block is open.
-    pub async fn finish_request(&mut self) -> Result<()> {
-        if self.block.is_none() && self.request.is_some() {
-            self.commit_writes().await.map_err(|error| self.fail(error))?;
-            self.drop_on_commit().await.map_err(|error| self.fail(error))?;
-        }
-        Ok(())
+    pub fn finish_request(&mut self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            if self.block.is_none() && self.request.is_some() {
+                self.commit_writes().await.map_err(|error| self.fail(error))?;
+                self.drop_on_commit().await.map_err(|error| self.fail(error))?;
+            }
+            Ok(())
+        })
     }
 
     /// The request is answered, or one of its statements failed: what is not committed is gone.

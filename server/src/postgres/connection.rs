@@ -337,8 +337,7 @@ impl Connection {
         if let Some(answer) = caught(|| self.session.at_once(prepared, &parameters))? {
             return Ok(answer?);
         }
-        // Boxed: its future is large, and an idle session should not hold the room.
-        Ok(self.wire.attend(Box::pin(self.session.execute(prepared, parameters))).await??)
+        Ok(self.wire.attend(self.session.execute(prepared, parameters)).await??)
     }
 
     /// Before the last statement of a request is said to be done, what the request changed is.
